@@ -1,0 +1,173 @@
+# surat: one Makefile, no configure step.
+#
+#   make          builds everything under build/
+#   make run      installs what is missing, builds, runs a demo on loopback
+#   make check    installs what is missing, builds, runs every test
+#   make san      the same tests under AddressSanitizer and UBSan
+#   make fuzz     libFuzzer binaries (clang) under build/fuzz
+#   make bench    t/bench, peers side by side
+#   make lint     layers, sizes, manual pages
+#
+# Folder = program, room = archive, sources found by pattern: a new file
+# needs no edit here.  FLAVOUR=san|fuzz builds beside the plain one.
+
+FLAVOUR ?=
+B := build$(if $(FLAVOUR),/$(FLAVOUR))
+
+PREFIX ?= /usr
+CC ?= cc
+PKGS_conf := libconfuse
+PKGS_ssl := openssl
+pc = $(shell pkg-config $(1) $(2))
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wpointer-arith -Wwrite-strings -Wno-missing-field-initializers
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
+OPT ?= -O2 -g
+DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+	-DSURAT_PREFIX='"$(PREFIX)"'
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
+
+ifeq ($(FLAVOUR),san)
+CC := gcc
+OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer
+LDSAN := -fsanitize=address,undefined
+else ifeq ($(FLAVOUR),fuzz)
+CC := clang
+OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined
+LDSAN := -fsanitize=address,undefined
+else
+DEFS += -D_FORTIFY_SOURCE=2
+endif
+
+CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(DEFS) -Icommon \
+	-ffunction-sections -fdata-sections -MMD -MP
+LDFLAGS += $(LDSAN) $(LDHARDEN)
+
+# ---------------------------------------------------------------- rooms
+ROOMS := base mail sys ask store
+room_objs = $(patsubst %.c,$(B)/o/%.o,$(wildcard common/$(1)/*.c))
+room_lib = $(B)/lib/$(1).a
+
+$(foreach r,$(ROOMS),$(eval $(call room_lib,$(r)): $(call room_objs,$(r))))
+$(B)/lib/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/o/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I$(firstword $(subst /, ,$*)) -c -o $@ $<
+
+# libraries of a room
+LIBS_mail := -lcrypto -lutf8proc -lidn2
+LIBS_sys := -lconfuse -lseccomp
+LIBS_store := -lsqlite3
+
+# ------------------------------------------------------------- programs
+# A program is its folder's *.c with the rooms it may use, in link order.
+PROGS := suratd smtpd pop3d imapd queue deliver-local deliver-remote auth \
+	tls keys resolve surat sendmail
+
+SRC_suratd := $(wildcard master/*.c)
+SRC_smtpd := $(wildcard smtpd/*.c)
+SRC_pop3d := $(wildcard pop3d/*.c)
+SRC_imapd := $(wildcard imapd/*.c)
+SRC_queue := $(wildcard queue/*.c)
+# deliver/, tls/ and ctl/ hold two programs each: main files named after
+# them, the rest shared.
+two = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c)) $(1)/main_$(2).c
+SRC_deliver-local := $(call two,deliver,local)
+SRC_deliver-remote := $(call two,deliver,remote)
+SRC_auth := $(wildcard auth/*.c)
+SRC_tls := $(call two,tls,tls)
+SRC_keys := $(call two,tls,keys)
+SRC_resolve := $(wildcard resolve/*.c)
+SRC_surat := $(call two,ctl,surat)
+SRC_sendmail := $(call two,ctl,sendmail)
+
+USE_suratd := ask sys base
+USE_smtpd := ask mail sys base
+USE_pop3d := store ask mail sys base
+USE_imapd := store ask mail sys base
+USE_queue := ask mail sys base
+USE_deliver-local := store ask mail sys base
+USE_deliver-remote := store ask mail sys base
+USE_auth := ask mail sys base
+USE_tls := ask sys base
+USE_keys := ask sys base
+USE_resolve := ask sys base
+USE_surat := store ask mail sys base
+USE_sendmail := store ask mail sys base
+
+LIBS_queue := -lsqlite3
+LIBS_auth := -lcrypto -lcrypt
+LIBS_tls := -lssl -lcrypto
+LIBS_keys := -lssl -lcrypto
+LIBS_resolve := -lunbound
+LIBS_imapd := -lz -lcrypto
+LIBS_surat := -ljansson -lcrypt -lcrypto
+LIBS_sendmail := -ljansson -lcrypt -lcrypto
+
+all: $(addprefix $(B)/bin/,$(PROGS)) $(B)/bin/mailq $(B)/bin/newaliases
+.DEFAULT_GOAL := all
+
+define program
+$(B)/bin/$(1): $(patsubst %.c,$(B)/o/%.o,$(SRC_$(1))) \
+		$(foreach r,$(USE_$(1)),$(call room_lib,$(r)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $(patsubst %.c,$(B)/o/%.o,$(SRC_$(1))) \
+		$(foreach r,$(USE_$(1)),$(call room_lib,$(r))) \
+		$$(LIBS_$(1)) $(foreach r,$(USE_$(1)),$$(LIBS_$(r)))
+endef
+$(foreach p,$(PROGS),$(eval $(call program,$(p))))
+
+$(B)/bin/mailq $(B)/bin/newaliases: $(B)/bin/sendmail
+	ln -sf sendmail $@
+
+# ------------------------------------------------------------ unit tests
+# t/unit/<room>/test_*.c: one libcheck binary per room (or program folder),
+# linked only with that room and those below.
+UNITS := $(notdir $(patsubst %/,%,$(dir $(wildcard t/unit/*/main.c))))
+UNDER_base := base
+UNDER_mail := mail base
+UNDER_sys := sys base
+UNDER_ask := ask sys base
+UNDER_store := store mail sys base
+# A program folder's tests link its files but main*.c.
+EXTRA_imapd := $(filter-out imapd/main.c,$(wildcard imapd/*.c))
+UNDER_imapd := store ask mail sys base
+EXTRA_queue := $(filter-out queue/main.c,$(wildcard queue/*.c))
+UNDER_queue := ask mail sys base
+EXTRA_smtpd := $(filter-out smtpd/main.c,$(wildcard smtpd/*.c))
+UNDER_smtpd := ask mail sys base
+EXTRA_auth := $(filter-out auth/main.c,$(wildcard auth/*.c))
+UNDER_auth := ask mail sys base
+EXTRA_resolve := $(filter-out resolve/main.c,$(wildcard resolve/*.c))
+UNDER_resolve := ask sys base
+EXTRA_deliver := $(filter-out deliver/main_%.c,$(wildcard deliver/*.c))
+UNDER_deliver := store ask mail sys base
+LIBS_deliver := -lcrypto
+
+define unit
+UOBJ_$(1) := $(patsubst %.c,$(B)/o/%.o,$(wildcard t/unit/$(1)/*.c) $(EXTRA_$(1)))
+$(B)/t/unit_$(1): $$(UOBJ_$(1)) $(foreach r,$(UNDER_$(1)),$(call room_lib,$(r)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ -lcheck -lsubunit -lm -lrt -lpthread \
+		$$(LIBS_$(1)) $(foreach r,$(UNDER_$(1)),$$(LIBS_$(r)))
+endef
+$(foreach u,$(UNITS),$(eval $(call unit,$(u))))
+# unit tests of a program folder include its private header
+$(B)/o/t/unit/%.o: t/unit/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I. -I$(firstword $(subst /, ,$*)) -It/unit -c -o $@ $<
+
+unit: $(addprefix $(B)/t/unit_,$(UNITS))
+
+-include $(shell find $(B)/o -name '*.d' 2>/dev/null)
+
+.PHONY: all unit check san run bench fuzz lint clean install deps
+clean:
+	rm -rf build
