@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every option of surat.conf, one row each:
+ *
+ *	OPTION(section, name, kind, default, min, max, sentence)
+ *
+ * From these rows come the struct conf, libconfuse's table, the checks,
+ * `surat config`, and the option list of surat.conf(5).  Kinds: NUMBER, SIZE
+ * (octets; k, m, g), DURATION (seconds; s, m, h, d, w), BOOL, TEXT, LIST.
+ * min and max bound numbers, sizes (octets) and durations (seconds); 0, 0
+ * means no bounds.  Defaults are written as in the file; lists as one string,
+ * comma separated.  A row is added here and used; nothing else.
+ *
+ * Included several times: no include guard.
+ */
+
+/* -------------------------------------------------------------- general */
+OPTION(general, hostname, TEXT, "", 0, 0,
+	"Name of this host in greetings and trace lines; empty asks the system.")
+OPTION(general, domains, LIST, "", 0, 0,
+	"Domains whose users live here; an address in one is local.")
+OPTION(general, users, TEXT, "/etc/surat/users", 0, 0,
+	"Table of users: name, hashed password, ids, home, options.")
+OPTION(general, aliases, TEXT, "/etc/surat/aliases", 0, 0,
+	"Aliases, in the format of aliases(5).")
+OPTION(general, postmaster, TEXT, "postmaster", 0, 0,
+	"Where mail for postmaster goes when no user or alias of that name is.")
+OPTION(general, state, TEXT, "/var/lib/surat", 0, 0,
+	"Directory of the queue and other state.")
+OPTION(general, runtime, TEXT, "/run/surat", 0, 0,
+	"Directory of the sockets, one subdirectory per asking program.")
+OPTION(general, mail, TEXT, "/var/mail/surat", 0, 0,
+	"Mail root of users who have no system account.")
+OPTION(general, libexec, TEXT, "", 0, 0,
+	"Where the programs lie; empty means beside suratd.")
+OPTION(general, plus, TEXT, "+", 0, 0,
+	"Characters that separate a user name from an address extension.")
+
+/* --------------------------------------------------------------- listen */
+OPTION(listen, smtp, LIST, "*:25", 0, 0,
+	"Addresses for mail from other servers; empty for none.")
+OPTION(listen, submission, LIST, "*:587", 0, 0,
+	"Addresses for submission with STARTTLS.")
+OPTION(listen, submissions, LIST, "*:465", 0, 0,
+	"Addresses for submission under TLS from the start.")
+OPTION(listen, lmtp, LIST, "", 0, 0,
+	"Addresses for LMTP.")
+OPTION(listen, imap, LIST, "*:143", 0, 0,
+	"Addresses for IMAP with STARTTLS.")
+OPTION(listen, imaps, LIST, "*:993", 0, 0,
+	"Addresses for IMAP under TLS from the start.")
+OPTION(listen, pop3, LIST, "*:110", 0, 0,
+	"Addresses for POP3 with STLS.")
+OPTION(listen, pop3s, LIST, "*:995", 0, 0,
+	"Addresses for POP3 under TLS from the start.")
+
+/* ------------------------------------------------------------------ log */
+OPTION(log, target, TEXT, "syslog", 0, 0,
+	"Where log lines go: syslog or stderr.")
+OPTION(log, format, TEXT, "text", 0, 0,
+	"Shape of log lines: text or json.")
+OPTION(log, level, TEXT, "info", 0, 0,
+	"Least important lines written: error, warning, info or debug.")
+
+/* ------------------------------------------------------------------ tls */
+OPTION(tls, certificate, TEXT, "", 0, 0,
+	"Certificate chain, PEM; empty means no TLS for clients.")
+OPTION(tls, key, TEXT, "", 0, 0,
+	"Private key of the certificate, PEM, readable by root only.")
+OPTION(tls, minimum, TEXT, "1.2", 0, 0,
+	"Lowest TLS version spoken with clients: 1.2 or 1.3.")
+OPTION(tls, roots, TEXT, "/etc/ssl/certs/ca-certificates.crt", 0, 0,
+	"Certificates of the authorities trusted when a next hop is verified.")
+
+/* ----------------------------------------------------------------- smtp */
+OPTION(smtp, max_size, SIZE, "50m", 65536, 0,
+	"Largest message taken.")
+OPTION(smtp, max_recipients, NUMBER, "1000", 100, 100000,
+	"Most recipients of one message.")
+OPTION(smtp, max_processes, NUMBER, "100", 1, 10000,
+	"Most SMTP clients served at once.")
+OPTION(smtp, idle_processes, NUMBER, "3", 1, 1000,
+	"Waiting smtpd processes kept ready.")
+OPTION(smtp, max_errors, NUMBER, "10", 1, 1000,
+	"Errors after which a client is sent away.")
+OPTION(smtp, max_hops, NUMBER, "50", 5, 1000,
+	"Received lines at which a message is taken for a loop.")
+OPTION(smtp, timeout, DURATION, "5m", 5, 86400,
+	"How long a client may keep silent.")
+OPTION(smtp, bare_newline, TEXT, "refuse", 0, 0,
+	"A CR or LF that is not CRLF in a message: refuse or normalise.")
+OPTION(smtp, plaintext_auth, BOOL, "no", 0, 0,
+	"Let clients on loopback log in without TLS (SMTP, IMAP and POP3).")
+OPTION(smtp, relay_networks, LIST, "", 0, 0,
+	"Networks whose hosts may relay without logging in.")
+OPTION(smtp, min_free, SIZE, "50m", 0, 0,
+	"Free space below which no mail is taken (452).")
+
+/* ---------------------------------------------------------------- queue */
+OPTION(queue, retry, LIST, "1m, 5m, 10m, 15m, 30m", 0, 0,
+	"Delays before the first retries; then each is half as long again.")
+OPTION(queue, retry_max, DURATION, "4h", 1, 604800,
+	"Longest delay between two attempts.")
+OPTION(queue, max_age, DURATION, "5d", 1, 0,
+	"Age at which a message is returned to its sender.")
+OPTION(queue, delay_notice, DURATION, "4h", 0, 0,
+	"Age at which the sender hears of the delay; 0 for never.")
+OPTION(queue, checkpoint, DURATION, "1s", 1, 60,
+	"Longest time between two checkpoints of delivered mail.")
+OPTION(queue, durability, TEXT, "batch", 0, 0,
+	"Mail files: batch (one syncfs per checkpoint) or each (sync every file).")
+OPTION(queue, history, DURATION, "30d", 0, 0,
+	"How long finished messages can be looked up.")
+OPTION(queue, local_agents, NUMBER, "2", 1, 100,
+	"Local delivery agents that run at once.")
+OPTION(queue, remote_agents, NUMBER, "20", 1, 1000,
+	"Remote delivery agents that may run at once.")
+OPTION(queue, destination_concurrency, NUMBER, "20", 1, 1000,
+	"Most connections to one destination.")
+
+/* --------------------------------------------------------------- remote */
+OPTION(remote, smarthost, TEXT, "", 0, 0,
+	"HOST or HOST:PORT that takes all outgoing mail.")
+OPTION(remote, smarthost_user, TEXT, "", 0, 0,
+	"User name at the smarthost.")
+OPTION(remote, smarthost_password, TEXT, "", 0, 0,
+	"Password at the smarthost.")
+OPTION(remote, smarthost_tls, TEXT, "opportunistic", 0, 0,
+	"TLS with the smarthost: none, opportunistic, required or verified.")
+OPTION(remote, port, NUMBER, "25", 1, 65535,
+	"Port at which other mail servers are met.")
+OPTION(remote, tls, TEXT, "opportunistic", 0, 0,
+	"TLS with other servers: none, opportunistic, required or verified.")
+OPTION(remote, allow_loopback, BOOL, "no", 0, 0,
+	"Deliver to mail exchangers on loopback and private addresses.")
+OPTION(remote, idle, DURATION, "5s", 0, 300,
+	"How long a connection waits for another message.")
+OPTION(remote, connect_timeout, DURATION, "30s", 1, 300,
+	"How long to wait for a connection.")
+
+/* -------------------------------------------------------------- resolve */
+OPTION(resolve, forward, LIST, "", 0, 0,
+	"Name servers to ask, ADDRESS or ADDRESS@PORT; empty: /etc/resolv.conf.")
+OPTION(resolve, recursive, BOOL, "no", 0, 0,
+	"Walk from the root servers instead of asking a name server.")
+OPTION(resolve, trust_anchor, TEXT, "/usr/share/dns/root.key", 0, 0,
+	"DNSSEC trust anchor.")
+OPTION(resolve, timeout, DURATION, "10s", 1, 60,
+	"How long one question may take.")
+
+/* ----------------------------------------------------------------- auth */
+OPTION(auth, max_failures, NUMBER, "5", 1, 100,
+	"Failed logins of one connection before it is closed.")
+OPTION(auth, failure_delay, DURATION, "2s", 0, 60,
+	"Pause before a failed login is answered.")
+OPTION(auth, hash_workers, NUMBER, "2", 1, 64,
+	"Processes that check password hashes at once.")
+OPTION(auth, cache, DURATION, "5m", 0, 86400,
+	"How long a right password is remembered (as a keyed hash, in memory).")
+
+/* ----------------------------------------------------------- imap, pop3 */
+OPTION(imap, max_processes, NUMBER, "1000", 1, 100000,
+	"Most IMAP sessions at once.")
+OPTION(imap, idle_processes, NUMBER, "2", 1, 1000,
+	"Waiting imapd processes kept ready.")
+OPTION(imap, timeout, DURATION, "30m", 60, 86400,
+	"How long a logged-in client may keep silent.")
+OPTION(imap, max_message, SIZE, "50m", 65536, 0,
+	"Largest message taken by APPEND.")
+OPTION(pop3, max_processes, NUMBER, "200", 1, 100000,
+	"Most POP3 sessions at once.")
+OPTION(pop3, idle_processes, NUMBER, "1", 1, 1000,
+	"Waiting pop3d processes kept ready.")
+OPTION(pop3, timeout, DURATION, "10m", 60, 86400,
+	"How long a client may keep silent.")

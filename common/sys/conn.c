@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Blocking streams with deadlines.  Descriptors are made non-blocking, waits
+ * are poll(2); one read takes what is there, so that a pipelining client
+ * costs one system call a batch.
+ */
+#include "sys/conn.h"
+#include "base/arena.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	READ_CHUNK = 16 * 1024,
+	OUTPUT_FULL = 32 * 1024,
+	DEFAULT_WRITE_TIMEOUT = 300 * 1000,
+};
+
+struct conn {
+	int in, out;
+	enum conn_state state;
+	int64_t deadline;
+	int64_t write_timeout;
+	struct buf *input;
+	size_t taken; /* octets of input already consumed */
+	struct buf *output;
+	struct buf *encoded;
+	struct conn_filter filter;
+	bool write_failed;
+};
+
+static void
+set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+struct conn *
+conn_new(struct arena *a, int in, int out)
+{
+	struct conn *c = arena_one(a, struct conn);
+	c->in = in;
+	c->out = out;
+	c->deadline = CLOCK_FOREVER;
+	c->write_timeout = DEFAULT_WRITE_TIMEOUT;
+	c->input = buf_new(a);
+	c->output = buf_new(a);
+	c->encoded = buf_new(a);
+	set_nonblocking(in);
+	if (out != in)
+		set_nonblocking(out);
+	return c;
+}
+
+void
+conn_close(struct conn *c)
+{
+	if (c->in < 0)
+		return;
+	conn_flush(c);
+	close(c->in);
+	if (c->out != c->in)
+		close(c->out);
+	c->in = c->out = -1;
+	if (c->state == CONN_OPEN)
+		c->state = CONN_EOF;
+}
+
+enum conn_state
+conn_state(const struct conn *c)
+{
+	return c->state;
+}
+
+void
+conn_deadline(struct conn *c, int64_t deadline)
+{
+	c->deadline = deadline;
+}
+
+void
+conn_write_timeout(struct conn *c, int64_t ms)
+{
+	c->write_timeout = ms;
+}
+
+static struct str
+unread(const struct conn *c)
+{
+	return str_skip(buf_str(c->input), c->taken);
+}
+
+/* Moves what is left to the front, so that lines stay contiguous. */
+static void
+compact(struct conn *c)
+{
+	if (c->taken == 0)
+		return;
+	buf_drop(c->input, c->taken);
+	c->taken = 0;
+}
+
+static bool
+fail(struct conn *c, enum conn_state how)
+{
+	if (c->state == CONN_OPEN)
+		c->state = how;
+	return false;
+}
+
+static bool
+wait_for(struct conn *c, int fd, short events, int64_t deadline)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	for (;;) {
+		int n = poll(&p, 1, clock_left(deadline));
+		if (n > 0)
+			return true;
+		if (n == 0)
+			return fail(c, CONN_TIMEOUT);
+		if (errno != EINTR)
+			return fail(c, CONN_BROKEN);
+	}
+}
+
+static bool
+take_input(struct conn *c, char *raw, size_t n)
+{
+	if (c->filter.decode == NULL) {
+		buf_add(c->input, str_of(raw, n));
+		return true;
+	}
+	if (!c->filter.decode(c->filter.ctx, str_of(raw, n), c->input))
+		return fail(c, CONN_BROKEN);
+	return true;
+}
+
+/* One read; waits, after flushing, when nothing is there yet. */
+static bool
+fill(struct conn *c)
+{
+	char raw[READ_CHUNK];
+	if (c->state != CONN_OPEN)
+		return false;
+	compact(c);
+	for (;;) {
+		ssize_t n = read(c->in, raw, sizeof raw);
+		if (n > 0)
+			return take_input(c, raw, (size_t)n);
+		if (n == 0)
+			return fail(c, CONN_EOF);
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return fail(c, CONN_BROKEN);
+		if (!conn_flush(c) ||
+			!wait_for(c, c->in, POLLIN, c->deadline))
+			return false;
+	}
+}
+
+/* Drops the rest of a line that is too long. */
+static enum conn_line
+swallow_line(struct conn *c)
+{
+	for (;;) {
+		struct str have = unread(c);
+		size_t at = str_find(have, '\n');
+		if (at < have.n) {
+			c->taken += at + 1;
+			return LINE_TOO_LONG;
+		}
+		c->taken += have.n;
+		if (!fill(c))
+			return LINE_NONE;
+	}
+}
+
+static enum conn_line
+judge_line(struct str *line)
+{
+	bool crlf = line->n > 0 && line->p[line->n - 1] == '\r';
+	if (crlf)
+		line->n--;
+	return crlf && !str_has(*line, '\r') ? LINE_OK : LINE_BARE;
+}
+
+enum conn_line
+conn_line(struct conn *c, size_t limit, struct str *line)
+{
+	size_t seen = 0;
+	for (;;) {
+		struct str have = unread(c);
+		size_t at = seen + str_find(str_skip(have, seen), '\n');
+		if (at < have.n) {
+			*line = str_head(have, at);
+			c->taken += at + 1;
+			if (at > limit + 1)
+				return LINE_TOO_LONG;
+			return judge_line(line);
+		}
+		if (have.n > limit + 1)
+			return swallow_line(c);
+		seen = have.n;
+		if (!fill(c))
+			return LINE_NONE;
+	}
+}
+
+bool
+conn_has_line(const struct conn *c)
+{
+	return str_has(unread(c), '\n');
+}
+
+bool
+conn_has_input(const struct conn *c)
+{
+	return unread(c).n > 0;
+}
+
+bool
+conn_peek(struct conn *c, struct str *input)
+{
+	while (unread(c).n == 0)
+		if (!fill(c))
+			return false;
+	*input = unread(c);
+	return true;
+}
+
+void
+conn_consume(struct conn *c, size_t n)
+{
+	c->taken += n;
+}
+
+bool
+conn_read(struct conn *c, char *to, size_t n)
+{
+	struct str have;
+	while (n > 0) {
+		if (!conn_peek(c, &have))
+			return false;
+		have = str_head(have, n);
+		to = mempcpy(to, have.p, have.n);
+		c->taken += have.n;
+		n -= have.n;
+	}
+	return true;
+}
+
+enum conn_wait
+conn_wait(struct conn *c, int other_fd, int64_t deadline)
+{
+	if (conn_has_input(c))
+		return WAIT_INPUT;
+	if (c->state != CONN_OPEN || !conn_flush(c))
+		return WAIT_CLOSED;
+	struct pollfd p[2] = {
+		{.fd = c->in, .events = POLLIN},
+		{.fd = other_fd, .events = POLLIN},
+	};
+	for (;;) {
+		int n = poll(p, 2, clock_left(deadline));
+		if (n == 0)
+			return WAIT_DEADLINE;
+		if (n < 0 && errno != EINTR)
+			return WAIT_CLOSED;
+		if (n > 0)
+			break;
+	}
+	return p[0].revents != 0 ? WAIT_INPUT : WAIT_OTHER;
+}
+
+static bool
+write_all(struct conn *c, struct str s)
+{
+	int64_t deadline = clock_in(c->write_timeout);
+	while (s.n > 0) {
+		ssize_t n = write(c->out, s.p, s.n);
+		if (n > 0)
+			s = str_skip(s, (size_t)n);
+		else if (n < 0 && errno == EAGAIN) {
+			if (!wait_for(c, c->out, POLLOUT, deadline))
+				return false;
+		} else if (n < 0 && errno != EINTR)
+			return fail(c, CONN_BROKEN);
+	}
+	return true;
+}
+
+bool
+conn_flush(struct conn *c)
+{
+	struct buf *from = c->output;
+	if (from->n == 0 || c->write_failed || c->out < 0)
+		return !c->write_failed;
+	if (c->filter.encode != NULL) {
+		buf_clear(c->encoded);
+		if (!c->filter.encode(
+			c->filter.ctx, buf_str(from), c->encoded))
+			return fail(c, CONN_BROKEN);
+		from = c->encoded;
+	}
+	c->write_failed = !write_all(c, buf_str(from));
+	buf_clear(c->output);
+	return !c->write_failed;
+}
+
+void
+conn_pace(struct conn *c)
+{
+	if (c->output->n >= OUTPUT_FULL)
+		conn_flush(c);
+}
+
+void
+conn_write(struct conn *c, struct str s)
+{
+	buf_add(c->output, s);
+	conn_pace(c);
+}
+
+void
+conn_puts(struct conn *c, const char *cstr)
+{
+	conn_write(c, str_from(cstr));
+}
+
+void
+conn_printf(struct conn *c, const char *fmt, ...)
+{
+	va_list ap, again;
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	int n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	if (n > 0) {
+		char *to = buf_room(c->output, (size_t)n + 1);
+		vsnprintf(to, (size_t)n + 1, fmt, ap);
+		buf_grew(c->output, (size_t)n);
+	}
+	va_end(ap);
+	conn_pace(c);
+}
+
+struct buf *
+conn_out(struct conn *c)
+{
+	return c->output;
+}
+
+/* Where sendfile does not apply (filters, pipes): through the buffer. */
+static bool
+copy_file(struct conn *c, int fd, int64_t offset, size_t n)
+{
+	char raw[READ_CHUNK];
+	while (n > 0) {
+		size_t want = n < sizeof raw ? n : sizeof raw;
+		ssize_t got = pread(fd, raw, want, offset);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return fail(c, CONN_BROKEN);
+		conn_write(c, str_of(raw, (size_t)got));
+		offset += got;
+		n -= (size_t)got;
+	}
+	return !c->write_failed;
+}
+
+bool
+conn_sendfile(struct conn *c, int fd, int64_t offset, size_t n)
+{
+	int64_t deadline = clock_in(c->write_timeout);
+	if (c->filter.encode != NULL || n <= READ_CHUNK)
+		return copy_file(c, fd, offset, n);
+	if (!conn_flush(c))
+		return false;
+	while (n > 0) {
+		off_t at = offset;
+		ssize_t sent = sendfile(c->out, fd, &at, n);
+		if (sent > 0) {
+			offset += sent;
+			n -= (size_t)sent;
+		} else if (sent == 0) {
+			return fail(c, CONN_BROKEN);
+		} else if (errno == EAGAIN) {
+			if (!wait_for(c, c->out, POLLOUT, deadline))
+				return false;
+		} else if (errno == EINVAL || errno == ENOSYS) {
+			return copy_file(c, fd, offset, n);
+		} else if (errno != EINTR) {
+			c->write_failed = true;
+			return fail(c, CONN_BROKEN);
+		}
+	}
+	return true;
+}
+
+size_t
+conn_swap(struct conn *c, int in, int out)
+{
+	size_t lost = unread(c).n;
+	buf_clear(c->input);
+	c->taken = 0;
+	if (c->in != in)
+		close(c->in);
+	if (c->out != c->in && c->out != out)
+		close(c->out);
+	c->in = in;
+	c->out = out;
+	set_nonblocking(in);
+	if (out != in)
+		set_nonblocking(out);
+	return lost;
+}
+
+int
+conn_fd(const struct conn *c)
+{
+	return c->in;
+}
+
+struct str
+conn_pending(const struct conn *c)
+{
+	return unread(c);
+}
+
+void
+conn_preload(struct conn *c, struct str input)
+{
+	buf_add(c->input, input);
+}
+
+/* What was read ahead of the switch is already in the new coding. */
+void
+conn_filter(struct conn *c, const struct conn_filter *f)
+{
+	conn_flush(c);
+	c->filter = *f;
+	if (f->decode == NULL || unread(c).n == 0)
+		return;
+	compact(c);
+	struct buf raw = *c->input;
+	*c->input = (struct buf){0};
+	if (!f->decode(f->ctx, buf_str(&raw), c->input))
+		fail(c, CONN_BROKEN);
+	free(raw.p);
+}
