@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: ISC */
+/* Sockets and addresses; names are resolved elsewhere (resolve). */
+#include "sys/net.h"
+#include "base/arena.h"
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 1024 };
+
+static bool
+to_cstr(struct str s, char *to, size_t room)
+{
+	if (s.n == 0 || s.n >= room || str_has(s, 0))
+		return false;
+	memcpy(to, s.p, s.n);
+	to[s.n] = 0;
+	return true;
+}
+
+bool
+net_parse_ip(struct str ip, int port, struct net_address *out)
+{
+	char text[INET6_ADDRSTRLEN + 1];
+	struct sockaddr_in v4 = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in6 v6 = {
+		.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+	*out = (struct net_address){.n = 0};
+	if (!to_cstr(ip, text, sizeof text))
+		return false;
+	if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+		memcpy(&out->sa, &v4, sizeof v4);
+		out->n = sizeof v4;
+	} else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
+		memcpy(&out->sa, &v6, sizeof v6);
+		out->n = sizeof v6;
+	}
+	return out->n > 0;
+}
+
+static const struct sockaddr_in *
+v4_of(const struct net_address *n)
+{
+	return (const struct sockaddr_in *)&n->sa;
+}
+
+static const struct sockaddr_in6 *
+v6_of(const struct net_address *n)
+{
+	return (const struct sockaddr_in6 *)&n->sa;
+}
+
+/* The address octets, IPv4-mapped ones as IPv4. */
+static const uint8_t *
+octets(const struct net_address *n, size_t *count)
+{
+	*count = 0;
+	if (n->sa.ss_family == AF_INET) {
+		*count = 4;
+		return (const uint8_t *)&v4_of(n)->sin_addr;
+	}
+	if (n->sa.ss_family != AF_INET6)
+		return NULL;
+	const uint8_t *v6 = v6_of(n)->sin6_addr.s6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&v6_of(n)->sin6_addr)) {
+		*count = 4;
+		return v6 + 12;
+	}
+	*count = 16;
+	return v6;
+}
+
+struct str
+net_ip(struct arena *a, const struct net_address *n)
+{
+	char text[INET6_ADDRSTRLEN];
+	size_t count;
+	const uint8_t *o = octets(n, &count);
+	if (n->sa.ss_family == AF_UNIX)
+		return STR("unix");
+	if (o == NULL)
+		return STR("pipe");
+	inet_ntop(count == 4 ? AF_INET : AF_INET6, o, text, sizeof text);
+	return str_copy(a, str_from(text));
+}
+
+int
+net_port(const struct net_address *n)
+{
+	if (n->sa.ss_family == AF_INET)
+		return ntohs(v4_of(n)->sin_port);
+	if (n->sa.ss_family == AF_INET6)
+		return ntohs(v6_of(n)->sin6_port);
+	return 0;
+}
+
+struct net_address
+net_peer(int fd)
+{
+	struct net_address n = {.n = sizeof n.sa};
+	if (getpeername(fd, (struct sockaddr *)&n.sa, &n.n) != 0)
+		return (struct net_address){.n = 0};
+	return n;
+}
+
+struct net_address
+net_local(int fd)
+{
+	struct net_address n = {.n = sizeof n.sa};
+	if (getsockname(fd, (struct sockaddr *)&n.sa, &n.n) != 0)
+		return (struct net_address){.n = 0};
+	return n;
+}
+
+bool
+net_within(const struct net_address *n, struct str network)
+{
+	struct net_address base;
+	struct str ip;
+	size_t have, want;
+	uint64_t bits;
+	if (!str_cut(&network, '/', &ip) || !net_parse_ip(ip, 0, &base))
+		return false;
+	const uint8_t *a = octets(n, &have), *b = octets(&base, &want);
+	if (a == NULL || have != want)
+		return false;
+	if (network.p == NULL)
+		bits = have * 8;
+	else if (!str_number(network, have * 8, &bits))
+		return false;
+	if (memcmp(a, b, bits / 8) != 0)
+		return false;
+	uint8_t mask = (uint8_t)(0xff00 >> (bits % 8));
+	return bits % 8 == 0 ||
+		((a[bits / 8] ^ b[bits / 8]) & mask) == 0;
+}
+
+static bool
+within_any(const struct net_address *n, const char *const *networks)
+{
+	for (; *networks != NULL; networks++)
+		if (net_within(n, str_from(*networks)))
+			return true;
+	return false;
+}
+
+bool
+net_is_loopback(const struct net_address *n)
+{
+	static const char *const loopback[] = {"127.0.0.0/8", "::1", NULL};
+	return within_any(n, loopback);
+}
+
+bool
+net_is_private(const struct net_address *n)
+{
+	static const char *const private[] = {"0.0.0.0/8", "10.0.0.0/8",
+		"100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+		"172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+		"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+		"203.0.113.0/24", "224.0.0.0/3", "::/128", "::1/128",
+		"fc00::/7", "fe80::/10", "ff00::/8", "2001:db8::/32", NULL};
+	return within_any(n, private);
+}
+
+static bool
+parse_unix(struct str path, struct net_address *out)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	if (!to_cstr(path, sun.sun_path, sizeof sun.sun_path))
+		return false;
+	*out = (struct net_address){.n = sizeof sun};
+	memcpy(&out->sa, &sun, sizeof sun);
+	return true;
+}
+
+bool
+net_parse_listen(struct str spec, struct net_address *list, size_t *n)
+{
+	uint64_t port;
+	*n = 0;
+	if (str_starts(spec, STR("/"))) {
+		*n = 1;
+		return parse_unix(spec, list);
+	}
+	size_t colon = str_find_last(spec, ':');
+	if (colon == spec.n ||
+		!str_number(str_skip(spec, colon + 1), 65535, &port))
+		return false;
+	struct str host = str_head(spec, colon);
+	if (host.n == 0 || str_eq(host, STR("*"))) {
+		*n = 2;
+		return net_parse_ip(STR("0.0.0.0"), (int)port, &list[0]) &&
+			net_parse_ip(STR("::"), (int)port, &list[1]);
+	}
+	if (str_starts(host, STR("[")) && str_ends(host, STR("]")))
+		host = str_head(str_skip(host, 1), host.n - 2);
+	*n = 1;
+	return net_parse_ip(host, (int)port, list);
+}
+
+int
+net_listen(const struct net_address *n)
+{
+	int one = 1, family = n->sa.ss_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+	if (family == AF_UNIX)
+		unlink(((const struct sockaddr_un *)&n->sa)->sun_path);
+	else
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (bind(fd, (const struct sockaddr *)&n->sa, n->n) != 0 ||
+		listen(fd, BACKLOG) != 0) {
+		int err = errno;
+		close(fd);
+		errno = err;
+		return -1;
+	}
+	return fd;
+}
+
+static int
+connect_wait(int fd, int64_t deadline)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	int err = 0, n;
+	socklen_t size = sizeof err;
+	do
+		n = poll(&p, 1, clock_left(deadline));
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return ETIMEDOUT;
+	if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) != 0)
+		return errno;
+	return err;
+}
+
+int
+net_connect(const struct net_address *to, const struct net_address *source,
+	int64_t deadline)
+{
+	int one = 1, err = 0;
+	int fd = socket(to->sa.ss_family,
+		SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (source != NULL &&
+		bind(fd, (const struct sockaddr *)&source->sa, source->n) != 0)
+		err = errno;
+	else if (connect(fd, (const struct sockaddr *)&to->sa, to->n) != 0)
+		err = errno == EINPROGRESS ? connect_wait(fd, deadline) : errno;
+	if (err == 0)
+		return fd;
+	close(fd);
+	errno = err;
+	return -1;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * net: internet sockets: addresses as text, listening, connecting.
+ */
+#ifndef SYS_NET_H
+#define SYS_NET_H
+
+#include "base/str.h"
+
+#include <sys/socket.h>
+
+struct arena;
+
+struct net_address {
+	struct sockaddr_storage sa;
+	socklen_t n;
+};
+
+/* "192.0.2.1" or "2001:db8::1"; false for names and anything else. */
+bool net_parse_ip(struct str ip, int port, struct net_address *out);
+
+/* "192.0.2.1", "2001:db8::1"; "unix" for Unix sockets, "pipe" for none. */
+struct str net_ip(struct arena *a, const struct net_address *n);
+int net_port(const struct net_address *n);
+bool net_is_loopback(const struct net_address *n);
+/* Loopback, private, link-local, unspecified, multicast, documentation: not
+ * an address to meet a stranger's mail exchanger at. */
+bool net_is_private(const struct net_address *n);
+
+/* Address of the other (this) end; "pipe" addresses when not a socket. */
+struct net_address net_peer(int fd);
+struct net_address net_local(int fd);
+
+/*
+ * Parses "HOST:PORT": HOST an IPv4 address, [IPv6], or * (empty) for every
+ * address of both families; or an absolute path for a Unix stream socket.
+ * Appends what to bind to list (at most 2).  False when it is none of that.
+ */
+bool net_parse_listen(struct str spec, struct net_address *list, size_t *n);
+
+/* A listening, non-blocking stream socket; -1 with errno. */
+int net_listen(const struct net_address *n);
+
+/* Connects until the deadline, from source when not NULL; -1 with errno
+ * (ETIMEDOUT when the deadline passed). */
+int net_connect(const struct net_address *to, const struct net_address *source,
+	int64_t deadline);
+
+/* Is the address within "192.0.2.0/24", "2001:db8::/32" or equal to a bare
+ * address?  False also when the network cannot be parsed. */
+bool net_within(const struct net_address *n, struct str network);
+
+#endif
