@@ -68,8 +68,8 @@ LIBS_store := -lsqlite3
 
 # ------------------------------------------------------------- programs
 # A program is its folder's *.c with the rooms it may use, in link order.
-PROGS := suratd smtpd pop3d imapd queue deliver-local deliver-remote auth \
-	tls keys resolve surat sendmail
+ALL_PROGS := suratd smtpd pop3d imapd queue deliver-local deliver-remote \
+	auth tls keys resolve surat sendmail
 
 SRC_suratd := $(wildcard master/*.c)
 SRC_smtpd := $(wildcard smtpd/*.c)
@@ -87,6 +87,11 @@ SRC_keys := $(call two,tls,keys)
 SRC_resolve := $(wildcard resolve/*.c)
 SRC_surat := $(call two,ctl,surat)
 SRC_sendmail := $(call two,ctl,sendmail)
+
+# Those whose main file stands.
+main_of = $(filter %/main.c %/main_local.c %/main_remote.c %/main_tls.c \
+	%/main_keys.c %/main_surat.c %/main_sendmail.c,$(wildcard $(SRC_$(1))))
+PROGS := $(foreach p,$(ALL_PROGS),$(if $(call main_of,$(p)),$(p)))
 
 USE_suratd := ask sys base
 USE_smtpd := ask mail sys base
@@ -111,7 +116,8 @@ LIBS_imapd := -lz -lcrypto
 LIBS_surat := -ljansson -lcrypt -lcrypto
 LIBS_sendmail := -ljansson -lcrypt -lcrypto
 
-all: $(addprefix $(B)/bin/,$(PROGS)) $(B)/bin/mailq $(B)/bin/newaliases
+all: $(addprefix $(B)/bin/,$(PROGS)) $(if $(filter sendmail,$(PROGS)), \
+	$(B)/bin/mailq $(B)/bin/newaliases)
 .DEFAULT_GOAL := all
 
 define program
@@ -167,6 +173,22 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 unit: $(addprefix $(B)/t/unit_,$(UNITS))
 
 -include $(shell find $(B)/o -name '*.d' 2>/dev/null)
+
+# ---------------------------------------------------------------- checks
+# t/run runs every test binary and script, counts, and prints the totals.
+deps:
+	@t/deps
+
+check: deps
+	@$(MAKE) --no-print-directory all unit
+	@t/run $(B)
+
+san: deps
+	@$(MAKE) --no-print-directory FLAVOUR=san all unit
+	@t/run build/san
+
+lint:
+	@python3 t/lint/lint.py
 
 .PHONY: all unit check san run bench fuzz lint clean install deps
 clean:
