@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The rows of conf_options.h become libconfuse's table and, once it has
+ * parsed, the struct.  Our own checks (bounds, sizes, durations) run after
+ * the parser with the line libconfuse remembers, so that every mistake is
+ * reported at once, each with its place.
+ */
+#include "sys/conf.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <confuse.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CONF_MOST = 4 * 1024 * 1024, SECTIONS_MOST = 16, ROWS_MOST = 64 };
+
+enum kind {
+	KIND_NUMBER,
+	KIND_SIZE,
+	KIND_DURATION,
+	KIND_BOOL,
+	KIND_TEXT,
+	KIND_LIST,
+};
+
+struct row {
+	struct conf_option option;
+	enum kind kind;
+	int64_t min, max;
+	size_t offset;
+};
+
+#define OPTION(section, name, kind, def, min, max, help) \
+	{{#section, #name, #kind, def, help}, KIND_##kind, (min), (max), \
+		offsetof(struct conf, section.name)},
+static const struct row rows[] = {
+#include "sys/conf_options.h"
+};
+#undef OPTION
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+struct reader {
+	struct arena *arena;
+	const char *name;
+	struct buf *errors;
+	struct conf *conf;
+	bool failed;
+};
+
+/* ------------------------------------------------------------- values */
+
+static bool
+parse_size(struct str s, int64_t *octets)
+{
+	static const char units[] = "kmg";
+	uint64_t n;
+	int shift = 0;
+	for (int i = 0; s.n > 0 && units[i] != 0; i++)
+		if (char_lower(s.p[s.n - 1]) == units[i])
+			shift = 10 * (i + 1);
+	if (shift > 0)
+		s.n--;
+	if (!str_number(s, INT64_MAX >> 31, &n))
+		return false;
+	*octets = (int64_t)(n << shift);
+	return true;
+}
+
+static bool
+parse_bool(struct str s, bool *value)
+{
+	static const struct {
+		const char *word;
+		bool value;
+	} words[] = {{"yes", true}, {"true", true}, {"on", true},
+		{"no", false}, {"false", false}, {"off", false}};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (!str_eq_nocase(s, str_from(words[i].word)))
+			continue;
+		*value = words[i].value;
+		return true;
+	}
+	return false;
+}
+
+static struct str_list
+parse_list(struct arena *a, struct str s)
+{
+	struct str_list list = {NULL, 0};
+	struct str rest = s, item;
+	for (size_t i = 0; i < s.n; i++)
+		list.n += s.p[i] == ',';
+	list.v = arena_array(a, list.n + 1, sizeof *list.v);
+	list.n = 0;
+	while (str_cut(&rest, ',', &item)) {
+		item = str_trim(item);
+		if (item.n > 0)
+			list.v[list.n++] = item;
+	}
+	return list;
+}
+
+static const char *
+wanted(enum kind kind)
+{
+	static const char *const texts[] = {
+		[KIND_NUMBER] = "a whole number",
+		[KIND_SIZE] = "a size such as 4096, 64k, 50m",
+		[KIND_DURATION] = "a duration such as 90s, 5m, 4h, 5d",
+		[KIND_BOOL] = "yes or no",
+		[KIND_TEXT] = "a text",
+		[KIND_LIST] = "a list",
+	};
+	return texts[kind];
+}
+
+static bool
+parse_number(enum kind kind, struct str s, int64_t *n)
+{
+	uint64_t plain;
+	if (kind == KIND_SIZE)
+		return parse_size(s, n);
+	if (kind == KIND_DURATION)
+		return clock_parse_duration(s, n);
+	if (!str_number(s, INT64_MAX, &plain))
+		return false;
+	*n = (int64_t)plain;
+	return true;
+}
+
+static void
+complain(struct reader *r, int line, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	struct str text = str_vprintf(r->arena, fmt, ap);
+	va_end(ap);
+	if (line > 0)
+		buf_printf(r->errors, "%s:%d: ", r->name, line);
+	else
+		buf_printf(r->errors, "%s: ", r->name);
+	buf_add(r->errors, text);
+	buf_addc(r->errors, '\n');
+	r->failed = true;
+}
+
+/* Puts a value into its member; line is for the complaint. */
+static void
+set(struct reader *r, const struct row *row, struct str text, int line)
+{
+	void *member = (char *)r->conf + row->offset;
+	const struct conf_option *o = &row->option;
+	int64_t n = 0;
+	if (row->kind == KIND_TEXT) {
+		*(struct str *)member = text;
+		return;
+	}
+	if (row->kind == KIND_LIST) {
+		*(struct str_list *)member = parse_list(r->arena, text);
+		return;
+	}
+	bool ok = row->kind == KIND_BOOL ? parse_bool(text, member) :
+					   parse_number(row->kind, text, &n);
+	if (!ok) {
+		complain(r, line, "%s.%s is \"%.*s\", but must be %s",
+			o->section, o->name, STR_ARG(text), wanted(row->kind));
+		return;
+	}
+	if (row->kind == KIND_BOOL)
+		return;
+	if (n < row->min || (row->max > 0 && n > row->max))
+		complain(r, line, "%s.%s is %lld, but must be from %lld to "
+			"%lld", o->section, o->name, (long long)n,
+			(long long)row->min,
+			(long long)(row->max > 0 ? row->max : INT64_MAX));
+	*(int64_t *)member = n;
+}
+
+/* ------------------------------------------------------------- parsing */
+
+/* libconfuse's error function has no context argument. */
+static struct reader *parsing;
+
+/* libconfuse takes the end of the file for the end of a section, so that a
+ * lost brace would silently move options: an option of our own after the last
+ * line is known at the top only. */
+#define END_OPTION "end-of-configuration"
+
+static void
+on_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	char text[512];
+	vsnprintf(text, sizeof text, fmt, ap);
+	if (strstr(text, END_OPTION) != NULL)
+		strcpy(text, "a section is not closed: a } is missing");
+	complain(parsing, cfg != NULL ? cfg->line : 0, "%s", text);
+}
+
+/* libconfuse keeps no line per option: its parser is at the right line when
+ * it validates a value, so that is where ours are checked and taken. */
+static int
+on_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const struct row *row = NULL;
+	for (size_t i = 0; i < ROWS; i++)
+		if (strcmp(rows[i].option.section, cfg_name(cfg)) == 0 &&
+			strcmp(rows[i].option.name, opt->name) == 0)
+			row = &rows[i];
+	unsigned n = cfg_opt_size(opt);
+	if (row == NULL || n == 0)
+		return 0;
+	struct arena *a = parsing->arena;
+	struct str *v = arena_array(a, n, sizeof *v);
+	for (unsigned i = 0; i < n; i++)
+		v[i] = str_copy(a, str_from(cfg_opt_getnstr(opt, i)));
+	struct str_list list = {v, n};
+	set(parsing, row, row->kind == KIND_LIST ? str_join(a, list, STR(",")) :
+						   v[n - 1], cfg->line);
+	return 0;
+}
+
+static cfg_opt_t
+confuse_row(const struct row *row)
+{
+	cfg_opt_t text[] = {CFG_STR(row->option.name, NULL, CFGF_NODEFAULT),
+		CFG_STR_LIST(row->option.name, NULL, CFGF_NODEFAULT)};
+	return text[row->kind == KIND_LIST];
+}
+
+/* Options of a section, ended as libconfuse wants it. */
+static cfg_opt_t *
+section_table(struct arena *a, const char *section)
+{
+	cfg_opt_t *opts = arena_array(a, ROWS_MOST, sizeof *opts);
+	size_t n = 0;
+	for (size_t i = 0; i < ROWS; i++)
+		if (strcmp(rows[i].option.section, section) == 0)
+			opts[n++] = confuse_row(&rows[i]);
+	opts[n] = (cfg_opt_t)CFG_END();
+	return opts;
+}
+
+static cfg_t *
+table(struct arena *a)
+{
+	static const char *const sections[] = {
+#define SECTION_NAME(s) #s,
+		CONF_SECTIONS(SECTION_NAME)
+#undef SECTION_NAME
+	};
+	cfg_opt_t *top = arena_array(a, SECTIONS_MOST, sizeof *top);
+	size_t n = 0;
+	for (; n < sizeof sections / sizeof *sections; n++)
+		top[n] = (cfg_opt_t)CFG_SEC(sections[n],
+			section_table(a, sections[n]), CFGF_NONE);
+	top[n++] = (cfg_opt_t)CFG_STR(END_OPTION, NULL, CFGF_NODEFAULT);
+	top[n] = (cfg_opt_t)CFG_END();
+	cfg_t *cfg = cfg_init(top, CFGF_NONE);
+	if (cfg == NULL)
+		fatal("libconfuse", "out of memory");
+	cfg_set_error_function(cfg, on_error);
+	for (size_t i = 0; i < ROWS; i++) {
+		struct str path = str_printf(a, "%s|%s",
+			rows[i].option.section, rows[i].option.name);
+		cfg_set_validate_func(cfg, str_cstr(a, path), on_value);
+	}
+	return cfg;
+}
+
+static bool
+read_all(int fd, struct buf *text)
+{
+	for (;;) {
+		ssize_t n = read(fd, buf_room(text, 16384), 16384);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0;
+		buf_grew(text, (size_t)n);
+		if (text->n > CONF_MOST)
+			return false;
+	}
+}
+
+static void
+override(struct reader *r, struct str text)
+{
+	struct str section, name, value = text;
+	if (!str_cut(&value, '=', &name) || value.p == NULL) {
+		complain(r, 0, "\"%.*s\" is not section.option=value",
+			STR_ARG(text));
+		return;
+	}
+	str_cut(&name, '.', &section);
+	for (size_t i = 0; i < ROWS; i++) {
+		if (!str_eq(section, str_from(rows[i].option.section)) ||
+			!str_eq(name, str_from(rows[i].option.name)))
+			continue;
+		set(r, &rows[i], str_copy(r->arena, value), 0);
+		return;
+	}
+	complain(r, 0, "there is no option %.*s.%.*s; `surat config` lists all",
+		STR_ARG(section), STR_ARG(name));
+}
+
+/* ------------------------------------------------------------- checking */
+
+struct choice {
+	const char *option;
+	size_t offset;
+	const char *words; /* separated by blanks */
+};
+
+#define CHOICE(section, name, words) \
+	{#section "." #name, offsetof(struct conf, section.name), words}
+static const struct choice choices[] = {
+	CHOICE(log, target, "syslog stderr"),
+	CHOICE(log, format, "text json"),
+	CHOICE(log, level, "error warning info debug"),
+	CHOICE(tls, minimum, "1.2 1.3"),
+	CHOICE(smtp, bare_newline, "refuse normalise"),
+	CHOICE(queue, durability, "batch each"),
+	CHOICE(remote, tls, "none opportunistic required verified"),
+	CHOICE(remote, smarthost_tls, "none opportunistic required verified"),
+};
+
+static void
+check_choice(struct reader *r, const struct choice *c)
+{
+	struct str value = *(struct str *)((char *)r->conf + c->offset);
+	struct str words = str_from(c->words), word;
+	while (str_word(&words, &word))
+		if (str_eq(word, value))
+			return;
+	complain(r, 0, "%s is \"%.*s\", but must be one of: %s", c->option,
+		STR_ARG(value), c->words);
+}
+
+static void
+check_whole(struct reader *r)
+{
+	const struct conf *c = r->conf;
+	int64_t seconds;
+	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+		check_choice(r, &choices[i]);
+	for (size_t i = 0; i < c->queue.retry.n; i++)
+		if (!clock_parse_duration(c->queue.retry.v[i], &seconds))
+			complain(r, 0, "queue.retry has \"%.*s\", which is "
+				"not %s", STR_ARG(c->queue.retry.v[i]),
+				wanted(KIND_DURATION));
+	if (c->tls.certificate.n > 0 && c->tls.key.n == 0)
+		complain(r, 0, "tls.certificate is set but tls.key is not: "
+			"name the certificate's private key");
+	if (c->remote.smarthost_user.n > 0 && c->remote.smarthost.n == 0)
+		complain(r, 0, "remote.smarthost_user is set but "
+			"remote.smarthost is not");
+}
+
+struct conf *
+conf_read(struct arena *a, int fd, const char *name,
+	struct str_list overrides, struct buf *errors)
+{
+	struct reader r = {.arena = a, .name = name, .errors = errors,
+		.conf = arena_one(a, struct conf)};
+	struct buf *text = buf_new(a);
+	for (size_t i = 0; i < ROWS; i++)
+		set(&r, &rows[i], str_from(rows[i].option.def), 0);
+	if (!read_all(fd, text)) {
+		complain(&r, 0, "cannot be read: %s", strerror(errno));
+		return NULL;
+	}
+	buf_add(text, STR("\n" END_OPTION " = yes\n\0"));
+	parsing = &r;
+	cfg_t *cfg = table(a);
+	int result = cfg_parse_buf(cfg, text->p);
+	cfg_free(cfg);
+	if (result != CFG_SUCCESS && !r.failed)
+		complain(&r, 0, "cannot be parsed");
+	for (size_t i = 0; i < overrides.n; i++)
+		override(&r, overrides.v[i]);
+	if (!r.failed)
+		check_whole(&r);
+	return r.failed ? NULL : r.conf;
+}
+
+/* ------------------------------------------------------------- writing */
+
+static void
+write_quoted(struct buf *out, struct str s)
+{
+	buf_addc(out, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, s.p[i]);
+	}
+	buf_addc(out, '"');
+}
+
+static void
+write_list(struct buf *out, struct str_list list)
+{
+	buf_addc(out, '{');
+	for (size_t i = 0; i < list.n; i++) {
+		if (i > 0)
+			buf_adds(out, ", ");
+		write_quoted(out, list.v[i]);
+	}
+	buf_addc(out, '}');
+}
+
+static void
+write_value(struct buf *out, const struct conf *c, const struct row *row)
+{
+	const void *member = (const char *)c + row->offset;
+	switch (row->kind) {
+	case KIND_NUMBER:
+	case KIND_SIZE:
+	case KIND_DURATION:
+		buf_printf(out, "%lld", (long long)*(const int64_t *)member);
+		break;
+	case KIND_BOOL:
+		buf_adds(out, *(const bool *)member ? "yes" : "no");
+		break;
+	case KIND_TEXT:
+		write_quoted(out, *(const struct str *)member);
+		break;
+	case KIND_LIST:
+		write_list(out, *(const struct str_list *)member);
+		break;
+	}
+}
+
+void
+conf_write(const struct conf *c, struct buf *out)
+{
+	const char *section = NULL;
+	for (size_t i = 0; i < ROWS; i++) {
+		const struct conf_option *o = &rows[i].option;
+		if (section == NULL || strcmp(section, o->section) != 0) {
+			if (section != NULL)
+				buf_adds(out, "}\n");
+			buf_printf(out, "%s {\n", o->section);
+			section = o->section;
+		}
+		buf_printf(out, "\t%s = ", o->name);
+		write_value(out, c, &rows[i]);
+		buf_addc(out, '\n');
+	}
+	buf_adds(out, "}\n");
+}
+
+const struct conf_option *
+conf_options(size_t *count)
+{
+	static struct conf_option options[ROWS];
+	for (size_t i = 0; i < ROWS; i++)
+		options[i] = rows[i].option;
+	*count = ROWS;
+	return options;
+}
+
+bool
+conf_is_local_domain(const struct conf *c, struct str domain)
+{
+	for (size_t i = 0; i < c->general.domains.n; i++)
+		if (str_eq_nocase(domain, c->general.domains.v[i]))
+			return true;
+	return false;
+}

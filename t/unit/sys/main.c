@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+/* The suites of common/sys. */
+#include "suites.h"
+#include "sys.h"
+
+int
+main(void)
+{
+	static Suite *(*const suites[])(void) = {
+		suite_conf, suite_conn, suite_loop, suite_net};
+	return run_suites(suites, sizeof suites / sizeof *suites);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef UNIT_SYS_H
+#define UNIT_SYS_H
+
+#include <check.h>
+
+Suite *suite_conf(void);
+Suite *suite_conn(void);
+Suite *suite_loop(void);
+Suite *suite_net(void);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "sys.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "sys/conf.h"
+
+#include <unistd.h>
+
+static struct buf *errors;
+
+static struct conf *
+read_text(struct arena *a, const char *text, struct str_list overrides)
+{
+	int pipes[2];
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(write(pipes[1], text, strlen(text)),
+		(ssize_t)strlen(text));
+	close(pipes[1]);
+	errors = buf_new(a);
+	struct conf *c = conf_read(a, pipes[0], "t.conf", overrides, errors);
+	close(pipes[0]);
+	return c;
+}
+
+static const struct str_list none;
+
+START_TEST(defaults_stand_alone)
+{
+	struct arena *a = arena_new("test");
+	struct conf *c = read_text(a, "", none);
+	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	ck_assert_int_eq(c->smtp.max_size, 50 << 20);
+	ck_assert_int_eq(c->queue.max_age, 5 * 86400);
+	ck_assert_uint_eq(c->queue.retry.n, 5);
+	ck_assert_view(c->queue.retry.v[4], "30m");
+	ck_assert(!c->smtp.plaintext_auth);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(values_of_every_kind)
+{
+	struct arena *a = arena_new("test");
+	struct conf *c = read_text(a,
+		"general {\n hostname = mx.example.org\n"
+		" domains = {example.org, \"example.net\"}\n}\n"
+		"# a comment\nsmtp { max_size = 1m\n timeout = 90s\n"
+		" plaintext_auth = yes\n max_recipients = 500 }\n",
+		none);
+	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	ck_assert_view(c->general.hostname, "mx.example.org");
+	ck_assert_uint_eq(c->general.domains.n, 2);
+	ck_assert(conf_is_local_domain(c, STR("EXAMPLE.NET")));
+	ck_assert(!conf_is_local_domain(c, STR("example.com")));
+	ck_assert_int_eq(c->smtp.max_size, 1 << 20);
+	ck_assert_int_eq(c->smtp.timeout, 90);
+	ck_assert_int_eq(c->smtp.max_recipients, 500);
+	ck_assert(c->smtp.plaintext_auth);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(every_mistake_is_named_with_its_line)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{"\nsmtp { max_sise = 5 }", "t.conf:2: "},
+		{"smtp {\n\nmax_size = big\n}", "t.conf:3: smtp.max_size is "
+			"\"big\""},
+		{"smtp {\nmax_recipients = 5\n}", "t.conf:2: smtp.max_recip"},
+		{"smtp { plaintext_auth = perhaps }", "must be yes or no"},
+		{"smtp { bare_newline = allow }", "one of: refuse normalise"},
+		{"tls { certificate = x }", "tls.key is not"},
+		{"queue { retry = {1m, soon} }", "queue.retry has \"soon\""},
+		{"nonsense {\n}", "t.conf:1: "},
+		{"smtp {", "t.conf:"},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena *a = arena_new("test");
+		ck_assert_msg(read_text(a, rows[i].text, none) == NULL,
+			"taken: %s", rows[i].text);
+		struct str got = buf_str(errors);
+		ck_assert_msg(str_search(got, str_from(rows[i].want)) < got.n,
+			"%s: %.*s", rows[i].want, STR_ARG(got));
+		arena_free(a);
+	}
+}
+END_TEST
+
+START_TEST(all_mistakes_at_once)
+{
+	struct arena *a = arena_new("test");
+	ck_assert_ptr_null(read_text(a,
+		"smtp {\nmax_size = big\ntimeout = never\n}", none));
+	struct str got = buf_str(errors);
+	ck_assert_uint_lt(str_search(got, STR("t.conf:2:")), got.n);
+	ck_assert_uint_lt(str_search(got, STR("t.conf:3:")), got.n);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(overrides_win)
+{
+	struct arena *a = arena_new("test");
+	struct str v[] = {STR("smtp.max_size=2m"),
+		STR("listen.smtp=127.0.0.1:10025, [::1]:10025")};
+	struct conf *c = read_text(
+		a, "smtp { max_size = 1m }", (struct str_list){v, 2});
+	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	ck_assert_int_eq(c->smtp.max_size, 2 << 20);
+	ck_assert_uint_eq(c->listen.smtp.n, 2);
+	ck_assert_view(c->listen.smtp.v[1], "[::1]:10025");
+	struct str bad[] = {STR("smtp.nothing=1")};
+	ck_assert_ptr_null(read_text(a, "", (struct str_list){bad, 1}));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(what_is_written_reads_back_the_same)
+{
+	struct arena *a = arena_new("test");
+	struct conf *c = read_text(a,
+		"general { hostname = \"a \\\"b\\\" \\\\ c\"\n"
+		"domains = {x.org, y.org} }\nremote { idle = 0 }", none);
+	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	struct buf *once = buf_new(a), *twice = buf_new(a);
+	conf_write(c, once);
+	struct conf *back = read_text(a, str_cstr(a, buf_str(once)), none);
+	ck_assert_msg(back != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	conf_write(back, twice);
+	ck_assert(str_eq(buf_str(once), buf_str(twice)));
+	ck_assert_view(back->general.hostname, "a \"b\" \\ c");
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_conf(void)
+{
+	return SUITE("conf", defaults_stand_alone, values_of_every_kind,
+		every_mistake_is_named_with_its_line, all_mistakes_at_once,
+		overrides_win, what_is_written_reads_back_the_same);
+}
