@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: ISC */
+/* The suites of imapd. */
+#include "suites.h"
+#include "imapd_suites.h"
+
+int
+main(void)
+{
+	static Suite *(*const suites[])(void) = {suite_parse, suite_seqset};
+	return run_suites(suites, sizeof suites / sizeof *suites);
+}
