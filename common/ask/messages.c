@@ -95,9 +95,6 @@ FIELDS_TABLE(service)
 #define ROW_OF struct msg_service_row
 FIELDS_TABLE(service_row)
 #undef ROW_OF
-#define ROW_OF struct msg_worker_state
-FIELDS_TABLE(worker_state)
-#undef ROW_OF
 
 #define DEF_ROW(name, fd) \
 	{#name, fd, name##_fields, \

@@ -234,9 +234,6 @@ enum peer_who {
 #define FIELDS_service_row(F) \
 	F(TEXT, name) F(NUM, pid) F(TEXT, state) F(NUM, since) \
 	F(NUM, restarts) F(NUM, busy) F(NUM, served)
-/* A waiting worker took a client (busy 1) or waits again (busy 0). */
-#define FIELDS_worker_state(F) \
-	F(NUM, busy)
 
 #define MESSAGES(M) \
 	M(done, FD_NO) M(opened, FD_MAY) \
@@ -250,7 +247,7 @@ enum peer_who {
 	M(queue_list, FD_NO) M(queue_row, FD_NO) M(queue_change, FD_NO) \
 	M(dns_ask, FD_NO) M(dns_answer, FD_NO) \
 	M(agent_start, FD_NO) M(session_start, FD_MAY) \
-	M(service, FD_NO) M(service_row, FD_NO) M(worker_state, FD_NO)
+	M(service, FD_NO) M(service_row, FD_NO)
 
 /* clang-format on */
 

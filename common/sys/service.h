@@ -12,9 +12,10 @@
  *			stream sockets to accept clients on
  *	ask.<asker>	SEQPACKET sockets on which <asker> asks this program
  *	config		the checked configuration text
- *	master		SEQPACKET link to the starter: worker_state goes up,
- *			a session's session_start comes down; its end means the
- *			starter is gone: finish and exit
+ *	master		SEQPACKET link to the starter: a worker says "+" when it
+ *			took a client and "-" when it waits again, a session
+ *			finds its session_start here; its end means the starter
+ *			is gone: finish and exit
  *	queue		an agent's link to the queue
  * Started without suratd (by systemd or by hand) there is no config or master
  * descriptor; the file named by --config or /etc/surat/surat.conf is read.
@@ -94,7 +95,7 @@ int service_main(const struct service *s, int argc, char **argv);
 /* The inherited descriptor of that name, the nth of several; -1. */
 int program_fd(const struct program *p, const char *name, size_t nth);
 
-/* A fresh id for a session: time and random, 10 letters and digits, sorts
+/* A fresh id for a session: time and random, 12 letters and digits, sorts
  * roughly by time. */
 struct str program_session_id(struct arena *a);
 

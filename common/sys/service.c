@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The skeleton.  Master passes ids and root directory of a confined program
+ * in SURAT_IDS ("uid:gid") and SURAT_ROOT, since the program must be loaded
+ * before its root directory changes; both mean nothing to a process that is
+ * not root.
+ */
+#include "sys/service.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100 };
+
+struct options {
+	const char *config;
+	struct str_list overrides;
+	const char *service;
+	bool inetd;
+};
+
+/* ---------------------------------------------------------- inheritance */
+
+/* LISTEN_PID may be 0 from a starter that does not know our pid yet. */
+static size_t
+count_inherited(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	uint64_t p, n;
+	if (pid == NULL || count == NULL ||
+		!str_number(str_from(pid), INT32_MAX, &p) ||
+		!str_number(str_from(count), FDS_MOST, &n))
+		return 0;
+	return p == 0 || p == (uint64_t)getpid() ? (size_t)n : 0;
+}
+
+static void
+inherit(struct program *p)
+{
+	struct str names = str_from(getenv("LISTEN_FDNAMES")), name;
+	p->fd_count = count_inherited();
+	p->fds = arena_array(p->arena, p->fd_count, sizeof *p->fds);
+	for (size_t i = 0; i < p->fd_count; i++) {
+		if (!str_cut(&names, ':', &name))
+			name = STR("unknown");
+		p->fds[i].name = str_cstr(p->arena, name);
+		p->fds[i].fd = FIRST_INHERITED + (int)i;
+		fcntl(p->fds[i].fd, F_SETFD, FD_CLOEXEC);
+	}
+	/* What nobody named is nobody's business (S16). */
+	close_range(FIRST_INHERITED + (unsigned)p->fd_count, ~0u, 0);
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	errno = 0;
+}
+
+int
+program_fd(const struct program *p, const char *name, size_t nth)
+{
+	for (size_t i = 0; i < p->fd_count; i++)
+		if (strcmp(p->fds[i].name, name) == 0 && nth-- == 0)
+			return p->fds[i].fd;
+	return -1;
+}
+
+/* -------------------------------------------------------- configuration */
+
+static void
+help(const struct service *s)
+{
+	printf("usage: %s [--config FILE] [--set SECTION.OPTION=VALUE]... "
+		"[-i [--service NAME]]\n\n%s\n\nIt is started by suratd or "
+		"by a systemd unit with its sockets; -i serves one\nclient on "
+		"standard input and output (inetd).  See %s(8).\n",
+		s->name, s->usage == NULL ? "" : s->usage, s->name);
+	exit(0);
+}
+
+static const char *
+argument(const struct service *s, int argc, char **argv, int *i)
+{
+	if (*i + 1 < argc)
+		return argv[++*i];
+	fprintf(stderr, "%s: %s needs an argument; see %s --help\n", s->name,
+		argv[*i], s->name);
+	exit(64);
+}
+
+static void
+parse_options(const struct service *s, struct program *p, struct options *o)
+{
+	int argc = p->argc, kept = 0;
+	char **argv = p->argv;
+	o->overrides.v = arena_array(p->arena, (size_t)argc,
+		sizeof *o->overrides.v);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0)
+			help(s);
+		else if (strcmp(argv[i], "--config") == 0)
+			o->config = argument(s, argc, argv, &i);
+		else if (strcmp(argv[i], "--set") == 0)
+			o->overrides.v[o->overrides.n++] =
+				str_from(argument(s, argc, argv, &i));
+		else if (strcmp(argv[i], "--service") == 0)
+			o->service = argument(s, argc, argv, &i);
+		else if (strcmp(argv[i], "-i") == 0)
+			o->inetd = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	p->argc = kept;
+}
+
+static int
+open_config(const struct program *p, const struct options *o)
+{
+	int fd = program_fd(p, "config", 0);
+	if (fd >= 0) {
+		/* The same open file serves every child: read from the
+		 * start, whoever read before. */
+		char path[40];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		return open(path, O_RDONLY | O_CLOEXEC);
+	}
+	return open(o->config, O_RDONLY | O_CLOEXEC);
+}
+
+static void
+load_config(struct program *p, const struct options *o)
+{
+	struct buf *errors = buf_new(p->arena);
+	int fd = open_config(p, o);
+	if (fd < 0)
+		fatal("configuration", o->config);
+	p->conf = conf_read(p->arena, fd, o->config, o->overrides, errors);
+	close(fd);
+	if (p->conf == NULL)
+		fatal("configuration",
+			str_cstr(p->arena, str_trim(buf_str(errors))));
+	p->hostname = p->conf->general.hostname;
+	if (p->hostname.n == 0) {
+		char name[256] = "localhost";
+		gethostname(name, sizeof name - 1);
+		p->hostname = str_copy(p->arena, str_from(name));
+	}
+}
+
+static void
+open_log(const struct program *p)
+{
+	static const struct {
+		const char *word;
+		int level;
+	} levels[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING},
+		{"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+	const struct conf_log *c = &p->conf->log;
+	log_open(p->name,
+		str_eq(c->target, STR("stderr")) ? LOG_TO_STDERR
+						 : LOG_TO_SYSLOG,
+		str_eq(c->format, STR("json")) ? LOG_AS_JSON : LOG_AS_TEXT);
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (str_eq(c->level, str_from(levels[i].word)))
+			log_level(levels[i].level);
+}
+
+/* --------------------------------------------------------- confinement */
+
+static void
+confine(const struct service *s, struct program *p)
+{
+	const char *ids = getenv("SURAT_IDS"), *root = getenv("SURAT_ROOT");
+	const char **trees = s->trees == NULL ? NULL : s->trees(p);
+	uint64_t uid, gid;
+	if (s->asker != NULL)
+		p->sockets = str_printf(p->arena, "%.*s/%s",
+			STR_ARG(p->conf->general.runtime), s->asker);
+	if (geteuid() == 0 && ids != NULL) {
+		struct str rest = str_from(ids), first;
+		if (!str_cut(&rest, ':', &first) ||
+			!str_number(first, UINT32_MAX, &uid) ||
+			!str_number(rest, UINT32_MAX, &gid))
+			fatal("SURAT_IDS", ids);
+		sandbox_become((unsigned)uid, (unsigned)gid, root);
+		if (root != NULL)
+			p->sockets = STR("");
+	}
+	sandbox_enter(s->profile, trees);
+}
+
+/* -------------------------------------------------------------- serving */
+
+static const struct {
+	const char *name;
+	bool tls;
+} stream_services[] = {
+	{"smtp", false}, {"submission", false}, {"submissions", true},
+	{"lmtp", false}, {"imap", false}, {"imaps", true}, {"pop3", false},
+	{"pop3s", true},
+};
+
+static bool
+is_stream(const char *name, bool *tls)
+{
+	for (size_t i = 0;
+		i < sizeof stream_services / sizeof *stream_services; i++) {
+		if (strcmp(name, stream_services[i].name) != 0)
+			continue;
+		*tls = stream_services[i].tls;
+		return true;
+	}
+	return false;
+}
+
+struct server {
+	const struct service *service;
+	struct program *program;
+	int master;
+	int epoll;
+};
+
+/* Each listening socket wakes one waiting process, not all of them. */
+static void
+watch(struct server *s, int fd, uint32_t events, uint64_t index)
+{
+	struct epoll_event e = {.events = events, .data.u64 = index};
+	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) != 0)
+		fatal("epoll_ctl", NULL);
+}
+
+static size_t
+watch_all(struct server *s)
+{
+	size_t count = 0;
+	bool tls;
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll < 0)
+		fatal("epoll_create1", NULL);
+	for (size_t i = 0; i < s->program->fd_count; i++) {
+		const struct inherited *in = &s->program->fds[i];
+		if (!is_stream(in->name, &tls))
+			continue;
+		fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
+		watch(s, in->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
+		count++;
+	}
+	if (s->master >= 0)
+		watch(s, s->master, EPOLLIN | EPOLLRDHUP, UINT64_MAX);
+	return count;
+}
+
+static void
+tell_master(const struct server *s, const char *state)
+{
+	if (s->master >= 0)
+		send(s->master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* False when this process shall end: the starter is gone or wants it to. */
+static bool
+next_client(struct server *s, struct client *c)
+{
+	for (;;) {
+		struct epoll_event e;
+		int n = epoll_wait(s->epoll, &e, 1, -1);
+		if (n < 0 && errno != EINTR)
+			fatal("epoll_wait", NULL);
+		if (n <= 0)
+			continue;
+		if (e.data.u64 == UINT64_MAX)
+			return false;
+		const struct inherited *in = &s->program->fds[e.data.u64];
+		int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
+		*c = (struct client){.in = fd, .out = fd,
+			.service = str_from(in->name), .peer = net_peer(fd),
+			.local = net_local(fd)};
+		is_stream(in->name, &c->tls);
+		return true;
+	}
+}
+
+static void
+serve_inetd(const struct service *s, struct program *p, const char *name)
+{
+	struct client c = {.in = STDIN_FILENO, .out = STDOUT_FILENO,
+		.inetd = true, .peer = net_peer(STDIN_FILENO),
+		.local = net_local(STDIN_FILENO)};
+	/* Without --service: imap for imapd, and so on. */
+	struct str service = str_from(s->name);
+	c.service = str_head(service, service.n - 1);
+	if (name != NULL)
+		c.service = str_from(name);
+	if (!is_stream(str_cstr(p->arena, c.service), &c.tls))
+		fatal("no such service", name);
+	s->serve(p, &c);
+}
+
+static void
+serve_clients(const struct service *s, struct program *p)
+{
+	struct server server = {.service = s, .program = p,
+		.master = program_fd(p, "master", 0)};
+	unsigned left = s->max_clients > 0 ? s->max_clients
+					   : CLIENTS_BEFORE_RETIRING;
+	struct client c;
+	if (watch_all(&server) == 0)
+		fatal("no sockets", "start it from suratd or a systemd unit, "
+			"or with -i from inetd");
+	while (left-- > 0 && next_client(&server, &c)) {
+		tell_master(&server, "+");
+		if (s->serve(p, &c) == SERVED_RETIRE)
+			break;
+		tell_master(&server, "-");
+	}
+}
+
+int
+service_main(const struct service *s, int argc, char **argv)
+{
+	struct program p = {.name = s->name, .argc = argc, .argv = argv,
+		.arena = arena_new(s->name)};
+	struct options o = {.config = getenv("SURAT_CONF")};
+	if (o.config == NULL)
+		o.config = "/etc/surat/surat.conf";
+	signal(SIGPIPE, SIG_IGN);
+	log_open(s->name, LOG_TO_STDERR, LOG_AS_TEXT);
+	inherit(&p);
+	parse_options(s, &p, &o);
+	load_config(&p, &o);
+	open_log(&p);
+	umask(077);
+	if (s->prepare != NULL)
+		s->prepare(&p);
+	confine(s, &p);
+	if (s->run != NULL)
+		s->run(&p);
+	else if (o.inetd)
+		serve_inetd(s, &p, o.service);
+	else
+		serve_clients(s, &p);
+	arena_free(p.arena);
+	return 0;
+}
+
+struct str
+program_session_id(struct arena *a)
+{
+	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+	char *id = arena_alloc(a, 12);
+	uint32_t noise;
+	uint64_t bits = (uint64_t)clock_wall() << 25;
+	if (getrandom(&noise, sizeof noise, 0) != sizeof noise)
+		fatal("getrandom", NULL);
+	bits |= noise & ((1u << 25) - 1);
+	for (int i = 11; i >= 0; i--, bits >>= 5)
+		id[i] = digits[bits & 31];
+	return str_of(id, 12);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "ask/link.h"
+#include "ask/peers.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "sys/ipc.h"
+#include "sys/loop.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+Suite *suite_peers(void);
+
+static char directory[] = "/tmp/peers-test-XXXXXX";
+static int closed;
+
+static void
+on_route(struct peer *p, struct arena *a, struct message *m)
+{
+	struct message answer = MESSAGE(route_result);
+	struct str v[1] = {str_printf(a, "for:%.*s",
+		STR_ARG(m->route.address))};
+	answer.route_result.address = (struct str_list){v, 1};
+	peer_send(p, &answer);
+}
+
+static void
+on_die(struct peer *p, struct arena *a, struct message *m)
+{
+	(void)p, (void)a, (void)m;
+	_exit(0);
+}
+
+static const struct peer_row rows[] = {
+	{MSG_route, PEER_QUEUE, on_route},
+	{MSG_checkpoint, PEER_SURAT, on_route},
+	{MSG_service, PEER_QUEUE, on_die},
+};
+
+static void
+on_close(struct peer *p)
+{
+	(void)p;
+	closed++;
+}
+
+/* A process that answers on directory/auth. */
+static pid_t
+answerer(struct arena *a)
+{
+	struct str path = str_printf(a, "%s/auth", directory);
+	int listening = ipc_listen(str_cstr(a, path), 0600);
+	ck_assert_int_ge(listening, 0);
+	pid_t pid = fork();
+	if (pid != 0) {
+		close(listening);
+		return pid;
+	}
+	struct loop *l = loop_new(a);
+	struct peers ps = {.loop = l, .rows = rows, .count = 3,
+		.on_close = on_close};
+	peers_listen(&ps, listening, PEER_QUEUE);
+	loop_run(l);
+	_exit(0);
+}
+
+static void
+stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+START_TEST(asking_and_asking_again_after_a_restart)
+{
+	struct arena *a = arena_new("test");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	pid_t pid = answerer(a);
+	struct link *l = link_new(a, str_from(directory), "auth");
+	struct message q = MESSAGE(route), answer;
+	q.route.address = STR("x@y");
+	ck_assert(status_is_fine(
+		link_call(l, a, &q, MSG_route_result, &answer)));
+	ck_assert_view(answer.route_result.address.v[0], "for:x@y");
+	stop(pid);
+	pid = answerer(a);
+	ck_assert(status_is_fine(
+		link_call(l, a, &q, MSG_route_result, &answer)));
+	/* What this peer may not send costs the connection only. */
+	struct message bad = MESSAGE(checkpoint);
+	struct status s = link_call(l, a, &bad, MSG_done, &answer);
+	ck_assert(status_is_later(s));
+	ck_assert(status_is_fine(
+		link_call(l, a, &q, MSG_route_result, &answer)));
+	/* An answer of another kind is not taken for the right one. */
+	ck_assert(status_is_later(link_call(l, a, &q, MSG_done, &answer)));
+	stop(pid);
+	link_patience(l, 200);
+	s = link_call(l, a, &q, MSG_route_result, &answer);
+	ck_assert(status_is_later(s));
+	ck_assert_view(s.text, "auth is not there");
+	arena_free(a);
+}
+END_TEST
+
+static int answers, failures;
+
+static void
+on_answer(void *ctx, struct arena *a, struct message *m)
+{
+	struct loop *l = ctx;
+	(void)a;
+	if (m == NULL)
+		failures++;
+	else
+		answers++;
+	if (answers + failures == 100)
+		loop_stop(l);
+}
+
+START_TEST(asking_from_a_loop)
+{
+	struct arena *a = arena_new("test");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	pid_t pid = answerer(a);
+	struct loop *l = loop_new(a);
+	struct asker *k = asker_new(a, l, str_from(directory), "auth");
+	struct message q = MESSAGE(route);
+	for (int i = 0; i < 100; i++)
+		asker_ask(k, &q, on_answer, l);
+	loop_run(l);
+	ck_assert_int_eq(answers, 100);
+	/* The answerer dies: everything under way fails, nothing hangs. */
+	struct message die = MESSAGE(service);
+	answers = failures = 0;
+	asker_ask(k, &die, on_answer, l);
+	for (int i = 0; i < 99; i++)
+		asker_ask(k, &q, on_answer, l);
+	loop_run(l);
+	ck_assert_int_eq(failures, 100);
+	waitpid(pid, NULL, 0);
+	/* Nobody there at all. */
+	answers = failures = 0;
+	for (int i = 0; i < 100; i++)
+		asker_ask(k, &q, on_answer, l);
+	loop_run(l);
+	ck_assert_int_eq(failures, 100);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(garbage_closes_that_peer_only)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	struct peers ps = {.loop = l, .rows = rows, .count = 3,
+		.on_close = on_close};
+	int one[2], two[2];
+	struct message q = MESSAGE(route), answer;
+	ipc_pair(one);
+	ipc_pair(two);
+	closed = 0;
+	peers_take(&ps, one[0], PEER_QUEUE);
+	peers_take(&ps, two[0], PEER_QUEUE);
+	ck_assert_int_eq(ipc_send_bytes(one[1], STR("garbage"), -1), IPC_OK);
+	ipc_send(&ask_messages, two[1], &q);
+	for (int i = 0; i < 5; i++)
+		loop_turn(l, 10);
+	ck_assert_int_eq(closed, 1);
+	ck_assert_int_eq(ipc_recv(&ask_messages, two[1], a, &answer), IPC_OK);
+	ck_assert_int_eq(ipc_recv(&ask_messages, one[1], a, &answer),
+		IPC_CLOSED);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(answers_wait_for_a_slow_reader)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	struct peers ps = {.loop = l, .rows = rows, .count = 3};
+	int pair[2];
+	ipc_pair(pair);
+	struct peer *p = peers_take(&ps, pair[0], PEER_QUEUE);
+	struct message m = MESSAGE(key_signed), back;
+	m.key_signed.signature =
+		str_of(arena_alloc(a, 50000), 50000);
+	for (int i = 0; i < 100; i++)
+		peer_send(p, &m);
+	int got = 0;
+	for (int i = 0; i < 1000 && got < 100; i++) {
+		loop_turn(l, 0);
+		struct arena *each = arena_new("test");
+		while (ipc_recv(&ask_messages, pair[1], each, &back) == IPC_OK)
+			got++;
+		arena_free(each);
+	}
+	ck_assert_int_eq(got, 100);
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_peers(void)
+{
+	return SUITE("peers", asking_and_asking_again_after_a_restart,
+		asking_from_a_loop, garbage_closes_that_peer_only,
+		answers_wait_for_a_slow_reader);
+}
