@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Measures the house rules (doc/style.md) and says where they are broken.
+
+    t/lint/lint.py [--aims]     --aims: also what is legal but above the aim
+
+Errors: includes that cross the layers, functions above 80 lines, goto,
+conditional compilation outside common/sys, a source without its licence line,
+a program without a manual page, an option without a use.
+"""
+import glob
+import re
+import subprocess
+import sys
+
+LAYERS = {
+    'base': {'base'},
+    'mail': {'mail', 'base'},
+    'sys': {'sys', 'base'},
+    'ask': {'ask', 'sys', 'base'},
+    'store': {'store', 'mail', 'sys', 'base'},
+}
+PROGRAMS = 'master smtpd pop3d imapd queue deliver auth tls resolve ctl'.split()
+FUNCTION_MOST = 80
+errors = []
+aims = []
+
+
+def sources():
+    folders = ['common/*'] + PROGRAMS
+    return sorted(f for d in folders for f in glob.glob(d + '/*.[ch]'))
+
+
+def room_of(path):
+    parts = path.split('/')
+    return parts[1] if parts[0] == 'common' else parts[0]
+
+
+def check_layers(path, text):
+    room = room_of(path)
+    for n, line in enumerate(text.splitlines(), 1):
+        m = re.match(r'#include "([^"]+)"', line)
+        if not m:
+            continue
+        where = m[1].split('/')[0] if '/' in m[1] else room
+        if room in LAYERS:
+            if where not in LAYERS[room]:
+                errors.append('%s:%d: %s may not include %s' %
+                              (path, n, room, m[1]))
+        elif where not in LAYERS and where != room:
+            errors.append('%s:%d: includes another program: %s' %
+                          (path, n, m[1]))
+
+
+def check_text(path, text):
+    if 'SPDX-License-Identifier: ISC' not in text.splitlines()[0]:
+        errors.append('%s:1: no licence line' % path)
+    for n, line in enumerate(text.splitlines(), 1):
+        if re.search(r'\bgoto\b', line) and '*' not in line[:3]:
+            errors.append('%s:%d: goto' % (path, n))
+        if re.match(r'#\s*if(def|ndef)?\b', line) and \
+                not re.match(r'#ifndef [A-Z0-9]+_[A-Z0-9_]*H$', line) and \
+                not path.startswith(('common/sys/', 'common/base/arena.c')):
+            errors.append('%s:%d: conditional compilation outside sys' %
+                          (path, n))
+
+
+def check_functions(paths):
+    try:
+        out = subprocess.run(
+            ['ctags', '--languages=C', '--kinds-C=f', '--fields=+ne', '-f',
+             '-'] + [p for p in paths if p.endswith('.c')],
+            capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        return
+    lengths = []
+    for line in out.splitlines():
+        fields = line.split('\t')
+        at = [int(f[5:]) for f in fields if f.startswith('line:')]
+        end = [int(f[4:]) for f in fields if f.startswith('end:')]
+        if not at or not end:
+            continue
+        n = end[0] - at[0] + 1
+        lengths.append(n)
+        if n > FUNCTION_MOST:
+            errors.append('%s:%d: %s is %d lines long, more than %d' %
+                          (fields[1], at[0], fields[0], n, FUNCTION_MOST))
+        elif n > 50:
+            aims.append('%s:%d: %s is %d lines long' %
+                        (fields[1], at[0], fields[0], n))
+    lengths.sort()
+    if lengths:
+        print('%d functions, median %d lines, p95 %d, longest %d' % (
+            len(lengths), lengths[len(lengths) // 2],
+            lengths[len(lengths) * 95 // 100], lengths[-1]))
+
+
+def check_options(texts):
+    rows = open('common/sys/conf_options.h').read()
+    everything = '\n'.join(t for p, t in texts.items()
+                           if not p.endswith('conf_options.h'))
+    for section, name in re.findall(r'^OPTION\((\w+), (\w+)', rows, re.M):
+        if not re.search(r'\b%s\.%s\b|->%s\b' % (section, name, name),
+                         everything):
+            aims.append('common/sys/conf_options.h: %s.%s is used nowhere' %
+                        (section, name))
+
+
+def main():
+    texts = {p: open(p).read() for p in sources()}
+    for path, text in texts.items():
+        check_layers(path, text)
+        check_text(path, text)
+    check_functions(list(texts))
+    check_options(texts)
+    if '--aims' in sys.argv:
+        print('\n'.join(aims))
+    print('%d lines in %d files' % (
+        sum(t.count('\n') for t in texts.values()), len(texts)))
+    for e in errors:
+        print(e)
+    sys.exit(1 if errors else 0)
+
+
+main()
