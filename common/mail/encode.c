@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: ISC */
+/* Codings; tables and small state machines, linear in their input. */
+#include "mail/encode.h"
+
+enum { LINE = 76, CODE_NONE = 0xff };
+
+static const char alphabet[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* -------------------------------------------------------------- base64 */
+
+void
+base64_encode(struct buf *out, struct str s)
+{
+	char *to = buf_room(out, (s.n + 2) / 3 * 4), *start = to;
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t left = s.n;
+	for (; left >= 3; left -= 3, p += 3) {
+		*to++ = alphabet[p[0] >> 2];
+		*to++ = alphabet[(p[0] & 3) << 4 | p[1] >> 4];
+		*to++ = alphabet[(p[1] & 15) << 2 | p[2] >> 6];
+		*to++ = alphabet[p[2] & 63];
+	}
+	if (left > 0) {
+		unsigned second = left == 2 ? p[1] : 0;
+		*to++ = alphabet[p[0] >> 2];
+		*to++ = alphabet[(p[0] & 3) << 4 | second >> 4];
+		*to++ = left == 2 ? alphabet[(second & 15) << 2] : '=';
+		*to++ = '=';
+	}
+	buf_grew(out, (size_t)(to - start));
+}
+
+void
+base64_encode_lines(struct buf *out, struct str s)
+{
+	while (s.n > 0) {
+		struct str line = str_head(s, LINE / 4 * 3);
+		base64_encode(out, line);
+		buf_adds(out, "\r\n");
+		s = str_skip(s, line.n);
+	}
+}
+
+static unsigned
+code_of(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (unsigned)(c - 'A');
+	if (c >= 'a' && c <= 'z')
+		return (unsigned)(c - 'a') + 26;
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0') + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : CODE_NONE;
+}
+
+bool
+base64_decode(struct buf *out, struct str s)
+{
+	size_t before = out->n, pad = 0;
+	struct base64_stream stream = {0};
+	if (s.n % 4 != 0)
+		return false;
+	while (pad < 2 && pad < s.n && s.p[s.n - 1 - pad] == '=')
+		pad++;
+	struct str codes = str_head(s, s.n - pad);
+	for (size_t i = 0; i < codes.n; i++)
+		if (code_of(codes.p[i]) == CODE_NONE)
+			return false;
+	base64_feed(&stream, codes, out);
+	/* Bits left over belong to no octet and must be zero. */
+	if ((stream.bits & ((1u << stream.have) - 1)) != 0) {
+		out->n = before;
+		return false;
+	}
+	return true;
+}
+
+void
+base64_feed(struct base64_stream *s, struct str in, struct buf *out)
+{
+	char *to = buf_room(out, in.n), *start = to;
+	for (size_t i = 0; i < in.n && !s->ended; i++) {
+		unsigned code = code_of(in.p[i]);
+		if (in.p[i] == '=') {
+			/* Some mailers join coded pieces: start afresh. */
+			s->have = 0;
+			continue;
+		}
+		if (code == CODE_NONE)
+			continue;
+		s->bits = s->bits << 6 | code;
+		s->have += 6;
+		if (s->have < 8)
+			continue;
+		s->have -= 8;
+		*to++ = (char)(s->bits >> s->have);
+	}
+	buf_grew(out, (size_t)(to - start));
+}
+
+/* ----------------------------------------------------- quoted-printable */
+
+static const char upper_hex[] = "0123456789ABCDEF";
+static const char lower_hex[] = "0123456789abcdef";
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = char_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+struct qp_writer {
+	struct buf *out;
+	size_t column;
+};
+
+/* A soft line break when n more characters and its '=' do not fit. */
+static void
+qp_put(struct qp_writer *w, const char *text, size_t n)
+{
+	if (w->column + n > LINE - 1) {
+		buf_adds(w->out, "=\r\n");
+		w->column = 0;
+	}
+	buf_add(w->out, str_of(text, n));
+	w->column += n;
+}
+
+static bool
+at_line_end(struct str s, size_t i)
+{
+	return i + 1 < s.n && s.p[i] == '\r' && s.p[i + 1] == '\n';
+}
+
+void
+qp_encode(struct buf *out, struct str s, bool text)
+{
+	struct qp_writer w = {out, 0};
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (text && at_line_end(s, i)) {
+			buf_adds(out, "\r\n");
+			w.column = 0;
+			i++;
+			continue;
+		}
+		bool last = i + 1 == s.n || (text && at_line_end(s, i + 1));
+		bool blank = c == ' ' || c == '\t';
+		/* "From " and a lone dot are changed by careless hops. */
+		bool risky = w.column == 0 && (c == 'F' || c == '.');
+		if ((c > 0x20 && c < 0x7f && c != '=' && !risky) ||
+			(blank && !last)) {
+			qp_put(&w, (const char *)&c, 1);
+			continue;
+		}
+		char code[3] = {'=', upper_hex[c >> 4], upper_hex[c & 15]};
+		qp_put(&w, code, 3);
+	}
+}
+
+static void
+qp_flush_blanks(struct qp_stream *s, struct buf *out)
+{
+	buf_add(out, str_of(s->blank, s->blanks));
+	s->blanks = 0;
+}
+
+/* One octet after '='; true while the sequence goes on. */
+static bool
+qp_escape(struct qp_stream *s, char c, struct buf *out)
+{
+	s->held[s->held_count++] = c;
+	if (c == '\n')
+		return false; /* soft break */
+	if (s->held[1] == '\r' || s->held[1] == ' ' || s->held[1] == '\t') {
+		/* blanks before a soft break's end */
+		s->held_count = 2;
+		if (c == '\r' || c == ' ' || c == '\t')
+			return true;
+		buf_addc(out, '=');
+		buf_addc(out, c);
+		return false;
+	}
+	int high = hex_value(s->held[1]);
+	if (s->held_count == 2 && high >= 0)
+		return true;
+	int low = s->held_count == 3 ? hex_value(s->held[2]) : -1;
+	if (high >= 0 && low >= 0)
+		buf_addc(out, (char)(high << 4 | low));
+	else
+		buf_add(out, str_of(s->held, s->held_count));
+	return false;
+}
+
+void
+qp_feed(struct qp_stream *s, struct str in, struct buf *out)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		char c = in.p[i];
+		if (s->held_count > 0) {
+			if (!qp_escape(s, c, out))
+				s->held_count = 0;
+		} else if (c == ' ' || c == '\t') {
+			if (s->blanks == sizeof s->blank)
+				qp_flush_blanks(s, out);
+			s->blank[s->blanks++] = c;
+		} else if (c == '=') {
+			qp_flush_blanks(s, out);
+			s->held[s->held_count++] = c;
+		} else {
+			/* Blanks before a line end were added on the way. */
+			if (c == '\n' || c == '\r')
+				s->blanks = 0;
+			qp_flush_blanks(s, out);
+			buf_addc(out, c);
+		}
+	}
+}
+
+void
+qp_end(struct qp_stream *s, struct buf *out)
+{
+	s->blanks = 0;
+	if (s->held_count > 1 && hex_value(s->held[1]) >= 0)
+		buf_add(out, str_of(s->held, s->held_count));
+	s->held_count = 0;
+}
+
+/* --------------------------------------------------------- xtext, hex */
+
+void
+xtext_encode(struct buf *out, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c > 0x20 && c < 0x7f && c != '+' && c != '=') {
+			buf_addc(out, (char)c);
+			continue;
+		}
+		buf_addc(out, '+');
+		buf_addc(out, upper_hex[c >> 4]);
+		buf_addc(out, upper_hex[c & 15]);
+	}
+}
+
+static bool
+xtext_char(struct buf *out, struct str s, size_t *i)
+{
+	unsigned char c = (unsigned char)s.p[*i];
+	if (c <= 0x20 || c >= 0x7f || c == '=')
+		return false;
+	if (c != '+') {
+		buf_addc(out, (char)c);
+		return true;
+	}
+	if (*i + 2 >= s.n)
+		return false;
+	int high = hex_value(s.p[*i + 1]), low = hex_value(s.p[*i + 2]);
+	if (high < 0 || low < 0)
+		return false;
+	buf_addc(out, (char)(high << 4 | low));
+	*i += 2;
+	return true;
+}
+
+bool
+xtext_decode(struct buf *out, struct str s)
+{
+	size_t before = out->n;
+	for (size_t i = 0; i < s.n; i++) {
+		if (xtext_char(out, s, &i))
+			continue;
+		out->n = before;
+		return false;
+	}
+	return true;
+}
+
+void
+hex_encode(struct buf *out, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		buf_addc(out, lower_hex[(unsigned char)s.p[i] >> 4]);
+		buf_addc(out, lower_hex[s.p[i] & 15]);
+	}
+}
+
+bool
+hex_decode(struct buf *out, struct str s)
+{
+	size_t before = out->n;
+	for (size_t i = 0; i + 1 < s.n; i += 2) {
+		int high = hex_value(s.p[i]), low = hex_value(s.p[i + 1]);
+		if (high < 0 || low < 0) {
+			out->n = before;
+			return false;
+		}
+		buf_addc(out, (char)(high << 4 | low));
+	}
+	return s.n % 2 == 0;
+}
