@@ -80,7 +80,7 @@ void
 base64_feed(struct base64_stream *s, struct str in, struct buf *out)
 {
 	char *to = buf_room(out, in.n), *start = to;
-	for (size_t i = 0; i < in.n && !s->ended; i++) {
+	for (size_t i = 0; i < in.n; i++) {
 		unsigned code = code_of(in.p[i]);
 		if (in.p[i] == '=') {
 			/* Some mailers join coded pieces: start afresh. */

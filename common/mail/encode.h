@@ -30,7 +30,6 @@ void qp_encode(struct buf *out, struct str octets, bool text);
 struct base64_stream {
 	uint32_t bits;
 	unsigned have;
-	bool ended;
 };
 void base64_feed(struct base64_stream *s, struct str in, struct buf *out);
 
