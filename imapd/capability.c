@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the server offers, by state: CAPABILITY (RFC 3501 6.1.1), ENABLE (RFC
+ * 5161), ID (RFC 2971).  Only what works stands in the table.
+ */
+#include "imapd.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+
+static bool
+offers_tls(const struct imap_session *s)
+{
+	return !s->tls && s->conf->tls.certificate.n > 0;
+}
+
+static bool
+refuses_passwords(const struct imap_session *s)
+{
+	return !login_is_allowed(s);
+}
+
+/* A capability is offered in these states when its condition, if it has one,
+ * holds.  enables: what ENABLE switches on. */
+static const struct capability {
+	const char *name;
+	unsigned states;
+	bool (*condition)(const struct imap_session *s);
+	unsigned enables;
+} capabilities[] = {
+	{"IMAP4rev1", IMAP_ANY},
+	{"LITERAL+", IMAP_ANY},
+	{"ID", IMAP_ANY},
+	{"ENABLE", IMAP_ANY},
+	{"SASL-IR", IMAP_GREETED},
+	{"STARTTLS", IMAP_GREETED, offers_tls},
+	{"LOGINDISABLED", IMAP_GREETED, refuses_passwords},
+	{"AUTH=PLAIN", IMAP_GREETED, login_is_allowed},
+};
+
+enum { CAPABILITIES = sizeof capabilities / sizeof *capabilities };
+
+struct str
+capability_text(const struct imap_session *s)
+{
+	struct buf *out = buf_new(s->transaction);
+	for (size_t i = 0; i < CAPABILITIES; i++) {
+		const struct capability *c = &capabilities[i];
+		if (!(c->states & s->state) ||
+			(c->condition != NULL && !c->condition(s)))
+			continue;
+		if (out->n > 0)
+			buf_addc(out, ' ');
+		buf_adds(out, c->name);
+	}
+	return buf_str(out);
+}
+
+struct imap_reply
+imap_capability(struct imap_session *s, const struct arg *args)
+{
+	(void)args;
+	struct str text = capability_text(s);
+	reply_untagged(s->conn, "CAPABILITY %.*s", STR_ARG(text));
+	return REPLY_OK("That is all");
+}
+
+static const struct capability *
+find_enableable(const struct arg *arg)
+{
+	for (size_t i = 0; i < CAPABILITIES; i++)
+		if (capabilities[i].enables != 0 &&
+			arg_is(arg, capabilities[i].name))
+			return &capabilities[i];
+	return NULL;
+}
+
+/* Unknown names are no error (RFC 5161 3.1). */
+struct imap_reply
+imap_enable(struct imap_session *s, const struct arg *args)
+{
+	struct buf *out = buf_new(s->transaction);
+	if (args == NULL)
+		return REPLY_BAD("ENABLE capability ...");
+	for (; args != NULL; args = args->next) {
+		const struct capability *c = find_enableable(args);
+		if (c == NULL || (s->enabled & c->enables) == c->enables)
+			continue;
+		s->enabled |= c->enables;
+		buf_printf(out, " %s", c->name);
+	}
+	reply_untagged(s->conn, "ENABLED%.*s", STR_ARG(buf_str(out)));
+	return REPLY_OK("Enabled");
+}
+
+/* The pairs a client tells of itself, for the log; false when they are not
+ * pairs of strings. */
+static bool
+describe_client(const struct arg *pairs, struct buf *out)
+{
+	struct str field, value;
+	for (; pairs != NULL; pairs = pairs->next->next) {
+		if (pairs->next == NULL || !arg_astring(pairs, &field) ||
+			!arg_nstring(pairs->next, &value))
+			return false;
+		buf_printf(out, "%s%.*s=%.*s", out->n > 0 ? " " : "",
+			STR_ARG(field), STR_ARG(value));
+	}
+	return true;
+}
+
+struct imap_reply
+imap_id(struct imap_session *s, const struct arg *args)
+{
+	struct buf *out = buf_new(s->transaction);
+	const struct arg *pairs = NULL;
+	if (args == NULL || args->next != NULL ||
+		!(arg_is(args, "NIL") || arg_list(args, &pairs)) ||
+		!describe_client(pairs, out))
+		return REPLY_BAD("ID NIL or (field value ...)");
+	log_info(s->id, "client", LOG_STR("is", buf_str(out)));
+	reply_untagged(s->conn, "ID (\"name\" \"surat\")");
+	return REPLY_OK("Pleased to meet you");
+}

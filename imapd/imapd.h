@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * imapd: IMAP4rev1 (RFC 3501) on a plain stream.
+ *
+ * One program in two roles.  The login process is unprivileged and serves
+ * clients until they have logged in; auth hands them to a session process,
+ * which already is the user.  Both run the same loop (session.c) over the
+ * same table (commands.c); what a role may do follows from the state: GREETED
+ * exists only in the login process, AUTH and SELECTED only in a session.
+ *
+ *	parse, seqset	the grammar; headers of their own
+ *	reply.c		what is sent
+ *	session.c	the loop: one command, one tagged reply
+ *	commands.c	the table
+ *	capability.c	what is offered: CAPABILITY, ENABLE, ID
+ *	cmd_login.c	STARTTLS, LOGIN, AUTHENTICATE, NOOP, LOGOUT
+ *	start.c		how a session process comes by its client
+ *	main.c		the two service rows
+ */
+#ifndef IMAPD_IMAPD_H
+#define IMAPD_IMAPD_H
+
+#include "base/status.h"
+#include "base/str.h"
+#include "parse.h"
+#include "mail/command.h"
+#include "sys/conn.h"
+#include "sys/service.h"
+
+struct buf;
+struct imap_session;
+struct link;
+
+/* RFC 3501 3 */
+enum imap_state {
+	IMAP_GREETED = 1,
+	IMAP_AUTH = 2,
+	IMAP_SELECTED = 4,
+	IMAP_CLOSED = 8,
+	IMAP_ANY = IMAP_GREETED | IMAP_AUTH | IMAP_SELECTED,
+	IMAP_USER = IMAP_AUTH | IMAP_SELECTED,
+};
+
+/* ---------------------------------------------------------------- reply */
+enum imap_result {
+	IMAP_OK,
+	IMAP_NO,
+	IMAP_BAD,
+	IMAP_SILENT, /* the client is somebody else's, or gone */
+};
+
+/* What a command comes to: the loop makes the tagged line of it. */
+struct imap_reply {
+	enum imap_result result;
+	struct str code; /* within [], may be empty */
+	struct str text;
+};
+
+#define REPLY(result, code, text)                                              \
+	((struct imap_reply){(result), STR(code), STR(text)})
+#define REPLY_OK(text) REPLY(IMAP_OK, "", text)
+#define REPLY_NO(code, text) REPLY(IMAP_NO, code, text)
+#define REPLY_BAD(text) REPLY(IMAP_BAD, "", text)
+
+/* NO with the response code of RFC 5530 that fits. */
+struct imap_reply reply_status(struct status st);
+
+/* "tag OK [code] text"; "* OK [code] text" with an empty tag. */
+void reply_line(struct conn *c, struct str tag, struct imap_reply r);
+/* "* " and CRLF are added. */
+void reply_untagged(struct conn *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* A string in its shortest legal form: quoted, or a literal.  NUL cannot be
+ * sent in either and becomes 0x80 (RFC 3501 9, CHAR8). */
+void reply_string(struct buf *out, struct str text);
+/* The same, NIL when text.p is NULL. */
+void reply_nstring(struct buf *out, struct str text);
+/* Writes an atom where one suffices. */
+void reply_astring(struct buf *out, struct str text);
+
+/* -------------------------------------------------------------- session */
+enum imap_limits {
+	IMAP_LINE_LOGIN = 8 * 1024,
+	IMAP_LINE = 2 * 1024 * 1024, /* sets of UIDs are long */
+	IMAP_LITERALS_LOGIN = 8 * 1024,
+	IMAP_LITERALS = 4 * 1024 * 1024, /* but messages */
+	IMAP_ARGS = 64 * 1024,
+	IMAP_DEPTH = 100,
+	IMAP_TAG = 255,
+	IMAP_ERRORS = 20, /* BADs without any OK between them */
+	IMAP_LOGIN_PATIENCE = 3 * 60 * 1000,
+};
+
+/* Extensions a client has switched on (RFC 5161). */
+enum imap_enabled {
+	IMAP_UTF8 = 1 << 0,
+};
+
+struct imap_session {
+	struct program *program;
+	const struct conf *conf;
+	struct arena *arena;       /* the session's */
+	struct arena *transaction; /* one command's */
+	struct conn *conn;
+	struct str id; /* for the log */
+	enum imap_state state;
+	unsigned enabled;
+	unsigned commands, errors;
+
+	/* The command in hand. */
+	struct str tag;
+	struct parse parse;
+	bool uid; /* its name was preceded by UID */
+
+	/* Where the client is. */
+	struct net_address peer;
+	struct str client; /* as text */
+	bool tls;
+	struct str binding; /* tls-exporter octets */
+
+	/* Login role. */
+	struct link *auth, *to_tls;
+	int64_t failures;
+
+	/* Session role. */
+	struct str user, home;
+};
+
+/* A client on in and out.  Everything lives in its own arenas. */
+struct imap_session *session_new(struct program *p, int in, int out);
+void session_free(struct imap_session *s);
+
+/* Serves until the state is CLOSED or the connection is gone. */
+void session_run(struct imap_session *s);
+
+/* A line or a literal of a command that is read by its own function. */
+struct parse_source session_source(struct imap_session *s);
+
+/* ------------------------------------------------------------- commands */
+typedef struct imap_reply (*imap_fn)(
+	struct imap_session *s, const struct arg *args);
+
+enum imap_flags {
+	CMD_UID = 1 << 0, /* may be preceded by UID */
+	CMD_NO_ARGS = 1 << 1,
+	CMD_READS = 1 << 2,    /* parses its arguments itself */
+	CMD_SEQUENCE = 1 << 3, /* no EXPUNGE may be sent (RFC 3501 7.4.1) */
+	CMD_NO_NEWS = 1 << 4,  /* nor anything else of the mailbox */
+};
+
+struct imap_command {
+	struct command command;
+	imap_fn fn;
+	/* What follows the tagged OK on the wire; may be NULL. */
+	void (*after)(struct imap_session *s);
+};
+
+extern const struct imap_command imap_commands[];
+extern const size_t imap_command_count;
+
+/* ----------------------------------------------------------- capability */
+/* "IMAP4rev1 SASL-IR ..." for the state the session is in. */
+struct str capability_text(const struct imap_session *s);
+
+struct imap_reply imap_capability(struct imap_session *, const struct arg *);
+struct imap_reply imap_enable(struct imap_session *, const struct arg *);
+struct imap_reply imap_id(struct imap_session *, const struct arg *);
+
+/* ------------------------------------------------------------ cmd_login */
+struct imap_reply imap_noop(struct imap_session *, const struct arg *);
+struct imap_reply imap_logout(struct imap_session *, const struct arg *);
+struct imap_reply imap_starttls(struct imap_session *, const struct arg *);
+struct imap_reply imap_login(struct imap_session *, const struct arg *);
+struct imap_reply imap_authenticate(struct imap_session *, const struct arg *);
+
+/* Puts TLS under the connection; on failure the session is CLOSED. */
+void login_start_tls(struct imap_session *s);
+/* May a password be sent now? */
+bool login_is_allowed(const struct imap_session *s);
+
+/* ---------------------------------------------------------------- roles */
+/* main.c's rows: a client to log in; a client that has. */
+enum served login_serve(struct program *p, struct client *c);
+void start_prepare(struct program *p);
+const char **start_trees(struct program *p);
+void start_run(struct program *p);
+
+#endif

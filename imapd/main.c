@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Two rows: the login role serves one client after another, the session role
+ * one user's client.  Started with -i (inetd) or --session, a process is a
+ * session; without a starter that sends session_start it serves standard
+ * input and output as the user who runs it, logged in from the start
+ * (PREAUTH, RFC 3501 7.1.4).
+ */
+#include "imapd.h"
+
+static const struct service login_service = {
+	.name = "imapd",
+	.asker = "imapd",
+	.profile = SANDBOX_ASKER,
+	.serve = login_serve,
+	.usage = "imapd serves IMAP clients until they have logged in; their "
+		 "sessions run in\nprocesses of their own, as the user.",
+};
+
+static const struct service session_service = {
+	.name = "imapd",
+	.profile = SANDBOX_TREE,
+	.prepare = start_prepare,
+	.trees = start_trees,
+	.run = start_run,
+	.usage = "imapd --session serves one user.",
+};
+
+static bool
+is_session(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--session") == 0 ||
+			strcmp(argv[i], "-i") == 0)
+			return true;
+	return false;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct service *row =
+		is_session(argc, argv) ? &session_service : &login_service;
+	return service_main(row, argc, argv);
+}

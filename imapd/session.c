@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The loop: reads one command, finds its row, lets its function do the work,
+ * sends the news of the mailbox and exactly one tagged reply, and moves to
+ * the state the row names.  RFC 3501 2.2 (commands and responses), 5.5
+ * (several commands in progress: answered in order), 7.4.1 (when EXPUNGE may
+ * be sent).
+ *
+ * Replies leave when no further input waits, so a pipelined batch costs one
+ * write.
+ */
+#include "imapd.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+struct imap_session *
+session_new(struct program *p, int in, int out)
+{
+	struct arena *a = arena_new("session");
+	struct imap_session *s = arena_one(a, struct imap_session);
+	s->program = p;
+	s->conf = p->conf;
+	s->arena = a;
+	s->transaction = arena_new("transaction");
+	s->conn = conn_new(a, in, out);
+	s->id = program_session_id(a);
+	s->peer = net_peer(in);
+	s->client = net_ip(a, &s->peer);
+	s->state = IMAP_GREETED;
+	return s;
+}
+
+void
+session_free(struct imap_session *s)
+{
+	conn_close(s->conn);
+	arena_free(s->transaction);
+	arena_free(s->arena);
+}
+
+/* --------------------------------------------------------------- source */
+
+static size_t
+line_limit(const struct imap_session *s)
+{
+	return s->state == IMAP_GREETED ? IMAP_LINE_LOGIN : IMAP_LINE;
+}
+
+static bool
+source_line(void *ctx, struct str *line)
+{
+	struct imap_session *s = ctx;
+	enum conn_line r = conn_line(s->conn, line_limit(s), line);
+	return r == LINE_OK || r == LINE_BARE;
+}
+
+static bool
+source_literal(void *ctx, const struct literal *l, char *to)
+{
+	struct imap_session *s = ctx;
+	if (l->sync)
+		conn_puts(s->conn, "+ OK\r\n");
+	return conn_read(s->conn, to, l->size);
+}
+
+static bool
+source_skip(void *ctx, uint64_t n)
+{
+	struct imap_session *s = ctx;
+	struct str have;
+	while (n > 0) {
+		if (!conn_peek(s->conn, &have))
+			return false;
+		have = str_head(have, n);
+		conn_consume(s->conn, have.n);
+		n -= have.n;
+	}
+	return true;
+}
+
+struct parse_source
+session_source(struct imap_session *s)
+{
+	return (struct parse_source){
+		source_line, source_literal, source_skip, s};
+}
+
+static struct parse_limits
+limits(const struct imap_session *s)
+{
+	bool login = s->state == IMAP_GREETED;
+	return (struct parse_limits){
+		.args = IMAP_ARGS,
+		.depth = IMAP_DEPTH,
+		.octets = login ? IMAP_LITERALS_LOGIN : IMAP_LITERALS,
+		.swallow = login ? IMAP_LITERALS_LOGIN
+				 : (uint64_t)s->conf->imap.max_message * 2,
+	};
+}
+
+/* -------------------------------------------------------------- command */
+
+/* tag = 1*<any ASTRING-CHAR except "+"> */
+static bool
+is_tag(struct str tag)
+{
+	if (tag.n == 0 || tag.n > IMAP_TAG)
+		return false;
+	for (size_t i = 0; i < tag.n; i++)
+		if (tag.p[i] <= 0x20 || tag.p[i] >= 0x7f ||
+			str_has(STR("(){%*\"\\+"), tag.p[i]))
+			return false;
+	return true;
+}
+
+static struct str
+cut_word(struct str *line)
+{
+	struct str word = str_head(*line, str_find(*line, ' '));
+	*line = str_skip(*line, word.n);
+	return word;
+}
+
+/* Cuts tag and name off the line. */
+static const struct imap_command *
+take_name(struct imap_session *s, struct str *line)
+{
+	struct str rest = str_skip(*line, 1);
+	struct str verb = cut_word(&rest);
+	s->uid = str_eq_nocase(verb, STR("UID"));
+	if (s->uid) {
+		rest = str_skip(rest, 1);
+		verb = cut_word(&rest);
+	}
+	*line = rest;
+	const struct imap_command *row = command_find(
+		imap_commands, imap_command_count, sizeof *imap_commands, verb);
+	return s->uid && row != NULL && !(row->command.flags & CMD_UID) ? NULL
+									: row;
+}
+
+static struct imap_reply
+bad(const char *why)
+{
+	return (struct imap_reply){IMAP_BAD, STR(""), str_from(why)};
+}
+
+static struct imap_reply
+call(struct imap_session *s, const struct imap_command *row)
+{
+	struct arg *args = NULL;
+	if (row == NULL)
+		return REPLY_BAD("Unknown command");
+	unsigned flags = row->command.flags;
+	if ((row->command.states & s->state) == 0)
+		return REPLY_BAD("Not now");
+	if (!(flags & CMD_READS) && !parse_args(&s->parse, &args))
+		return bad(s->parse.error);
+	if ((flags & CMD_NO_ARGS) && args != NULL)
+		return REPLY_BAD("No arguments expected");
+	return row->fn(s, args);
+}
+
+/* Whatever of the command the function left on the wire is read now: a
+ * literal must not be taken for the next command. */
+static struct imap_reply
+settle(struct imap_session *s, struct imap_reply r)
+{
+	struct parse *p = &s->parse;
+	if (r.result == IMAP_SILENT || parse_is_end(p))
+		return r;
+	if (!parse_drain(p)) {
+		s->state = IMAP_CLOSED;
+		reply_untagged(s->conn, "BYE Cannot go on after that literal");
+		return (struct imap_reply){.result = IMAP_SILENT};
+	}
+	return r.result == IMAP_OK ? REPLY_BAD("Too many arguments") : r;
+}
+
+/* BAD changes no state: the command was not understood. */
+static void
+move_on(struct imap_session *s, const struct imap_command *row,
+	enum imap_result result)
+{
+	if (result == IMAP_SILENT)
+		s->state = IMAP_CLOSED;
+	if (row == NULL || result == IMAP_BAD || s->state == IMAP_CLOSED)
+		return;
+	s->state = command_next(&row->command, s->state,
+		result == IMAP_OK ? COMMAND_DONE : COMMAND_FAILED);
+	if (result == IMAP_OK && row->after != NULL) {
+		conn_flush(s->conn);
+		row->after(s);
+	}
+}
+
+/* Somebody who speaks HTTP or SMTP to this port, or cannot stop erring, is
+ * sent away. */
+static void
+count_errors(struct imap_session *s, const struct imap_command *row,
+	enum imap_result result)
+{
+	s->commands++;
+	if (result != IMAP_BAD) {
+		s->errors = 0;
+		return;
+	}
+	s->errors++;
+	bool stranger =
+		row == NULL && s->commands == 1 && s->state == IMAP_GREETED;
+	if (!stranger && s->errors < IMAP_ERRORS)
+		return;
+	reply_untagged(s->conn, "BYE Too many errors");
+	s->state = IMAP_CLOSED;
+}
+
+static void
+run_command(struct imap_session *s, struct str line)
+{
+	struct parse_source source = session_source(s);
+	struct parse_limits most = limits(s);
+	s->tag = str_copy(s->transaction, cut_word(&line));
+	const struct imap_command *row = NULL;
+	struct imap_reply r;
+	if (is_tag(s->tag)) {
+		row = take_name(s, &line);
+		parse_begin(&s->parse, s->transaction, &source, &most, line);
+		r = call(s, row);
+	} else {
+		s->tag = STR("");
+		parse_begin(&s->parse, s->transaction, &source, &most, line);
+		r = REPLY_BAD("Invalid tag");
+	}
+	r = settle(s, r);
+	reply_line(s->conn, s->tag, r);
+	move_on(s, row, r.result);
+	count_errors(s, row, r.result);
+}
+
+/* ----------------------------------------------------------------- loop */
+
+static int64_t
+patience(const struct imap_session *s)
+{
+	return s->state == IMAP_GREETED ? IMAP_LOGIN_PATIENCE
+					: s->conf->imap.timeout * 1000;
+}
+
+/* The end of a line that is too long is lost, and with it whether a literal
+ * follows: nothing after it can be trusted. */
+static void
+say_why(struct imap_session *s, enum conn_line result)
+{
+	if (result == LINE_TOO_LONG)
+		reply_untagged(s->conn, "BYE Line too long");
+	else if (conn_state(s->conn) == CONN_TIMEOUT)
+		reply_untagged(s->conn, "BYE Idle for too long");
+}
+
+/* Empty lines before a tag come from clients that send one too many. */
+static bool
+turn(struct imap_session *s)
+{
+	struct str line;
+	conn_deadline(s->conn, clock_in(patience(s)));
+	enum conn_line r = conn_line(s->conn, line_limit(s), &line);
+	if (r != LINE_OK && r != LINE_BARE) {
+		say_why(s, r);
+		return false;
+	}
+	if (line.n == 0)
+		return true;
+	struct arena_mark mark = arena_mark(s->transaction);
+	run_command(s, str_copy(s->transaction, line));
+	arena_rewind(s->transaction, mark);
+	return s->state != IMAP_CLOSED;
+}
+
+void
+session_run(struct imap_session *s)
+{
+	while (s->state != IMAP_CLOSED && turn(s))
+		;
+}
