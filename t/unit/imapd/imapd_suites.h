@@ -8,6 +8,7 @@
 
 Suite *suite_parse(void);
 Suite *suite_seqset(void);
+Suite *suite_section(void);
 
 /*
  * A command as a client sends it, line ends and literals and all, as a source

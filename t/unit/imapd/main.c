@@ -6,6 +6,7 @@
 int
 main(void)
 {
-	static Suite *(*const suites[])(void) = {suite_parse, suite_seqset};
+	static Suite *(*const suites[])(void) = {
+		suite_parse, suite_seqset, suite_section};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * section: which octets of a message a client asks for, BODY[...]<...> (RFC
+ * 3501 6.4.5 and 9, section-spec).
+ */
+#ifndef IMAPD_SECTION_H
+#define IMAPD_SECTION_H
+
+#include "parse.h"
+
+struct buf;
+
+enum section_kind {
+	SECTION_ALL,
+	SECTION_HEADER,
+	SECTION_FIELDS,     /* the fields named */
+	SECTION_FIELDS_NOT, /* all others */
+	SECTION_TEXT,
+	SECTION_MIME,
+};
+
+enum { SECTION_DEPTH = 100 };
+
+struct section {
+	uint32_t *path; /* part numbers from the outermost in */
+	size_t depth;
+	enum section_kind kind;
+	struct str_list fields;
+	bool peek;
+	bool partial;
+	uint64_t from, most; /* octets, if partial */
+};
+
+/*
+ * Reads BODY[...], BODY.PEEK[...] with the list and the end that may follow
+ * as further arguments, and moves *arg past them.  False with *arg unmoved
+ * when it does not begin so; false with why set when it begins so and goes
+ * on wrongly.
+ */
+bool section_parse(struct arena *a, const struct arg **arg, struct section *out,
+	const char **why);
+
+/* "BODY[1.HEADER.FIELDS (From)]<0>", as a response names it. */
+void section_print(const struct section *s, struct buf *out);
+
+#endif
