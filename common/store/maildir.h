@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * maildir: names of files and directories.
+ *
+ *	<time>.<unique>.<host>,S=<octets>,W=<octets on the wire>,UID=<uid>:2,<flags>
+ *	'----- unique part --'
+ *	'----------------------------- base --------------------------' '- info -'
+ *
+ * S is the size of the file, W with CRLF line ends, UID the message's UID in
+ * the folder it lies in.  The key is UID and not U because mbsync, which may
+ * work on the same Maildir, uses U for numbers of its own.  Keys we do not
+ * know are kept.  Flags are Maildir's letters (D F P R S T) and a..z for the
+ * folder's first 26 keywords.
+ *
+ * Folders are Maildir++: INBOX is the Maildir itself, another is a directory
+ * ".Level.Level" in it.  Each level is in modified UTF-7 (as Courier and
+ * Dovecot have it); characters that cannot stand in a directory name as they
+ * are (. / ~ and controls) are coded too, so every name has one directory.
+ *
+ * All functions are pure.
+ */
+#ifndef STORE_MAILDIR_H
+#define STORE_MAILDIR_H
+
+#include "base/buf.h"
+#include "base/str.h"
+
+struct arena;
+
+struct maildir_name {
+	struct str unique; /* up to the first comma */
+	struct str base; /* up to the colon */
+	struct str info; /* the colon and the rest */
+	uint64_t size, wire_size; /* valid with the bools */
+	uint32_t uid; /* 0: none */
+	bool has_size, has_wire_size;
+};
+
+/* Takes any file name apart. */
+struct maildir_name maildir_parse(struct str file);
+
+/* The base with S, W and UID set to these, other keys kept in place. */
+struct str maildir_base(struct arena *a, struct str old, uint64_t size,
+	uint64_t wire_size, uint32_t uid);
+
+/* Message flags (store/message.h) and keyword letters (bit 0 = a) of ":2,FS";
+ * letters that mean nothing to us are passed over. */
+void maildir_flags(struct str info, unsigned *flags, uint32_t *letters);
+/* ":2,..." with the letters in ASCII order; unknown ones of the old info are
+ * kept. */
+struct str maildir_info(struct arena *a, struct str old, unsigned flags,
+	uint32_t letters);
+
+/* Folder name to directory; false when the directory would be too long. */
+bool maildir_dir(struct arena *a, struct str folder, struct str *dir);
+/* Directory to folder name; false when it cannot be a folder of ours. */
+bool maildir_folder(struct arena *a, struct str dir, struct str *folder);
+
+/* Modified UTF-7 (RFC 3501 5.1.3) of one level, also coding each octet in
+ * extra; and back, strictly, but that coded extras are fine. */
+void maildir_encode(struct buf *out, struct str utf8, const char *extra);
+bool maildir_decode(struct buf *out, struct str mutf7);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * store: one user's mail, opened.
+ *
+ * Mail is a plain Maildir; the index (SQLite, <Maildir>/surat/index.db) is a
+ * faster memory of it that may be deleted at any time.  Every program that
+ * touches mail (deliver-local, imapd, pop3d, surat) does it through this
+ * room, and any number of them, and foreign programs, may do so at once.
+ *
+ *	store.h		opening and closing; this page
+ *	folders.h	the list of folders and what can be done to it
+ *	message.h	flags, rows, reading a message
+ *	mailbox.h	one folder selected by a session: view, news, changes
+ *	notify.h	being told that something changed
+ *	deliver.h	new mail from the queue
+ *	maildir.h	names of files and directories
+ *	index.h		the tables; for this room only
+ *
+ * What always holds:
+ *  - Nothing here blocks for long: the index is locked for the length of one
+ *    short transaction, readers never lock.
+ *  - A damaged index is set aside (index.db.bad) and made again from the
+ *    Maildir while the caller waits; no UID, flag or keyword changes by it.
+ *  - No ids are changed and no path leaves the Maildir: who calls already is
+ *    the user.
+ *  - Failures are statuses: later 4.3.1 when the disk is full, later 4.2.0
+ *    when a mailbox is busy or broken, never 5.x for what will not change.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/status.h"
+#include "base/str.h"
+
+struct arena;
+struct store;
+
+/*
+ * Opens <home>/Maildir; what is missing (the Maildir, INBOX, the special-use
+ * folders of a new account, the index) is made, but not home itself.  The
+ * store is its own owner: close it.  a is for the text of a failure.
+ */
+struct status store_open(struct arena *a, struct str home, struct store **out);
+void store_close(struct store *s);
+
+/* What everything in the account comes to, from the folder rows. */
+struct store_usage {
+	uint64_t messages;
+	uint64_t octets; /* as on disk */
+};
+struct status store_usage(struct store *s, struct arena *a,
+	struct store_usage *out);
+
+/* syncfs of the file system the Maildir lies on.  A failure is final: what
+ * was written since the last success may be lost. */
+struct status store_sync(struct store *s, struct arena *a);
+
+/* The Maildir, as a directory descriptor; the store's. */
+int store_dir(const struct store *s);
+
+#endif
