@@ -50,7 +50,7 @@ input_skip(void *ctx, uint64_t n)
 static void
 check_set(struct arena *a, struct str text)
 {
-	struct seqset set;
+	struct uid_set set;
 	struct buf *out = buf_new(a);
 	if (!seqset_parse(a, text, &set))
 		return;
