@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/net.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -50,6 +51,7 @@ struct reader {
 	struct buf *errors;
 	struct conf *conf;
 	bool failed;
+	int lines[ROWS]; /* where each option was set, 0: nowhere */
 };
 
 /* ------------------------------------------------------------- values */
@@ -156,6 +158,7 @@ set(struct reader *r, const struct row *row, struct str text, int line)
 	void *member = (char *)r->conf + row->offset;
 	const struct conf_option *o = &row->option;
 	int64_t n = 0;
+	r->lines[row - rows] = line;
 	if (row->kind == KIND_TEXT) {
 		*(struct str *)member = text;
 		return;
@@ -310,55 +313,163 @@ override(struct reader *r, struct str text)
 
 /* ------------------------------------------------------------- checking */
 
-struct choice {
-	const char *option;
+static bool
+is_listen(struct str s)
+{
+	struct net_address list[2];
+	size_t n;
+	return net_parse_listen(s, list, &n);
+}
+
+static bool
+is_network(struct str s)
+{
+	struct net_address any;
+	return net_parse_ip(str_head(s, str_find(s, '/')), 0, &any) &&
+		(!str_has(s, '/') || net_within(&any, s));
+}
+
+static bool
+is_duration(struct str s)
+{
+	int64_t seconds;
+	return clock_parse_duration(s, &seconds);
+}
+
+static bool
+is_name_server(struct str s)
+{
+	struct net_address any;
+	uint64_t port;
+	struct str rest = s, address;
+	str_cut(&rest, '@', &address);
+	return net_parse_ip(address, 0, &any) &&
+		(!str_has(s, '@') || str_number(rest, 65535, &port));
+}
+
+static bool
+is_host(struct str s)
+{
+	uint64_t port;
+	size_t colon = str_find_last(s, ':');
+	if (s.n == 0 || str_ends(s, STR("]")))
+		return true;
+	return colon > 0 && (colon == s.n ||
+		str_number(str_skip(s, colon + 1), 65535, &port));
+}
+
+static bool
+is_absolute(struct str s)
+{
+	return s.n == 0 || s.p[0] == '/';
+}
+
+/*
+ * What a kind cannot say: the words a text may be, or what a function thinks
+ * of the text or of each item of the list.
+ */
+struct check {
 	size_t offset;
-	const char *words; /* separated by blanks */
+	bool (*fn)(struct str value);
+	const char *want;
 };
 
-#define CHOICE(section, name, words) \
-	{#section "." #name, offsetof(struct conf, section.name), words}
-static const struct choice choices[] = {
-	CHOICE(log, target, "syslog stderr"),
-	CHOICE(log, format, "text json"),
-	CHOICE(log, level, "error warning info debug"),
-	CHOICE(tls, minimum, "1.2 1.3"),
-	CHOICE(smtp, bare_newline, "refuse normalise"),
-	CHOICE(queue, durability, "batch each"),
-	CHOICE(remote, tls, "none opportunistic required verified"),
-	CHOICE(remote, smarthost_tls, "none opportunistic required verified"),
+#define WORDS(section, name, words) \
+	{offsetof(struct conf, section.name), NULL, words}
+#define CHECK(section, name, fn, want) \
+	{offsetof(struct conf, section.name), fn, want}
+#define LISTEN(name) \
+	CHECK(listen, name, is_listen, "IP:PORT, [IPv6]:PORT, *:PORT or /PATH")
+#define ABSOLUTE(section, name) \
+	CHECK(section, name, is_absolute, "an absolute path")
+
+static const struct check checks[] = {
+	WORDS(log, target, "syslog stderr"),
+	WORDS(log, format, "text json"),
+	WORDS(log, level, "error warning info debug"),
+	WORDS(tls, minimum, "1.2 1.3"),
+	WORDS(smtp, bare_newline, "refuse normalise"),
+	WORDS(queue, durability, "batch each"),
+	WORDS(remote, tls, "none opportunistic required verified"),
+	WORDS(remote, smarthost_tls, "none opportunistic required verified"),
+	LISTEN(smtp), LISTEN(submission), LISTEN(submissions), LISTEN(lmtp),
+	LISTEN(imap), LISTEN(imaps), LISTEN(pop3), LISTEN(pop3s),
+	ABSOLUTE(general, users), ABSOLUTE(general, aliases),
+	ABSOLUTE(general, state), ABSOLUTE(general, runtime),
+	ABSOLUTE(general, mail), ABSOLUTE(general, libexec),
+	ABSOLUTE(tls, certificate), ABSOLUTE(tls, key), ABSOLUTE(tls, roots),
+	ABSOLUTE(resolve, trust_anchor),
+	CHECK(smtp, relay_networks, is_network, "ADDRESS or ADDRESS/BITS"),
+	CHECK(queue, retry, is_duration, "a duration such as 90s, 5m, 4h"),
+	CHECK(remote, smarthost, is_host, "HOST or HOST:PORT"),
+	CHECK(resolve, forward, is_name_server, "ADDRESS or ADDRESS@PORT"),
 };
+
+static bool
+is_one_of(struct str value, const char *words)
+{
+	struct str rest = str_from(words), word;
+	while (str_word(&rest, &word))
+		if (str_eq(word, value))
+			return true;
+	return false;
+}
 
 static void
-check_choice(struct reader *r, const struct choice *c)
+check_row(struct reader *r, const struct check *c, const struct row *row)
 {
-	struct str value = *(struct str *)((char *)r->conf + c->offset);
-	struct str words = str_from(c->words), word;
-	while (str_word(&words, &word))
-		if (str_eq(word, value))
-			return;
-	complain(r, 0, "%s is \"%.*s\", but must be one of: %s", c->option,
-		STR_ARG(value), c->words);
+	const void *member = (const char *)r->conf + c->offset;
+	struct str text;
+	struct str_list values = {&text, 1};
+	if (row->kind == KIND_LIST)
+		values = *(const struct str_list *)member;
+	else
+		text = *(const struct str *)member;
+	for (size_t i = 0; i < values.n; i++) {
+		struct str v = values.v[i];
+		if (c->fn != NULL ? c->fn(v) : is_one_of(v, c->want))
+			continue;
+		complain(r, r->lines[row - rows],
+			"%s.%s is \"%.*s\", but must be %s%s",
+			row->option.section, row->option.name, STR_ARG(v),
+			c->fn == NULL ? "one of: " : "", c->want);
+	}
+}
+
+static int
+line_of(const struct reader *r, const void *member)
+{
+	size_t offset = (size_t)((const char *)member - (char *)r->conf);
+	for (size_t i = 0; i < ROWS; i++)
+		if (rows[i].offset == offset)
+			return r->lines[i];
+	return 0;
+}
+
+/* What no single option can be blamed for. */
+static void
+check_together(struct reader *r)
+{
+	const struct conf *c = r->conf;
+	if ((c->tls.certificate.n > 0) != (c->tls.key.n > 0))
+		complain(r, c->tls.key.n > 0 ? line_of(r, &c->tls.key)
+					     : line_of(r, &c->tls.certificate),
+			"tls.certificate and tls.key belong together: name "
+			"both or none");
+	if (c->remote.smarthost_user.n > 0 && c->remote.smarthost.n == 0)
+		complain(r, line_of(r, &c->remote.smarthost_user),
+			"remote.smarthost_user is set but remote.smarthost is "
+			"not: name the smarthost");
 }
 
 static void
 check_whole(struct reader *r)
 {
-	const struct conf *c = r->conf;
-	int64_t seconds;
-	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-		check_choice(r, &choices[i]);
-	for (size_t i = 0; i < c->queue.retry.n; i++)
-		if (!clock_parse_duration(c->queue.retry.v[i], &seconds))
-			complain(r, 0, "queue.retry has \"%.*s\", which is "
-				"not %s", STR_ARG(c->queue.retry.v[i]),
-				wanted(KIND_DURATION));
-	if (c->tls.certificate.n > 0 && c->tls.key.n == 0)
-		complain(r, 0, "tls.certificate is set but tls.key is not: "
-			"name the certificate's private key");
-	if (c->remote.smarthost_user.n > 0 && c->remote.smarthost.n == 0)
-		complain(r, 0, "remote.smarthost_user is set but "
-			"remote.smarthost is not");
+	for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+		for (size_t j = 0; j < ROWS; j++)
+			if (rows[j].offset == checks[i].offset)
+				check_row(r, &checks[i], &rows[j]);
+	check_together(r);
 }
 
 struct conf *
@@ -395,7 +506,8 @@ write_quoted(struct buf *out, struct str s)
 {
 	buf_addc(out, '"');
 	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '"' || s.p[i] == '\\')
+		/* $ too: libconfuse would put the environment's ${NAME} */
+		if (str_has(STR("\"\\$"), s.p[i]))
 			buf_addc(out, '\\');
 		buf_addc(out, s.p[i]);
 	}

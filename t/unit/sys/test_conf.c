@@ -72,8 +72,16 @@ START_TEST(every_mistake_is_named_with_its_line)
 		{"smtp {\nmax_recipients = 5\n}", "t.conf:2: smtp.max_recip"},
 		{"smtp { plaintext_auth = perhaps }", "must be yes or no"},
 		{"smtp { bare_newline = allow }", "one of: refuse normalise"},
-		{"tls { certificate = x }", "tls.key is not"},
-		{"queue { retry = {1m, soon} }", "queue.retry has \"soon\""},
+		{"\ntls { certificate = /x }", "t.conf:2: tls.certificate and"},
+		{"tls { certificate = x }", "must be an absolute path"},
+		{"\n\nqueue { retry = {1m, soon} }", "t.conf:3: queue.retry is "
+			"\"soon\""},
+		{"listen { smtp = {\"*:25\", \"mail:25\"} }", "\"mail:25\", but"},
+		{"listen { imap = 143 }", "must be IP:PORT"},
+		{"smtp {\nrelay_networks = 10.0.0.0/33 }", "t.conf:2: smtp.rel"},
+		{"remote { smarthost = \"a:b\" }", "HOST or HOST:PORT"},
+		{"remote { smarthost_user = a }", "remote.smarthost is not"},
+		{"resolve { forward = ns1 }", "ADDRESS or ADDRESS@PORT"},
 		{"nonsense {\n}", "t.conf:1: "},
 		{"smtp {", "t.conf:"},
 	};
@@ -122,7 +130,7 @@ START_TEST(what_is_written_reads_back_the_same)
 {
 	struct arena *a = arena_new("test");
 	struct conf *c = read_text(a,
-		"general { hostname = \"a \\\"b\\\" \\\\ c\"\n"
+		"general { hostname = \"a \\\"b\\\" \\\\ \\${HOME}\"\n"
 		"domains = {x.org, y.org} }\nremote { idle = 0 }", none);
 	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
 	struct buf *once = buf_new(a), *twice = buf_new(a);
@@ -131,7 +139,7 @@ START_TEST(what_is_written_reads_back_the_same)
 	ck_assert_msg(back != NULL, "%.*s", STR_ARG(buf_str(errors)));
 	conf_write(back, twice);
 	ck_assert(str_eq(buf_str(once), buf_str(twice)));
-	ck_assert_view(back->general.hostname, "a \"b\" \\ c");
+	ck_assert_view(back->general.hostname, "a \"b\" \\ ${HOME}");
 	arena_free(a);
 }
 END_TEST
