@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * charset: text in any charset iconv knows as UTF-8, and UTF-8 as search and
+ * comparison need it.
+ *
+ * Reading mail must never fail: an unknown charset is taken for windows-1252
+ * when it is not UTF-8 already, and what cannot be converted becomes U+FFFD.
+ */
+#ifndef MAIL_CHARSET_H
+#define MAIL_CHARSET_H
+
+#include "base/buf.h"
+#include "base/str.h"
+
+struct arena;
+
+/* Appends text as valid UTF-8.  An empty charset means US-ASCII, in which
+ * octets beyond it are guessed: UTF-8 if well formed. */
+void charset_to_utf8(struct arena *a, struct str charset, struct str text,
+	struct buf *out);
+
+/* Does iconv know it (or is it one of those known by heart)? */
+bool charset_is_known(struct arena *a, struct str charset);
+
+/* Well-formed UTF-8? */
+bool charset_is_utf8(struct str text);
+
+/* Folded for search: NFKC-free case folding and NFC (i;unicode-casemap in
+ * spirit), any run of blanks and line ends as one blank.  Appends. */
+void charset_fold(struct buf *out, struct str utf8);
+
+/* NFC; invalid input is returned as it is. */
+struct str charset_nfc(struct arena *a, struct str utf8);
+
+/* The first n octets at most, not cutting a character. */
+struct str charset_head(struct str utf8, size_t n);
+
+#endif
