@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: ISC */
+/* One MIME parse, one walk over the top header; everything else is made from
+ * their views. */
+#include "mail/facts.h"
+#include "base/arena.h"
+#include "mail/charset.h"
+#include "mail/date.h"
+#include "mail/header.h"
+#include "mail/structure.h"
+#include "mail/text.h"
+#include "mail/word.h"
+
+enum field {
+	F_DATE, F_FROM, F_TO, F_CC, F_BCC, F_SUBJECT, F_MESSAGE_ID,
+	F_IN_REPLY_TO, F_REFERENCES, F_COUNT
+};
+
+static void
+read_fields(struct str header, struct str values[F_COUNT])
+{
+	static const struct str names[F_COUNT] = {STR_INIT("Date"),
+		STR_INIT("From"), STR_INIT("To"), STR_INIT("Cc"),
+		STR_INIT("Bcc"), STR_INIT("Subject"), STR_INIT("Message-ID"),
+		STR_INIT("In-Reply-To"), STR_INIT("References")};
+	struct header_field f;
+	while (header_next(&header, &f))
+		for (int i = 0; i < F_COUNT; i++)
+			if (values[i].p == NULL &&
+				str_eq_nocase(f.name, names[i]))
+				values[i] = f.value;
+}
+
+static struct str
+decoded(struct arena *a, struct str value)
+{
+	struct buf *out = buf_new(a);
+	word_decode(a, out, value);
+	return buf_str(out);
+}
+
+static struct str
+folded(struct arena *a, struct str utf8)
+{
+	struct buf *out = buf_new(a);
+	charset_fold(out, utf8);
+	return str_trim(buf_str(out));
+}
+
+static struct str
+folded_value(struct arena *a, struct str value)
+{
+	return value.n == 0 ? STR("") : folded(a, decoded(a, value));
+}
+
+/* ------------------------------------------------------------- subject */
+
+static struct str
+skip_blanks(struct str s)
+{
+	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s = str_skip(s, 1);
+	return s;
+}
+
+/* "[blob]" at the front, RFC 5256 5 subj-blob: no brackets inside. */
+static bool
+skip_blob(struct str *s)
+{
+	if (!str_starts(*s, STR("[")))
+		return false;
+	size_t close = str_find(*s, ']');
+	if (close == s->n || str_has(str_skip(str_head(*s, close), 1), '['))
+		return false;
+	*s = skip_blanks(str_skip(*s, close + 1));
+	return true;
+}
+
+/* subj-refwd: ("re" / "fw" / "fwd") blanks [blob] ":" */
+static bool
+skip_reply(struct str *s)
+{
+	static const struct str words[] = {
+		STR_INIT("re"), STR_INIT("fwd"), STR_INIT("fw")};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (!str_starts(*s, words[i]))
+			continue;
+		struct str rest = skip_blanks(str_skip(*s, words[i].n));
+		skip_blob(&rest);
+		if (!str_starts(rest, STR(":")))
+			continue;
+		*s = skip_blanks(str_skip(rest, 1));
+		return true;
+	}
+	return false;
+}
+
+/* RFC 5256 2.1 steps 2 to 5 on a folded subject. */
+static struct str
+strip_subject(struct str s, bool *is_reply)
+{
+	for (;;) {
+		s = str_trim(s);
+		while (str_ends(s, STR("(fwd)"))) {
+			s = str_trim(str_head(s, s.n - 5));
+			*is_reply = true;
+		}
+		for (;;) {
+			struct str rest = s;
+			if (skip_reply(&rest)) {
+				*is_reply = true;
+				s = rest;
+			} else if (skip_blob(&rest) && rest.n > 0) {
+				s = rest;
+			} else {
+				break;
+			}
+		}
+		/* Step 6: "[fwd: x]" */
+		if (!str_starts(s, STR("[fwd:")) || !str_ends(s, STR("]")))
+			return s;
+		s = str_head(str_skip(s, 5), s.n - 6);
+		*is_reply = true;
+	}
+}
+
+struct str
+facts_base_subject(struct arena *a, struct str subject, bool *is_reply)
+{
+	*is_reply = false;
+	return strip_subject(folded(a, subject), is_reply);
+}
+
+/* ------------------------------------------------------------ addresses */
+
+/* The first address that is one, not a group's name. */
+static const struct header_address *
+first_address(const struct header_addresses *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->v[i].mailbox.p != NULL &&
+			(list->v[i].host.p != NULL || list->n == 1))
+			return &list->v[i];
+	return NULL;
+}
+
+static void
+address_keys(struct arena *a, struct str value, struct str *sort,
+	struct str *display)
+{
+	*sort = STR("");
+	if (display != NULL)
+		*display = STR("");
+	if (value.n == 0)
+		return;
+	struct header_addresses list = header_parse_addresses(a, value);
+	const struct header_address *x = first_address(&list);
+	if (x == NULL)
+		return;
+	*sort = folded(a, x->mailbox);
+	if (display == NULL)
+		return;
+	/* RFC 5957 3: the display name, or the whole address. */
+	if (x->name.n > 0)
+		*display = folded_value(a, x->name);
+	else
+		*display = folded(a, str_printf(a, "%.*s@%.*s",
+			STR_ARG(x->mailbox), STR_ARG(x->host)));
+}
+
+/* ----------------------------------------------------------- references */
+
+/* References if there are any, else the first In-Reply-To (RFC 5256 3). */
+static struct str_list
+references(struct arena *a, const struct str values[F_COUNT])
+{
+	struct str_list all = {NULL, 0};
+	if (values[F_REFERENCES].n > 0)
+		all = header_message_ids(a, values[F_REFERENCES]);
+	if (all.n == 0 && values[F_IN_REPLY_TO].n > 0) {
+		all = header_message_ids(a, values[F_IN_REPLY_TO]);
+		all.n = all.n > 1 ? 1 : all.n;
+	}
+	if (all.n > FACTS_REFERENCES_MOST) {
+		/* The nearest ancestors tell most. */
+		all.v += all.n - FACTS_REFERENCES_MOST;
+		all.n = FACTS_REFERENCES_MOST;
+	}
+	return all;
+}
+
+static bool
+has_attachment(struct mime_part *root)
+{
+	for (struct mime_part *p = root; p != NULL; p = mime_walk(p)) {
+		if (str_starts_nocase(str_trim(p->fields[MIME_DISPOSITION]),
+			STR("attachment")))
+			return true;
+		if (p->child == NULL && !str_eq(p->major, STR("text")) &&
+			!str_eq(p->major, STR("multipart")) &&
+			p->fields[MIME_ID].n == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+render(struct arena *a, struct str message, struct mime_part *root,
+	struct facts *out)
+{
+	struct buf *envelope = buf_new(a), *body = buf_new(a),
+		   *extended = buf_new(a), *preview = buf_new(a);
+	structure_envelope(a, envelope, mime_header(message, root));
+	structure_body(a, body, message, root, false);
+	structure_body(a, extended, message, root, true);
+	text_preview(a, message, root, FACTS_PREVIEW_MOST, preview);
+	out->envelope = buf_str(envelope);
+	out->body = buf_str(body);
+	out->bodystructure = buf_str(extended);
+	out->preview = buf_str(preview);
+}
+
+void
+facts_find(struct arena *a, struct str message, struct facts *out)
+{
+	struct str values[F_COUNT] = {{NULL, 0}};
+	struct date sent;
+	struct mime_part *root = mime_parse(a, message);
+	*out = (struct facts){.size = message.n,
+		.wire_size = root->end.wire,
+		.header_size = root->body.offset};
+	read_fields(mime_header(message, root), values);
+	out->has_date = date_parse(
+		header_unfold(a, values[F_DATE]), &sent);
+	if (out->has_date) {
+		out->sent = sent.seconds;
+		out->sent_zone = sent.zone;
+	}
+	out->from = folded_value(a, values[F_FROM]);
+	out->to = folded_value(a, values[F_TO]);
+	out->cc = folded_value(a, values[F_CC]);
+	out->bcc = folded_value(a, values[F_BCC]);
+	struct str subject = decoded(a, values[F_SUBJECT]);
+	out->subject = folded(a, subject);
+	out->sort_subject = facts_base_subject(a, subject, &out->is_reply);
+	address_keys(a, values[F_FROM], &out->sort_from, &out->display_from);
+	address_keys(a, values[F_TO], &out->sort_to, &out->display_to);
+	address_keys(a, values[F_CC], &out->sort_cc, NULL);
+	struct str_list ids = header_message_ids(a, values[F_MESSAGE_ID]);
+	out->message_id = ids.n > 0 ? ids.v[0] : STR("");
+	out->references = references(a, values);
+	out->has_attachment = has_attachment(root);
+	render(a, message, root, out);
+}
