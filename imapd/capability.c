@@ -3,7 +3,7 @@
  * What the server offers, by state: CAPABILITY (RFC 3501 6.1.1), ENABLE (RFC
  * 5161), ID (RFC 2971).  Only what works stands in the table.
  */
-#include "imapd.h"
+#include "commands.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"

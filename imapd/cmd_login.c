@@ -8,7 +8,7 @@
  * client was handed over, a session speaks with it and this process says
  * nothing more.
  */
-#include "imapd.h"
+#include "commands.h"
 #include "ask/link.h"
 #include "base/arena.h"
 #include "base/buf.h"

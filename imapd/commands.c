@@ -3,7 +3,7 @@
  * The table of commands, and nothing else.  A new command is a function and a
  * row here.
  */
-#include "imapd.h"
+#include "commands.h"
 
 const struct imap_command imap_commands[] = {
 	/* Any state */

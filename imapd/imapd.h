@@ -8,12 +8,15 @@
  * same table (commands.c); what a role may do follows from the state: GREETED
  * exists only in the login process, AUTH and SELECTED only in a session.
  *
- *	parse, seqset	the grammar; headers of their own
- *	reply.c		what is sent
  *	session.c	the loop: one command, one tagged reply
- *	commands.c	the table
- *	capability.c	what is offered: CAPABILITY, ENABLE, ID
- *	cmd_login.c	STARTTLS, LOGIN, AUTHENTICATE, NOOP, LOGOUT
+ *	commands.c	the table; commands.h has what it names
+ *	parse		a command's arguments as a tree
+ *	seqset, flags, section, search
+ *			the words clients use, as values
+ *	reply.c		what is sent
+ *	view		the selected mailbox: news, names, sets
+ *	capability.c	what is offered
+ *	cmd_*.c		the commands, one file a family
  *	start.c		how a session process comes by its client
  *	main.c		the two service rows
  */
@@ -30,6 +33,8 @@
 struct buf;
 struct imap_session;
 struct link;
+struct mailbox;
+struct store;
 
 /* RFC 3501 3 */
 enum imap_state {
@@ -90,11 +95,12 @@ enum imap_limits {
 	IMAP_TAG = 255,
 	IMAP_ERRORS = 20, /* BADs without any OK between them */
 	IMAP_LOGIN_PATIENCE = 3 * 60 * 1000,
+	IMAP_QUIET = 300, /* ms of silence before files are renamed */
 };
 
 /* Extensions a client has switched on (RFC 5161). */
 enum imap_enabled {
-	IMAP_UTF8 = 1 << 0,
+	IMAP_CONDSTORE = 1 << 0,
 };
 
 struct imap_session {
@@ -125,6 +131,11 @@ struct imap_session {
 
 	/* Session role. */
 	struct str user, home;
+	struct store *store;
+	struct arena *view;      /* lives as long as a mailbox is selected */
+	struct mailbox *mailbox; /* NULL: none is */
+	size_t keywords_told;    /* how many the client knows of */
+	bool unsettled;          /* the mailbox has work for quiet times */
 };
 
 /* A client on in and out.  Everything lives in its own arenas. */
@@ -158,32 +169,5 @@ struct imap_command {
 
 extern const struct imap_command imap_commands[];
 extern const size_t imap_command_count;
-
-/* ----------------------------------------------------------- capability */
-/* "IMAP4rev1 SASL-IR ..." for the state the session is in. */
-struct str capability_text(const struct imap_session *s);
-
-struct imap_reply imap_capability(struct imap_session *, const struct arg *);
-struct imap_reply imap_enable(struct imap_session *, const struct arg *);
-struct imap_reply imap_id(struct imap_session *, const struct arg *);
-
-/* ------------------------------------------------------------ cmd_login */
-struct imap_reply imap_noop(struct imap_session *, const struct arg *);
-struct imap_reply imap_logout(struct imap_session *, const struct arg *);
-struct imap_reply imap_starttls(struct imap_session *, const struct arg *);
-struct imap_reply imap_login(struct imap_session *, const struct arg *);
-struct imap_reply imap_authenticate(struct imap_session *, const struct arg *);
-
-/* Puts TLS under the connection; on failure the session is CLOSED. */
-void login_start_tls(struct imap_session *s);
-/* May a password be sent now? */
-bool login_is_allowed(const struct imap_session *s);
-
-/* ---------------------------------------------------------------- roles */
-/* main.c's rows: a client to log in; a client that has. */
-enum served login_serve(struct program *p, struct client *c);
-void start_prepare(struct program *p);
-const char **start_trees(struct program *p);
-void start_run(struct program *p);
 
 #endif

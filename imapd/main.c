@@ -6,7 +6,7 @@
  * input and output as the user who runs it, logged in from the start
  * (PREAUTH, RFC 3501 7.1.4).
  */
-#include "imapd.h"
+#include "commands.h"
 
 static const struct service login_service = {
 	.name = "imapd",

@@ -33,7 +33,7 @@ parse_range(struct str text, struct uid_range *r)
 		return false;
 	r->last = r->first;
 	return colon == text.n ||
-		parse_number(str_skip(text, colon + 1), &r->last);
+	       parse_number(str_skip(text, colon + 1), &r->last);
 }
 
 static size_t
@@ -125,8 +125,8 @@ seqset_print(const struct uid_set *set, struct buf *out)
 }
 
 bool
-seqset_next(const struct uid_set *set, struct seqset_cursor *c,
-	uint32_t *number)
+seqset_next(
+	const struct uid_set *set, struct seqset_cursor *c, uint32_t *number)
 {
 	if (c->at >= set->n)
 		return false;

@@ -32,7 +32,7 @@ struct seqset_cursor {
 	size_t at;
 	uint32_t next;
 };
-bool seqset_next(const struct uid_set *set, struct seqset_cursor *c,
-	uint32_t *number);
+bool seqset_next(
+	const struct uid_set *set, struct seqset_cursor *c, uint32_t *number);
 
 #endif

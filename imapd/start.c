@@ -6,7 +6,7 @@
  * AUTHENTICATE that auth accepted is said here, by the process that can keep
  * what it promises.
  */
-#include "imapd.h"
+#include "commands.h"
 #include "ask/messages.h"
 #include "base/arena.h"
 #include "base/clock.h"

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SELECT, EXAMINE, CLOSE, UNSELECT, CHECK; RFC 3501 6.3.1, 6.3.2, 6.4.1,
+ * 6.4.2, RFC 3691, parameters RFC 4466 and 7162.  The states before and
+ * after are the table's.
+ */
+#include "commands.h"
+#include "view.h"
+#include "base/arena.h"
+#include "base/clock.h"
+
+/* "(CONDSTORE)"; false for what is not known. */
+static bool
+take_parameters(struct imap_session *s, const struct arg *arg)
+{
+	const struct arg *word;
+	if (arg == NULL)
+		return true;
+	if (!arg_list(arg, &word) || arg->next != NULL)
+		return false;
+	for (; word != NULL; word = word->next) {
+		if (!arg_is(word, "CONDSTORE"))
+			return false;
+		s->enabled |= IMAP_CONDSTORE;
+	}
+	return true;
+}
+
+static void
+describe(struct imap_session *s)
+{
+	const struct folder *f = mailbox_folder(s->mailbox);
+	uint32_t unseen = mailbox_first_unseen(s->mailbox);
+	view_put_flags(s);
+	reply_untagged(s->conn, "%u EXISTS", mailbox_count(s->mailbox));
+	reply_untagged(s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+	if (unseen > 0)
+		reply_untagged(s->conn, "OK [UNSEEN %u] First unseen", unseen);
+	reply_untagged(
+		s->conn, "OK [UIDVALIDITY %u] UIDs valid", f->uidvalidity);
+	reply_untagged(
+		s->conn, "OK [UIDNEXT %u] Predicted next UID", f->uidnext);
+	reply_untagged(s->conn, "OK [HIGHESTMODSEQ %llu] Highest",
+		(unsigned long long)f->highestmodseq);
+}
+
+static struct imap_reply
+open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
+{
+	struct str name;
+	if (args == NULL || args->kind == ARG_LIST ||
+		!take_parameters(s, args->next))
+		return REPLY_BAD("Mailbox name expected");
+	if (s->mailbox != NULL) {
+		view_close(s);
+		reply_untagged(s->conn, "OK [CLOSED] Previous mailbox closed");
+	}
+	if (!view_take_name(s, args, &name))
+		return REPLY_NO("CANNOT", "No such mailbox name");
+	s->view = arena_new("view");
+	struct status st =
+		mailbox_open(s->store, s->view, name, read_only, &s->mailbox);
+	if (!status_is_fine(st)) {
+		st.text = str_copy(s->transaction, st.text);
+		arena_free(s->view);
+		s->view = NULL;
+		s->mailbox = NULL;
+		return reply_status(st);
+	}
+	s->unsettled = true;
+	describe(s);
+	return read_only ? REPLY(IMAP_OK, "READ-ONLY", "Examined")
+			 : REPLY(IMAP_OK, "READ-WRITE", "Selected");
+}
+
+struct imap_reply
+imap_select(struct imap_session *s, const struct arg *args)
+{
+	return open_mailbox(s, args, false);
+}
+
+struct imap_reply
+imap_examine(struct imap_session *s, const struct arg *args)
+{
+	return open_mailbox(s, args, true);
+}
+
+/* Expunges without a word (RFC 3501 6.4.2). */
+struct imap_reply
+imap_close(struct imap_session *s, const struct arg *args)
+{
+	struct uid_range all = {1, UINT32_MAX};
+	struct status st = status_fine();
+	(void)args;
+	if (!mailbox_is_read_only(s->mailbox))
+		st = mailbox_expunge(s->mailbox, s->transaction,
+			&(struct uid_set){&all, 1}, false);
+	view_close(s);
+	return status_is_fine(st) ? REPLY_OK("Closed") : reply_status(st);
+}
+
+struct imap_reply
+imap_unselect(struct imap_session *s, const struct arg *args)
+{
+	(void)args;
+	view_close(s);
+	return REPLY_OK("Closed");
+}
+
+/* A moment for the housekeeping that otherwise waits for silence. */
+struct imap_reply
+imap_check(struct imap_session *s, const struct arg *args)
+{
+	(void)args;
+	s->unsettled = !mailbox_settle(s->mailbox, clock_in(1000));
+	return REPLY_OK("Checked");
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * commands: every function the table names, by the file it stands in; and
+ * what these files lend each other.
+ */
+#ifndef IMAPD_COMMANDS_H
+#define IMAPD_COMMANDS_H
+
+#include "imapd.h"
+
+#define COMMAND(name)                                                          \
+	struct imap_reply name(struct imap_session *, const struct arg *)
+
+/* capability.c */
+COMMAND(imap_capability);
+COMMAND(imap_enable);
+COMMAND(imap_id);
+/* "IMAP4rev1 SASL-IR ..." for the state the session is in. */
+struct str capability_text(const struct imap_session *s);
+
+/* cmd_login.c */
+COMMAND(imap_noop);
+COMMAND(imap_logout);
+COMMAND(imap_starttls);
+COMMAND(imap_login);
+COMMAND(imap_authenticate);
+/* Puts TLS under the connection; on failure the session is CLOSED. */
+void login_start_tls(struct imap_session *s);
+/* May a password be sent now? */
+bool login_is_allowed(const struct imap_session *s);
+
+/* cmd_folders.c, cmd_list.c */
+COMMAND(imap_create);
+COMMAND(imap_delete);
+COMMAND(imap_rename);
+COMMAND(imap_subscribe);
+COMMAND(imap_unsubscribe);
+COMMAND(imap_namespace);
+COMMAND(imap_status);
+COMMAND(imap_list);
+COMMAND(imap_lsub);
+
+/* cmd_select.c */
+COMMAND(imap_select);
+COMMAND(imap_examine);
+COMMAND(imap_close);
+COMMAND(imap_unselect);
+COMMAND(imap_check);
+
+/* One file each */
+COMMAND(imap_append);
+COMMAND(imap_fetch);
+COMMAND(imap_store);
+COMMAND(imap_search);
+COMMAND(imap_copy);
+COMMAND(imap_move);
+COMMAND(imap_expunge);
+COMMAND(imap_idle);
+
+/* main.c's rows: a client to log in; a client that has. */
+enum served login_serve(struct program *p, struct client *c);
+void start_prepare(struct program *p);
+const char **start_trees(struct program *p);
+void start_run(struct program *p);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The selected mailbox on the wire: news as untagged lines (RFC 3501 7.2.6,
+ * 7.3, 7.4), sets of messages, mailbox names in modified UTF-7 (RFC 3501
+ * 5.1.3).
+ */
+#include "view.h"
+#include "flags.h"
+#include "seqset.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "store/maildir.h"
+
+void
+view_close(struct imap_session *s)
+{
+	if (s->mailbox == NULL)
+		return;
+	mailbox_close(s->mailbox);
+	s->mailbox = NULL;
+	s->keywords_told = 0;
+	s->unsettled = false;
+	arena_free(s->view);
+	s->view = NULL;
+}
+
+/* ---------------------------------------------------------------- flags */
+
+/* A client may make keywords up (\*) as long as it may change flags. */
+void
+view_put_flags(struct imap_session *s)
+{
+	struct str_list keywords = {0};
+	struct buf *out = buf_new(s->transaction);
+	bool fixed = mailbox_is_read_only(s->mailbox);
+	mailbox_keywords(s->mailbox, s->transaction, &keywords);
+	flags_print_all(out, &keywords);
+	s->keywords_told = keywords.n;
+	reply_untagged(s->conn, "FLAGS (%.*s)", STR_ARG(buf_str(out)));
+	if (!fixed)
+		buf_adds(out, " \\*");
+	reply_untagged(s->conn, "OK [PERMANENTFLAGS (%.*s)] Flags kept",
+		fixed ? 0 : (int)out->n, out->p);
+}
+
+void
+view_tell_keywords(struct imap_session *s)
+{
+	struct str_list keywords = {0};
+	mailbox_keywords(s->mailbox, s->transaction, &keywords);
+	if (keywords.n > s->keywords_told)
+		view_put_flags(s);
+}
+
+static void
+put_row(struct imap_session *s, const struct message_row *row, bool flags)
+{
+	struct buf *out = conn_out(s->conn);
+	uint32_t seq = mailbox_seq(s->mailbox, row->uid);
+	if (seq == 0)
+		return;
+	buf_printf(out, "* %u FETCH (UID %u", seq, row->uid);
+	if (flags) {
+		buf_adds(out, " FLAGS (");
+		flags_print(out, row->flags, row->keywords,
+			mailbox_is_recent(s->mailbox, row->uid));
+		buf_addc(out, ')');
+	}
+	if (s->enabled & IMAP_CONDSTORE) {
+		buf_adds(out, " MODSEQ (");
+		buf_addn(out, row->modseq);
+		buf_addc(out, ')');
+	}
+	buf_adds(out, ")\r\n");
+	conn_pace(s->conn);
+}
+
+struct status
+view_put_rows(struct imap_session *s, const struct uid_set *uids, bool flags)
+{
+	struct mailbox_scan scan = {.uids = *uids};
+	struct message_row row;
+	if (uids->n == 0)
+		return status_fine();
+	while (mailbox_next(s->mailbox, &scan, &row))
+		put_row(s, &row, flags);
+	return mailbox_scan_end(s->mailbox, &scan);
+}
+
+/* ----------------------------------------------------------------- news */
+
+/* Highest first, so that each number is right when it is read. */
+static void
+put_expunged(struct imap_session *s, const struct uid_set *seqs)
+{
+	for (size_t i = seqs->n; i-- > 0;)
+		for (uint32_t n = seqs->v[i].last; n >= seqs->v[i].first; n--)
+			reply_untagged(s->conn, "%u EXPUNGE", n);
+}
+
+void
+view_news(struct imap_session *s, bool expunges)
+{
+	struct mailbox_news news = {0};
+	struct status st =
+		mailbox_news(s->mailbox, s->transaction, expunges, &news);
+	if (!status_is_fine(st)) {
+		log_warn(s->id, "no-news", LOG_STR("why", st.text));
+		return;
+	}
+	if (news.gone) {
+		reply_untagged(s->conn, "BYE The selected mailbox is gone");
+		s->state = IMAP_CLOSED;
+		return;
+	}
+	if (!news.any)
+		return;
+	s->unsettled = true;
+	put_expunged(s, &news.expunged_seqs);
+	if (news.arrived > 0) {
+		reply_untagged(s->conn, "%u EXISTS", news.exists);
+		reply_untagged(
+			s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+	}
+	view_tell_keywords(s);
+	view_put_rows(s, &news.changed, true);
+}
+
+/* ----------------------------------------------------------------- sets */
+
+bool
+view_take_set(struct imap_session *s, const struct arg *arg,
+	struct uid_set *uids, struct imap_reply *why)
+{
+	struct str text;
+	struct uid_set set;
+	*why = REPLY_BAD("Message set expected");
+	if (!arg_atom(arg, &text) || !seqset_parse(s->transaction, text, &set))
+		return false;
+	if (s->uid) {
+		seqset_resolve(&set, mailbox_last_uid(s->mailbox));
+		*uids = mailbox_known(s->mailbox, s->transaction, &set);
+		return true;
+	}
+	uint32_t count = mailbox_count(s->mailbox);
+	seqset_resolve(&set, count);
+	*why = REPLY_BAD("No such message");
+	if (set.n == 0 || seqset_last(&set) > count)
+		return false;
+	*uids = mailbox_uids(s->mailbox, s->transaction, &set);
+	return true;
+}
+
+/* ---------------------------------------------------------------- names */
+
+bool
+view_take_name(struct imap_session *s, const struct arg *arg, struct str *name)
+{
+	struct str wire;
+	struct buf *utf8 = buf_new(s->transaction);
+	if (!arg_astring(arg, &wire) || !maildir_decode(utf8, wire))
+		return false;
+	struct str text = buf_str(utf8);
+	if (text.n > 1 && text.p[text.n - 1] == FOLDERS_SEPARATOR)
+		text.n--;
+	return folders_name(s->transaction, text, name);
+}
+
+void
+view_put_name(struct imap_session *s, struct buf *out, struct str name)
+{
+	struct buf *wire = buf_new(s->transaction);
+	maildir_encode(wire, name, "");
+	reply_astring(out, buf_str(wire));
+}

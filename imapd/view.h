@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * view: the selected mailbox as the client knows it, on the wire.
+ *
+ * The view itself is the store's (store/mailbox.h); here are its news as
+ * untagged lines, and the client's words for messages and mailboxes.
+ */
+#ifndef IMAPD_VIEW_H
+#define IMAPD_VIEW_H
+
+#include "imapd.h"
+#include "store/mailbox.h"
+
+/* Sends what happened since the client was last told; EXPUNGE only where the
+ * command in hand allows it (RFC 3501 7.4.1).  Ends the session when the
+ * folder is no more. */
+void view_news(struct imap_session *s, bool expunges);
+
+/* Closes the selected mailbox, if one is. */
+void view_close(struct imap_session *s);
+
+/* FLAGS and PERMANENTFLAGS, when the client does not know all keywords. */
+void view_tell_keywords(struct imap_session *s);
+void view_put_flags(struct imap_session *s);
+
+/* "* n FETCH (UID u FLAGS (...))" of each that is still there. */
+struct status view_put_rows(
+	struct imap_session *s, const struct uid_set *uids, bool flags);
+
+/*
+ * The messages an argument names, as UIDs in the view: UIDs after the word
+ * UID, else sequence numbers, of which none may be past the end (RFC 3501 9).
+ */
+bool view_take_set(struct imap_session *s, const struct arg *arg,
+	struct uid_set *uids, struct imap_reply *why);
+
+/* A mailbox name from the wire, normalised; a separator at its end is
+ * dropped.  And one for the wire. */
+bool view_take_name(
+	struct imap_session *s, const struct arg *arg, struct str *name);
+void view_put_name(struct imap_session *s, struct buf *out, struct str name);
+
+#endif
