@@ -85,7 +85,7 @@ utf7_to_utf8(struct buf *out, struct str name)
 		} else {
 			struct str rest = str_skip(name, i + 1);
 			size_t n = str_find(rest, '-');
-			if (n == 0)
+			if (n == 0 && rest.n > 0)
 				buf_addc(out, '&');
 			else
 				ok = n < rest.n && !shifted_before &&

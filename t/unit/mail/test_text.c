@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "mail.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/charset.h"
+#include "mail/facts.h"
+#include "mail/text.h"
+#include "mail/utf7.h"
+#include "mail/word.h"
+
+static struct str
+decoded(struct arena *a, const char *text)
+{
+	struct buf *out = buf_new(a);
+	word_decode(a, out, str_from(text));
+	return out->n == 0 ? STR("") : buf_str(out);
+}
+
+START_TEST(encoded_words)
+{
+	static const char *const rows[][2] = {
+		{"plain text", "plain text"},
+		{"=?utf-8?q?caf=C3=A9?=", "caf\xc3\xa9"},
+		{"=?iso-8859-1?Q?caf=E9_au_lait?=", "caf\xc3\xa9 au lait"},
+		{"=?utf-8?B?Y2Fmw6k=?= x", "caf\xc3\xa9 x"},
+		/* RFC 2047 8 */
+		{"(=?ISO-8859-1?Q?a?= b)", "(a b)"},
+		{"=?ISO-8859-1?Q?a?= =?ISO-8859-1?Q?b?=", "ab"},
+		{"=?ISO-8859-1?Q?a?=\r\n   =?ISO-8859-1?Q?b?=", "ab"},
+		{"=?ISO-8859-1?Q?a_b?= c", "a b c"},
+		/* a character cut between two words */
+		{"=?utf-8?q?caf=C3?= =?utf-8?q?=A9?=", "caf\xc3\xa9"},
+		{"=?utf-8*en?q?x?=", "x"},
+		{"=?nosuch?q?x=E9?=", "x\xc3\xa9"},
+		{"=?utf-8?q?unclosed", "=?utf-8?q?unclosed"},
+		{"=?utf-8?x?y?=", "=?utf-8?x?y?="},
+		{"=??q?y?=", "=??q?y?="},
+		{"=?", "=?"},
+		{"raw caf\xe9", "raw caf\xc3\xa9"},
+		{"raw caf\xc3\xa9", "raw caf\xc3\xa9"},
+		{"=?utf-8?q?=ZZ=?=", "=ZZ="},
+		{"=?iso-2022-jp?b?GyRCRnxLXBsoQg==?=", "\xe6\x97\xa5\xe6\x9c"
+			"\xac"},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena *a = arena_new("test");
+		struct str got = decoded(a, rows[i][0]);
+		ck_assert_msg(str_eq(got, str_from(rows[i][1])), "%s: %.*s",
+			rows[i][0], STR_ARG(got));
+		arena_free(a);
+	}
+}
+END_TEST
+
+START_TEST(encoded_parameters)
+{
+	struct arena *a = arena_new("test");
+	struct mime_value v = mime_parse_value(a, STR("a; name*0*=iso-8859-1'"
+		"'caf%E9; name*1=.txt; old=\"=?utf-8?q?=C3=A9?=\"; z*=%41"));
+	ck_assert_view(word_param(a, &v, STR("name")), "caf\xc3\xa9.txt");
+	ck_assert_view(word_param(a, &v, STR("old")), "\xc3\xa9");
+	ck_assert_view(word_param(a, &v, STR("z")), "A");
+	ck_assert_view(word_param(a, &v, STR("none")), "");
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(words_there_and_back)
+{
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a), *back = buf_new(a);
+	struct str text = STR("Surat dari B\xc3\xbc" "cher \xe6\x97\xa5"
+		" dengan judul yang agak panjang =? \xf0\x9f\x93\xae");
+	word_encode(out, text);
+	word_decode(a, back, buf_str(out));
+	ck_assert(str_eq(buf_str(back), text));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(mailbox_names)
+{
+	static const char *const good[][2] = {
+		{"INBOX", "INBOX"}, {"a&-b", "a&b"}, {"&AOk-", "\xc3\xa9"},
+		{"~peter/mail/&U,BTFw-/&ZeVnLIqe-", "~peter/mail/\xe5\x8f\xb0"
+			"\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"},
+		{"&2D3crg-", "\xf0\x9f\x92\xae"}, {"", ""},
+		{"&AOk-&-", "\xc3\xa9&"},
+	};
+	static const char *const bad[] = {"&", "&AOk", "&AGE-", "&Jjo-&Jjo-",
+		"&2D0-", "&3K4-", "\xc3\xa9", "a\tb", "&AOl-x&AO", "&A-",
+		"&AOkA-", "&AO/-", "&AOk=-", "&AAA-"};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		struct buf *utf8 = buf_new(a), *back = buf_new(a);
+		ck_assert_msg(utf7_to_utf8(utf8, str_from(good[i][0])), "%s",
+			good[i][0]);
+		ck_assert(str_eq(buf_str(utf8), str_from(good[i][1])));
+		ck_assert(utf7_from_utf8(back, buf_str(utf8)));
+		ck_assert_msg(str_eq(buf_str(back), str_from(good[i][0])),
+			"%s: %.*s", good[i][0], STR_ARG(buf_str(back)));
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct buf *utf8 = buf_new(a);
+		ck_assert_msg(!utf7_to_utf8(utf8, str_from(bad[i])), "%s",
+			bad[i]);
+		ck_assert_uint_eq(utf8->n, 0);
+	}
+	struct buf *none = buf_new(a);
+	ck_assert(!utf7_from_utf8(none, STR("\xff")));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(folding)
+{
+	static const char *const rows[][2] = {
+		{"Hello  World\r\n x", "hello world x"},
+		{"CAF\xc3\x89", "caf\xc3\xa9"},
+		{"cafe\xcc\x81", "caf\xc3\xa9"},
+		{"STRA\xc3\x9f" "E", "strasse"},
+		{"", ""},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena *a = arena_new("test");
+		struct buf *out = buf_new(a);
+		charset_fold(out, str_from(rows[i][0]));
+		ck_assert_msg(str_eq(buf_str(out), str_from(rows[i][1])),
+			"%s: %.*s", rows[i][0], STR_ARG(buf_str(out)));
+		arena_free(a);
+	}
+}
+END_TEST
+
+START_TEST(subjects)
+{
+	static const struct {
+		const char *text, *base;
+		bool reply;
+	} rows[] = {
+		{"Hello", "hello", false}, {"Re: Hello", "hello", true},
+		{"re: FWD: [list] Hello (fwd) ", "hello", true},
+		{"Re[2]: x", "x", true}, {"[a] [b] x", "x", false},
+		{"[only]", "[only]", false}, {"Re:", "", true},
+		{"[fwd: Re: x]", "x", true}, {"Fw: x", "x", true},
+		{"Regarding: x", "regarding: x", false}, {"", "", false},
+		{"Re : x", "x", true},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena *a = arena_new("test");
+		bool reply;
+		struct str got = facts_base_subject(
+			a, str_from(rows[i].text), &reply);
+		if (got.p == NULL)
+			got = STR("");
+		ck_assert_msg(str_eq(got, str_from(rows[i].base)), "%s: %.*s",
+			rows[i].text, STR_ARG(got));
+		ck_assert_msg(reply == rows[i].reply, "%s", rows[i].text);
+		arena_free(a);
+	}
+}
+END_TEST
+
+static const struct str sample = STR_INIT(
+	"From: =?utf-8?q?J=C3=B6rg?= <Joerg@Example.org>\n"
+	"To: a@b, c@d\nSubject: Re: Caf\xc3\xa9\n"
+	"Date: Mon, 23 Nov 2026 17:00:00 +0700\n"
+	"Message-ID: <m1@x>\nReferences: <r1@x> <r2@x>\n"
+	"Content-Type: multipart/mixed; boundary=x\n\n"
+	"--x\nContent-Type: text/plain; charset=iso-8859-1\n"
+	"Content-Transfer-Encoding: quoted-printable\n\n"
+	"Gr=FC=\n=DFe  aus\nB\n"
+	"--x\nContent-Type: application/pdf\n"
+	"Content-Transfer-Encoding: base64\n"
+	"Content-Disposition: attachment; filename=x.pdf\n\n"
+	"c2VjcmV0\n--x--\n");
+
+START_TEST(facts_of_a_message)
+{
+	struct arena *a = arena_new("test");
+	struct facts f;
+	facts_find(a, sample, &f);
+	ck_assert_view(f.from, "j\xc3\xb6rg <joerg@example.org>");
+	ck_assert_view(f.sort_from, "joerg");
+	ck_assert_view(f.display_from, "j\xc3\xb6rg");
+	ck_assert_view(f.display_to, "a@b");
+	ck_assert_view(f.subject, "re: caf\xc3\xa9");
+	ck_assert_view(f.sort_subject, "caf\xc3\xa9");
+	ck_assert(f.is_reply && f.has_date && f.has_attachment);
+	ck_assert_int_eq(f.sent, 1795428000);
+	ck_assert_int_eq(f.sent_zone, 420);
+	ck_assert_view(f.message_id, "m1@x");
+	ck_assert_uint_eq(f.references.n, 2);
+	ck_assert_view(f.references.v[1], "r2@x");
+	ck_assert_view(f.preview, "Gr\xc3\xbc\xc3\x9f" "e aus B");
+	ck_assert_uint_eq(f.size, sample.n);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(searching_decoded_text)
+{
+	static const struct {
+		const char *needle;
+		bool body, text;
+	} rows[] = {{"gr\xc3\xbcsse aus b", true, true}, {"j\xc3\xb6rg", false,
+		true}, {"secret", false, false}, {"x.pdf", false, true},
+		{"nowhere", false, false}, {"", true, true}};
+	struct arena *a = arena_new("test");
+	struct mime_part *root = mime_parse(a, sample);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct str n = str_from(rows[i].needle);
+		ck_assert_msg(text_search(a, sample, root, n, false) ==
+			rows[i].body, "%s", rows[i].needle);
+		ck_assert_msg(text_search(a, sample, root, n, true) ==
+			rows[i].text, "%s", rows[i].needle);
+	}
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(a_match_across_pieces_is_found)
+{
+	struct arena *a = arena_new("test");
+	struct buf *m = buf_new(a);
+	buf_adds(m, "Subject: x\n\n");
+	for (int i = 0; i < 20000; i++)
+		buf_printf(m, "line %05d\n", i);
+	struct mime_part *root = mime_parse(a, buf_str(m));
+	for (int i = 0; i < 19999; i += 111)
+		ck_assert(text_search(a, buf_str(m), root,
+			str_printf(a, "line %05d line %05d", i, i + 1), false));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(wire_form_and_parts_of_it)
+{
+	struct arena *a = arena_new("test");
+	struct str s = STR("a\nb\r\n\n\rc");
+	struct str whole = STR("a\r\nb\r\n\r\n\rc");
+	for (size_t skip = 0; skip < 12; skip++) {
+		for (size_t most = 0; most < 12; most++) {
+			struct buf *out = buf_new(a);
+			text_to_wire(out, s, skip, most);
+			ck_assert(str_eq(buf_str(out),
+				str_head(str_skip(whole, skip), most)));
+		}
+	}
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_text(void)
+{
+	return SUITE("text", encoded_words, encoded_parameters,
+		words_there_and_back, mailbox_names, folding, subjects,
+		facts_of_a_message, searching_decoded_text,
+		a_match_across_pieces_is_found, wire_form_and_parts_of_it);
+}
