@@ -14,8 +14,9 @@
  *
  * Folders are Maildir++: INBOX is the Maildir itself, another is a directory
  * ".Level.Level" in it.  Each level is in modified UTF-7 (as Courier and
- * Dovecot have it); characters that cannot stand in a directory name as they
- * are (. / ~ and controls) are coded too, so every name has one directory.
+ * Dovecot have it); "." and "~", which mean something in a directory name, are
+ * coded too, each in a shift of its own (&AC4- and &AH4-), so that every name
+ * has one directory.
  *
  * All functions are pure.
  */
@@ -55,10 +56,5 @@ struct str maildir_info(struct arena *a, struct str old, unsigned flags,
 bool maildir_dir(struct arena *a, struct str folder, struct str *dir);
 /* Directory to folder name; false when it cannot be a folder of ours. */
 bool maildir_folder(struct arena *a, struct str dir, struct str *folder);
-
-/* Modified UTF-7 (RFC 3501 5.1.3) of one level, also coding each octet in
- * extra; and back, strictly, but that coded extras are fine. */
-void maildir_encode(struct buf *out, struct str utf8, const char *extra);
-bool maildir_decode(struct buf *out, struct str mutf7);
 
 #endif

@@ -53,7 +53,7 @@ enum message_want {
 	WANT_DATES = 1 << 0, /* date, zone, sent, saved */
 	WANT_SIZES = 1 << 1, /* size, file_size */
 	WANT_FILE = 1 << 2, /* name, info, in_new */
-	WANT_SORT = 1 << 3, /* sort_* and thread */
+	WANT_SORT = 1 << 3, /* sort_*, display_* and thread */
 	WANT_ENVELOPE = 1 << 4,
 	WANT_BODY = 1 << 5,
 	WANT_STRUCTURE = 1 << 6,
@@ -79,6 +79,7 @@ struct message_row {
 	bool in_new;
 
 	struct str sort_from, sort_to, sort_cc, sort_subject; /* RFC 5256 */
+	struct str display_from, display_to; /* RFC 5957 */
 	uint64_t thread; /* same for a message and its replies */
 
 	struct str envelope; /* "(...)", RFC 3501 7.4.2 */
@@ -88,7 +89,9 @@ struct message_row {
 
 	/* Decoded to UTF-8 and case-folded, without line breaks. */
 	struct str from, to, cc, bcc, subject;
-	struct str message_id, in_reply_to, references;
+	/* Without brackets; references oldest first, one blank between, the
+	 * parent last. */
+	struct str message_id, references;
 };
 
 /* ---------------------------------------------------------------- octets */
