@@ -5,7 +5,8 @@
 #include <check.h>
 
 #define MAIL_SUITES(S) \
-	S(encode) S(address) S(smtp) S(trace) S(date) S(header) S(mime) S(text)
+	S(encode) S(address) S(smtp) S(trace) S(date) S(header) S(mime) S(text) \
+	S(sasl)
 
 #define DECLARE(name) Suite *suite_##name(void);
 MAIL_SUITES(DECLARE)
