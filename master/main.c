@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * suratd stays in the foreground; systemd, runit or a shell puts it where it
+ * belongs.  Everything that can be wrong is found before the first child is
+ * started: configuration, programs, users, sockets.
+ */
+#include "master.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* After that long imapd and pop3d serve what is there. */
+enum { RECOVERY_PATIENCE = 30 * 1000 };
+
+struct options {
+	struct source source;
+	bool announce;
+	bool check;
+};
+
+static const char usage[] =
+	"usage: suratd [--config FILE] [--set SECTION.OPTION=VALUE]... "
+	"[--announce] [-n]\n\n"
+	"Starts the mail suite and keeps it running.\n"
+	"  --config FILE  read FILE instead of /etc/surat/surat.conf\n"
+	"  --set S.O=V    overrides one option\n"
+	"  --announce     one line on standard output when all is ready\n"
+	"  -n             check the configuration and exit\n"
+	"SIGHUP reloads, SIGTERM ends.  See suratd(8).\n";
+
+static const char *
+argument(int argc, char **argv, int *i)
+{
+	if (*i + 1 < argc)
+		return argv[++*i];
+	fprintf(stderr, "suratd: %s needs an argument\n%s", argv[*i], usage);
+	exit(EX_USAGE);
+}
+
+static void
+parse_options(struct arena *a, int argc, char **argv, struct options *o)
+{
+	struct str_list *sets = &o->source.overrides;
+	sets->v = arena_array(a, (size_t)argc, sizeof *sets->v);
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--config") == 0) {
+			o->source.file = argument(argc, argv, &i);
+		} else if (strcmp(argv[i], "--set") == 0) {
+			sets->v[sets->n++] =
+				str_from(argument(argc, argv, &i));
+		} else if (strcmp(argv[i], "--announce") == 0) {
+			o->announce = true;
+		} else if (strcmp(argv[i], "-n") == 0) {
+			o->check = true;
+		} else {
+			bool help = strcmp(argv[i], "--help") == 0;
+			fputs(usage, help ? stdout : stderr);
+			exit(help ? EX_OK : EX_USAGE);
+		}
+	}
+}
+
+static void
+give_up(struct buf *errors)
+{
+	fprintf(stderr, "%.*s", STR_ARG(buf_str(errors)));
+	exit(EX_CONFIG);
+}
+
+static void
+open_log(const struct conf_log *c)
+{
+	static const struct {
+		struct str word;
+		int level;
+	} levels[] = {{STR_INIT("error"), LOG_ERR},
+		{STR_INIT("warning"), LOG_WARNING},
+		{STR_INIT("info"), LOG_INFO}, {STR_INIT("debug"), LOG_DEBUG}};
+	log_open("suratd", str_eq(c->target, STR("stderr")) ? LOG_TO_STDERR
+							     : LOG_TO_SYSLOG,
+		str_eq(c->format, STR("json")) ? LOG_AS_JSON : LOG_AS_TEXT);
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (str_eq(c->level, levels[i].word))
+			log_level(levels[i].level);
+}
+
+/* A link per child, and tls has two descriptors per client. */
+static void
+raise_limits(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* --------------------------------------------------------------- signals */
+
+static void
+on_signal(void *ctx, int fd, unsigned events)
+{
+	struct master *m = ctx;
+	struct signalfd_siginfo info;
+	(void)events;
+	while (read(fd, &info, sizeof info) == sizeof info) {
+		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+			stop_begin(m, 0);
+		if (info.ssi_signo == SIGHUP && !m->stopping) {
+			struct arena *a = arena_new("reload");
+			control_reload(m, a);
+			arena_free(a);
+		}
+	}
+	/* Signals of one kind merge: look for every dead child each time. */
+	teams_reap(m);
+}
+
+static void
+watch_signals(struct master *m)
+{
+	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		sigaddset(&set, wanted[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		fatal("signalfd", NULL);
+	loop_watch(m->loop, arena_own_fd(m->arena, fd), LOOP_READ, on_signal,
+		m);
+}
+
+/* ----------------------------------------------------------------- start */
+
+static void
+recovery_over(void *ctx)
+{
+	struct master *m = ctx;
+	if (m->recovered || m->stopping)
+		return;
+	log_warn(LOG_NO_ID, "recovery-slow", LOG_CSTR("now",
+		"mailboxes are served before the queue has recovered"));
+	m->recovered = true;
+	teams_tend(m);
+	ready_look(m);
+}
+
+static void
+identify(struct master *m)
+{
+	struct ids ids[ROLES_MOST];
+	struct buf *errors = buf_new(m->arena);
+	if (!m->root)
+		return;
+	if (!roles_identify(ids, errors))
+		give_up(errors);
+	for (size_t i = 0; i < m->team_count; i++)
+		m->teams[i].ids = ids[i];
+}
+
+static void
+run(struct master *m)
+{
+	struct buf *errors = buf_new(m->arena);
+	m->loop = loop_new(m->arena);
+	teams_init(m);
+	identify(m);
+	if (!sockets_lock(m, errors) || !sockets_make(m, errors) ||
+		!generation_listen(m->now, NULL, errors))
+		give_up(errors);
+	watch_signals(m);
+	control_open(m);
+	log_info(LOG_NO_ID, "starting", LOG_CSTR("config", m->source.file),
+		LOG_CSTR("mode", m->root ? "root" : "unprivileged"));
+	teams_tend(m);
+	teams_sweep(m);
+	loop_timer(m->loop, clock_in(RECOVERY_PATIENCE), recovery_over, m);
+	loop_run(m->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct arena *a = arena_new("master");
+	struct options o = {.source.file = "/etc/surat/surat.conf"};
+	struct buf *errors = buf_new(a);
+	struct master *m = arena_one(a, struct master);
+	log_open("suratd", LOG_TO_STDERR, LOG_AS_TEXT);
+	parse_options(a, argc, argv, &o);
+	m->arena = a;
+	m->source = o.source;
+	m->announce = o.announce;
+	m->root = geteuid() == 0;
+	umask(077);
+	raise_limits();
+	m->now = generation_read(&m->source, m->root, errors);
+	if (m->now == NULL)
+		give_up(errors);
+	if (o.check)
+		return EX_OK;
+	open_log(&m->now->conf->log);
+	run(m);
+	log_info(LOG_NO_ID, "stopped");
+	int status = m->exit_status;
+	generation_free(m->now);
+	arena_free(a);
+	return status;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * master: suratd, the starter.
+ *
+ * The only program that runs as root.  It owns the listening sockets and the
+ * configuration, starts the others and hands them both, and starts them again
+ * when they die.  It reads no octet from the network and no mail; what it
+ * hears are the few messages of control.c and single octets from workers.
+ *
+ * A role (roles.c) says what a child can be.  A team is the children of one
+ * role.  A generation (generation.c) is one configuration with its snapshot
+ * and its listening sockets; a reload makes a new one, and children of the
+ * old finish what they have in hand.
+ *
+ * What always holds:
+ *  - a child inherits named descriptors and nothing else (spawn.c);
+ *  - a child whose link is closed has been told to finish: it is retired and
+ *    never counted again;
+ *  - as root every child gets the ids of its role, or of the user it serves,
+ *    which are never 0 and never another role's.
+ */
+#ifndef MASTER_H
+#define MASTER_H
+
+#include "ask/messages.h"
+#include "ask/peers.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "sys/conf.h"
+#include "sys/net.h"
+
+#include <sys/types.h>
+
+struct arena;
+struct buf;
+struct loop;
+struct loop_timer;
+struct loop_watch;
+
+/* ---------------------------------------------------------------- roles */
+
+enum role_kind {
+	ROLE_SINGLE, /* one process, always */
+	ROLE_POOL, /* workers that wait for clients */
+	ROLE_AGENT, /* started when the queue asks for one */
+	ROLE_SESSION, /* started when auth hands a client over */
+};
+
+enum role_flags {
+	ROLE_AS_USER = 1, /* ids come with the request, user is for "-" */
+	ROLE_RECOVERED = 2, /* not before the queue has recovered */
+	ROLE_LINGERS = 4, /* its successor need not wait for its end */
+	ROLE_FILES = 8, /* reads files at its start: every reload renews it */
+	ROLE_SECRETS = 16, /* may know the passwords in the configuration */
+};
+
+struct role {
+	const char *name;
+	const char *file; /* beside suratd */
+	const char *argument; /* or NULL */
+	const char *user; /* whose ids, when master is root */
+	const char *root; /* of RUNTIME, becomes its /; NULL: none */
+	enum role_kind kind;
+	unsigned flags;
+	size_t idle, most; /* offsets of numbers in struct conf */
+};
+
+enum { ROLES_MOST = 16 };
+
+struct ids {
+	uid_t uid;
+	gid_t gid;
+};
+
+const struct role *role_table(size_t *count);
+/* By name; NULL. */
+const struct role *role_find(struct str name);
+/* The role that asks from RUNTIME/<asker>; NULL for people's commands. */
+const struct role *role_asker(const char *asker);
+/* Looks up every role's user; false with complaints. */
+bool roles_identify(struct ids ids[ROLES_MOST], struct buf *errors);
+
+/* ---------------------------------------------------------- generations */
+
+struct listener {
+	const char *service; /* smtp, imaps, ... */
+	const char *file; /* the program that accepts */
+	struct net_address at;
+	struct str spec;
+	int fd;
+};
+
+struct generation {
+	struct arena *arena;
+	const struct conf *conf;
+	struct str text; /* the whole configuration */
+	int config; /* snapshot without secrets */
+	int secret; /* snapshot with them */
+	struct listener *listeners;
+	size_t listener_count;
+};
+
+struct source {
+	const char *file;
+	struct str_list overrides;
+};
+
+/* Reads and checks; NULL with every complaint as a line in errors. */
+struct generation *generation_read(const struct source *from, bool root,
+	struct buf *errors);
+/*
+ * Opens the listening sockets, taking over from old (or NULL) those it has
+ * too.  False with complaints; then old is as it was.
+ */
+bool generation_listen(struct generation *g, struct generation *old,
+	struct buf *errors);
+/* Ends listening where the newer generation does not, and frees. */
+void generation_free(struct generation *g);
+
+/* Directory of the programs: general.libexec or where suratd lies. */
+struct str program_directory(struct arena *a, const struct conf *c);
+
+/* ---------------------------------------------------------------- teams */
+
+enum child_state {
+	CHILD_STARTING,
+	CHILD_IDLE, /* a worker that waits for a client */
+	CHILD_BUSY,
+	CHILD_RETIRED, /* its link is closed */
+	CHILD_STATES,
+};
+
+struct team {
+	struct master *master;
+	const struct role *role;
+	struct ids ids;
+	struct list children;
+	int64_t in[CHILD_STATES]; /* how many */
+	int64_t failures; /* deaths at once after the start, in a row */
+	int64_t restarts, served;
+	int64_t since; /* wall clock of the last start */
+	struct loop_timer *pause; /* back-off runs */
+};
+
+struct child {
+	struct list link; /* of its team */
+	struct list by_pid;
+	struct arena *arena;
+	struct team *team;
+	pid_t pid;
+	int fd; /* our end of its link; -1 when closed */
+	struct loop_watch *watch;
+	enum child_state state;
+	int64_t since; /* clock_ms of the start or last change of state */
+	int64_t served;
+	struct loop_timer *patience; /* a retired single's */
+};
+
+/* What a child is started with beyond its role. */
+struct start {
+	const struct ids *ids; /* NULL: the role's */
+	const struct message *first; /* waits on its link; or NULL */
+	int queue; /* its link to the queue, or -1 */
+};
+
+enum { PID_BUCKETS = 256 };
+
+struct ask_socket {
+	const char *asker, *asked;
+	int fd;
+};
+
+enum stop_step { STOP_NOT, STOP_FRONT, STOP_BACK };
+
+struct master {
+	struct arena *arena;
+	struct loop *loop;
+	struct source source;
+	struct generation *now;
+	struct team teams[ROLES_MOST];
+	size_t team_count;
+	struct list by_pid[PID_BUCKETS];
+	int64_t children;
+	struct ask_socket *asks;
+	size_t ask_count;
+	struct peers peers;
+	bool root;
+	bool announce;
+	bool recovered; /* imapd and pop3d may serve */
+	bool ready;
+	bool stopping;
+	enum stop_step stop_step;
+	int exit_status;
+};
+
+void teams_init(struct master *m);
+struct team *team_of(struct master *m, const struct role *role);
+/* Starts what the team lacks; call after anything changed. */
+void team_tend(struct team *t);
+void teams_tend(struct master *m);
+/* One more child; false when it cannot be started now. */
+bool team_start(struct team *t, const struct start *with);
+/* Tells a child to finish. */
+void child_retire(struct child *c);
+void team_retire(struct team *t);
+/* Lets idle workers go whom nobody needed for a while; runs by itself. */
+void teams_sweep(void *ctx);
+/* Collects the dead. */
+void teams_reap(struct master *m);
+void team_signal(struct team *t, int signal);
+void teams_signal(struct master *m, int signal);
+/* Children that are not retired. */
+int64_t team_size(const struct team *t);
+
+/* ---------------------------------------------------------------- spawn */
+
+struct named_fd {
+	const char *name;
+	int fd;
+};
+
+struct spawn {
+	const struct role *role;
+	const struct named_fd *fds;
+	size_t fd_count;
+	const struct ids *ids; /* NULL: stays what master is */
+};
+
+/* The child's pid, -1 with errno. */
+pid_t spawn(const struct master *m, const struct spawn *s);
+
+/* -------------------------------------------------------------- sockets */
+
+/* One suratd a runtime directory; false with complaints.  The lock goes with
+ * the process. */
+bool sockets_lock(const struct master *m, struct buf *errors);
+/* Directories below RUNTIME and the sockets of ASK_LINKS in them. */
+bool sockets_make(struct master *m, struct buf *errors);
+
+/* ------------------------------------------------------- control, ready */
+
+/* Listens for those who may ask master. */
+void control_open(struct master *m);
+/* Re-reads the configuration; a status says why not. */
+struct status control_reload(struct master *m, struct arena *a);
+
+/* Every port answers and the queue has recovered?  Then says so, once. */
+void ready_look(struct master *m);
+/* A team fails at the start: nobody is to wait for ready in vain. */
+void ready_despair(struct master *m, const struct team *t);
+/* "READY=1", "STOPPING=1": to systemd, if it listens. */
+void ready_notify(const char *state);
+
+/* Ends everything, step by step; loop_run returns when all are gone. */
+void stop_begin(struct master *m, int exit_status);
+/* Called when a child is gone. */
+void stop_look(struct master *m);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * fork and exec: a child gets its named descriptors from number 3 on in the
+ * way of sd_listen_fds(3), nothing else but standard error, an environment of
+ * our making, and its own process group.
+ *
+ * A child that serves a user becomes that user before it is loaded.  One with
+ * a root directory of its own has to be loaded first: it finds ids and root
+ * in SURAT_IDS and SURAT_ROOT and gives up its rights itself, before it reads
+ * from anybody (sys/service).
+ */
+#include "master.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "sys/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FIRST_FD = 3, VARIABLES_MOST = 16, NOT_LOADED = 127 };
+
+/* What a child may learn of our environment: the time zone, and what the
+ * sanitizers want. */
+static const char *const passed_on[] = {
+	"TZ", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+
+struct environment {
+	struct arena *arena;
+	char *v[VARIABLES_MOST];
+	size_t n;
+};
+
+static void
+put(struct environment *e, const char *name, struct str value)
+{
+	e->v[e->n++] = str_cstr(e->arena,
+		str_printf(e->arena, "%s=%.*s", name, STR_ARG(value)));
+}
+
+static struct str
+names(struct arena *a, const struct spawn *s)
+{
+	struct str_list list = {arena_array(a, s->fd_count, sizeof *list.v),
+		s->fd_count};
+	for (size_t i = 0; i < list.n; i++)
+		list.v[i] = str_from(s->fds[i].name);
+	return str_join(a, list, STR(":"));
+}
+
+/* The last variable is the pid, which only the child knows. */
+static void
+fill(struct environment *e, const struct master *m, const struct spawn *s)
+{
+	const struct conf *c = m->now->conf;
+	put(e, "PATH", STR("/usr/sbin:/usr/bin:/sbin:/bin"));
+	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
+		if (getenv(passed_on[i]) != NULL)
+			put(e, passed_on[i], str_from(getenv(passed_on[i])));
+	put(e, "LISTEN_FDS", str_printf(e->arena, "%zu", s->fd_count));
+	put(e, "LISTEN_FDNAMES", names(e->arena, s));
+	if (s->ids != NULL && !(s->role->flags & ROLE_AS_USER))
+		put(e, "SURAT_IDS", str_printf(e->arena, "%u:%u",
+			(unsigned)s->ids->uid, (unsigned)s->ids->gid));
+	if (s->ids != NULL && s->role->root != NULL)
+		put(e, "SURAT_ROOT", str_printf(e->arena, "%.*s/%s",
+			STR_ARG(c->general.runtime), s->role->root));
+	put(e, "LISTEN_PID", STR("0000000000"));
+}
+
+/* From anywhere to 3, 4, ...: first out of the way, then into place. */
+static void
+place(const struct spawn *s, int *high)
+{
+	int count = (int)s->fd_count, null = open("/dev/null", O_RDWR);
+	for (int i = 0; i < count; i++)
+		high[i] = fcntl(s->fds[i].fd, F_DUPFD, FIRST_FD + count);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	for (int i = 0; i < count; i++)
+		if (high[i] < 0 || dup2(high[i], FIRST_FD + i) < 0)
+			fatal("descriptors of a child", s->fds[i].name);
+	close_range((unsigned)(FIRST_FD + count), ~0u, 0);
+}
+
+static void
+settle(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpgid(0, 0);
+	umask(077);
+	if (chdir("/") != 0)
+		fatal("chdir", "/");
+}
+
+static void
+become(const struct spawn *s, struct environment *e, const char *path,
+	int *high)
+{
+	char *argv[] = {(char *)(uintptr_t)s->role->file,
+		(char *)(uintptr_t)s->role->argument, NULL};
+	settle();
+	place(s, high);
+	if (s->ids != NULL && (s->role->flags & ROLE_AS_USER))
+		sandbox_become(s->ids->uid, s->ids->gid, NULL);
+	snprintf(e->v[e->n - 1], sizeof "LISTEN_PID=0000000000",
+		"LISTEN_PID=%d", (int)getpid());
+	execve(path, argv, e->v);
+	log_error(LOG_NO_ID, "not-started", LOG_CSTR("file", path),
+		LOG_CSTR("why", strerror(errno)));
+	_exit(NOT_LOADED);
+}
+
+pid_t
+spawn(const struct master *m, const struct spawn *s)
+{
+	struct arena *a = arena_new("spawn");
+	struct environment e = {.arena = a};
+	struct str dir = program_directory(a, m->now->conf);
+	const char *path = str_cstr(a,
+		str_printf(a, "%.*s/%s", STR_ARG(dir), s->role->file));
+	int *high = arena_array(a, s->fd_count, sizeof *high);
+	fill(&e, m, s);
+	pid_t pid = fork();
+	if (pid == 0)
+		become(s, &e, path, high);
+	int err = errno;
+	if (pid > 0)
+		setpgid(pid, pid);
+	arena_free(a);
+	errno = err;
+	return pid;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The end, in steps: first those who face clients are told to finish, then
+ * everyone behind them, then whoever is left is made to.  Each step begins
+ * when the one before has nobody left or its time is over.
+ */
+#include "master.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/loop.h"
+
+#include <signal.h>
+
+enum { FRONT_PATIENCE = 1000, BACK_PATIENCE = 4000, KILL_PATIENCE = 5000 };
+
+static bool
+is_front(const struct team *t)
+{
+	return t->role->kind == ROLE_POOL || t->role->kind == ROLE_SESSION;
+}
+
+static bool
+has_front(const struct master *m)
+{
+	int64_t n = 0;
+	for (size_t i = 0; i < m->team_count; i++)
+		if (is_front(&m->teams[i]))
+			n += team_size(&m->teams[i]) +
+				m->teams[i].in[CHILD_RETIRED];
+	return n > 0;
+}
+
+static void
+step_kill(void *ctx)
+{
+	struct master *m = ctx;
+	log_warn(LOG_NO_ID, "killing", LOG_NUM("children", m->children));
+	teams_signal(m, SIGKILL);
+}
+
+static void
+step_term(void *ctx)
+{
+	struct master *m = ctx;
+	teams_signal(m, SIGTERM);
+	loop_timer(m->loop, clock_in(KILL_PATIENCE), step_kill, m);
+}
+
+static void
+step_back(struct master *m)
+{
+	m->stop_step = STOP_BACK;
+	for (size_t i = 0; i < m->team_count; i++)
+		team_retire(&m->teams[i]);
+	loop_timer(m->loop, clock_in(BACK_PATIENCE), step_term, m);
+}
+
+static void
+front_over(void *ctx)
+{
+	struct master *m = ctx;
+	if (m->stop_step != STOP_FRONT)
+		return;
+	for (size_t i = 0; i < m->team_count; i++)
+		if (is_front(&m->teams[i]))
+			team_signal(&m->teams[i], SIGTERM);
+	step_back(m);
+}
+
+void
+stop_begin(struct master *m, int exit_status)
+{
+	if (m->stopping)
+		return;
+	m->stopping = true;
+	m->exit_status = exit_status;
+	m->stop_step = STOP_FRONT;
+	log_info(LOG_NO_ID, "stopping", LOG_NUM("children", m->children));
+	ready_notify("STOPPING=1");
+	for (size_t i = 0; i < m->team_count; i++)
+		if (is_front(&m->teams[i]))
+			team_retire(&m->teams[i]);
+	loop_timer(m->loop, clock_in(FRONT_PATIENCE), front_over, m);
+	stop_look(m);
+}
+
+void
+stop_look(struct master *m)
+{
+	if (!m->stopping)
+		return;
+	if (m->stop_step == STOP_FRONT && !has_front(m))
+		step_back(m);
+	if (m->children == 0)
+		loop_stop(m->loop);
+}
