@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Three parts: words for a person, fields for a program, the message or its
+ * header.  Lines end in CRLF.
+ */
+#include "mail/dsn.h"
+#include "base/arena.h"
+#include "mail/date.h"
+#include "mail/encode.h"
+#include "mail/header.h"
+
+static const struct {
+	const char *action, *subject, *text;
+} words[] = {
+	[DSN_FAILED] = {"failed", "Undeliverable: your message was returned",
+		"Your message could not be delivered to one or more of its\r\n"
+		"recipients. It will not be tried again.\r\n"},
+	[DSN_DELAYED] = {"delayed", "Delayed: your message is still on its way",
+		"This is a notice only: YOU DO NOT NEED TO SEND YOUR MESSAGE "
+		"AGAIN.\r\nIt could not yet be delivered to one or more of its "
+		"recipients\r\nand will be tried until the time given "
+		"below.\r\n"},
+	[DSN_DELIVERED] = {"delivered", "Delivered: your message has arrived",
+		"Your message was delivered to the recipients below, as you "
+		"asked\r\nto be told.\r\n"},
+	[DSN_RELAYED] = {"relayed", "Relayed: your message was passed on",
+		"Your message was passed on to a system that sends no "
+		"reports;\r\nno further notice will come from here.\r\n"},
+	[DSN_EXPANDED] = {"expanded", "Expanded: your message was passed on",
+		"Your message was accepted for a list of recipients; no "
+		"further\r\nnotice will come from here.\r\n"},
+};
+
+/* The gravest thing it tells decides what the report is. */
+static enum dsn_action
+main_action(const struct dsn *d)
+{
+	enum dsn_action least = DSN_EXPANDED;
+	for (size_t i = 0; i < d->count; i++)
+		if (d->recipients[i].action < least)
+			least = d->recipients[i].action;
+	return least;
+}
+
+static struct str
+date_text(struct arena *a, int64_t seconds)
+{
+	return date_format(a, (struct date){seconds, 0});
+}
+
+static void
+write_head(struct arena *a, struct buf *out, const struct dsn *d)
+{
+	enum dsn_action action = main_action(d);
+	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%.*s>\r\n"
+		"To: <%.*s>\r\n", STR_ARG(d->host), STR_ARG(d->to));
+	buf_printf(out, "Subject: %s\r\nDate: %.*s\r\nMessage-ID: <%.*s>\r\n",
+		words[action].subject, STR_ARG(date_text(a, d->now)),
+		STR_ARG(d->message_id));
+	buf_printf(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+		"Content-Type: multipart/report; report-type=%s;\r\n"
+		"\tboundary=\"%.*s\"\r\n", d->utf8 ? "global-delivery-status"
+						   : "delivery-status",
+		STR_ARG(d->boundary));
+	if (d->utf8)
+		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_adds(out, "\r\nThis is a MIME-encapsulated report.\r\n");
+}
+
+/* What the remote said may have several lines; each is set in. */
+static void
+write_said(struct buf *out, struct str text)
+{
+	struct str line;
+	while (str_cut(&text, '\n', &line)) {
+		buf_adds(out, "    ");
+		buf_add(out, line);
+		buf_adds(out, "\r\n");
+	}
+}
+
+static void
+write_words(struct arena *a, struct buf *out, const struct dsn *d)
+{
+	buf_printf(out, "\r\n--%.*s\r\nContent-Type: text/plain; "
+		"charset=utf-8\r\nContent-Description: Notification\r\n\r\n",
+		STR_ARG(d->boundary));
+	buf_printf(out, "This is the mail system at %.*s.\r\n\r\n%s",
+		STR_ARG(d->host), words[main_action(d)].text);
+	for (size_t i = 0; i < d->count; i++) {
+		const struct dsn_recipient *r = &d->recipients[i];
+		buf_printf(out, "\r\n<%.*s> (%s)", STR_ARG(r->address),
+			words[r->action].action);
+		if (r->remote.n > 0)
+			buf_printf(out, ", says %.*s", STR_ARG(r->remote));
+		buf_adds(out, ":\r\n");
+		write_said(out, r->status.text);
+		if (r->will_retry_until > 0)
+			buf_printf(out, "    Will be tried until %.*s.\r\n",
+				STR_ARG(date_text(a, r->will_retry_until)));
+	}
+}
+
+static bool
+is_ascii(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return false;
+	return true;
+}
+
+static const char *
+address_type(struct str address)
+{
+	return is_ascii(address) ? "rfc822" : "utf-8";
+}
+
+/* RFC 3464 2.3.6, as one field: continuation lines begin with a blank. */
+static void
+write_diagnostic(struct buf *out, const struct dsn_recipient *r)
+{
+	struct str rest = r->status.text, line;
+	if (r->status.text.n == 0 || status_is_fine(r->status))
+		return;
+	buf_adds(out, "Diagnostic-Code: ");
+	buf_adds(out, r->remote.n > 0 ? "smtp;" : "x-surat;");
+	if (r->remote.n > 0 && r->status.reply != 0)
+		buf_printf(out, " %d", r->status.reply);
+	for (bool first = true; str_cut(&rest, '\n', &line); first = false) {
+		buf_adds(out, first ? " " : "\r\n    ");
+		buf_add(out, line);
+	}
+	buf_adds(out, "\r\n");
+}
+
+static void
+write_recipient(struct arena *a, struct buf *out, const struct dsn *d,
+	const struct dsn_recipient *r)
+{
+	buf_adds(out, "\r\n");
+	if (r->original.n > 0) {
+		struct str type, coded = r->original;
+		struct buf *plain = buf_new(a);
+		str_cut(&coded, ';', &type);
+		if (coded.p != NULL && xtext_decode(plain, coded))
+			buf_printf(out, "Original-Recipient: %.*s;%.*s\r\n",
+				STR_ARG(type), STR_ARG(buf_str(plain)));
+	}
+	buf_printf(out, "Final-Recipient: %s;%.*s\r\nAction: %s\r\n"
+		"Status: %.*s\r\n", address_type(r->address),
+		STR_ARG(r->address), words[r->action].action,
+		STR_ARG(status_enhanced(a, r->status)));
+	if (r->remote.n > 0)
+		buf_printf(out, "Remote-MTA: dns;%.*s\r\n", STR_ARG(r->remote));
+	write_diagnostic(out, r);
+	buf_printf(out, "Last-Attempt-Date: %.*s\r\n",
+		STR_ARG(date_text(a, d->now)));
+	if (r->will_retry_until > 0)
+		buf_printf(out, "Will-Retry-Until: %.*s\r\n",
+			STR_ARG(date_text(a, r->will_retry_until)));
+}
+
+static void
+write_fields(struct arena *a, struct buf *out, const struct dsn *d)
+{
+	struct buf *envid = buf_new(a);
+	buf_printf(out, "\r\n--%.*s\r\nContent-Type: message/%s\r\n"
+		"Content-Description: Delivery report\r\n\r\n",
+		STR_ARG(d->boundary), d->utf8 ? "global-delivery-status"
+					      : "delivery-status");
+	if (d->envid.n > 0 && xtext_decode(envid, d->envid))
+		buf_printf(out, "Original-Envelope-Id: %.*s\r\n",
+			STR_ARG(buf_str(envid)));
+	buf_printf(out, "Reporting-MTA: dns;%.*s\r\nX-Surat-Queue-Id: %.*s\r\n"
+		"Arrival-Date: %.*s\r\n", STR_ARG(d->host), STR_ARG(d->id),
+		STR_ARG(date_text(a, d->arrival)));
+	for (size_t i = 0; i < d->count; i++)
+		write_recipient(a, out, d, &d->recipients[i]);
+}
+
+static void
+write_original(struct buf *out, const struct dsn *d)
+{
+	const char *type = d->utf8 ? "message/global" : "message/rfc822";
+	struct str m = d->original;
+	if (d->headers_only) {
+		type = d->utf8 ? "message/global-headers"
+			       : "text/rfc822-headers";
+		m = str_head(m, header_length(m));
+	}
+	buf_printf(out, "\r\n--%.*s\r\nContent-Type: %s\r\n"
+		"Content-Description: Your message\r\n",
+		STR_ARG(d->boundary), type);
+	if (!is_ascii(m))
+		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_adds(out, "\r\n");
+	buf_add(out, m);
+	buf_printf(out, "\r\n--%.*s--\r\n", STR_ARG(d->boundary));
+}
+
+void
+dsn_write(struct arena *a, struct buf *out, const struct dsn *d)
+{
+	write_head(a, out, d);
+	write_words(a, out, d);
+	write_fields(a, out, d);
+	write_original(out, d);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "mail.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/dsn.h"
+#include "mail/header.h"
+#include "mail/mime.h"
+
+static struct dsn
+failure(struct dsn_recipient *r)
+{
+	r[0] = (struct dsn_recipient){.address = STR("a@b.example"),
+		.original = STR("rfc822;old+2Bx@c.example"),
+		.status = status_reply(status_never(1, 1,
+			STR("5.1.1 No such user\nreally")), 550),
+		.remote = STR("mx.b.example")};
+	r[1] = (struct dsn_recipient){.address = STR("z@y"),
+		.status = status_never(4, 7, STR("too old"))};
+	return (struct dsn){.host = STR("here.example"), .id = STR("4Xb2"),
+		.to = STR("me@here.example"), .envid = STR("env+2Bid"),
+		.arrival = 1795428000, .now = 1795428060,
+		.message_id = STR("4Xb2.report@here.example"),
+		.boundary = STR("=_4Xb2"), .recipients = r, .count = 2,
+		.original = STR("Subject: x\r\n\r\nbody --=_4Xb2\r\n")};
+}
+
+static bool
+has(struct str s, const char *text)
+{
+	return str_search(s, str_from(text)) < s.n;
+}
+
+START_TEST(three_parts_with_every_field)
+{
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a);
+	struct dsn_recipient r[2];
+	struct dsn d = failure(r);
+	dsn_write(a, out, &d);
+	struct str m = buf_str(out);
+	struct mime_part *root = mime_parse(a, m), *p = root->child;
+	ck_assert_view(root->minor, "report");
+	ck_assert_view(p->minor, "plain");
+	ck_assert_view(p->next->minor, "delivery-status");
+	ck_assert_view(p->next->next->minor, "rfc822");
+	ck_assert_ptr_null(p->next->next->next);
+	ck_assert_view(mime_body(m, p->next->next),
+		"Subject: x\r\n\r\nbody --=_4Xb2\r\n");
+	struct str fields = mime_body(m, p->next);
+	ck_assert(has(fields, "Original-Envelope-Id: env+id\r\n"));
+	ck_assert(has(fields, "Reporting-MTA: dns;here.example\r\n"));
+	ck_assert(has(fields, "Original-Recipient: rfc822;old+x@c.example"));
+	ck_assert(has(fields, "Final-Recipient: rfc822;a@b.example\r\n"
+		"Action: failed\r\nStatus: 5.1.1\r\n"
+		"Remote-MTA: dns;mx.b.example\r\n"
+		"Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n"
+		"    really\r\n"));
+	ck_assert(has(fields, "\r\n\r\nFinal-Recipient: rfc822;z@y\r\n"));
+	ck_assert(has(fields, "Status: 5.4.7\r\n"));
+	ck_assert(has(m, "Auto-Submitted: auto-replied\r\n"));
+	/* The same failure makes the same report. */
+	struct buf *again = buf_new(a);
+	dsn_write(a, again, &d);
+	ck_assert(str_eq(m, buf_str(again)));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(headers_only_and_utf8)
+{
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a);
+	struct dsn_recipient r[2];
+	struct dsn d = failure(r);
+	r[0].address = STR("caf\xc3\xa9@b.example");
+	d.utf8 = d.headers_only = true;
+	dsn_write(a, out, &d);
+	struct str m = buf_str(out);
+	struct mime_part *p = mime_parse(a, m)->child;
+	ck_assert_view(p->next->minor, "global-delivery-status");
+	ck_assert_view(p->next->next->minor, "global-headers");
+	ck_assert(has(m, "Final-Recipient: utf-8;caf\xc3\xa9@b.example"));
+	ck_assert(!has(m, "body --=_"));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(delay_says_until_when)
+{
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a);
+	struct dsn_recipient r[2];
+	struct dsn d = failure(r);
+	r[0].action = DSN_DELAYED;
+	r[0].will_retry_until = 1795860000;
+	d.count = 1;
+	dsn_write(a, out, &d);
+	ck_assert(has(buf_str(out), "Subject: Delayed"));
+	ck_assert(has(buf_str(out), "Will-Retry-Until: Sat, 28 Nov 2026"));
+	ck_assert(has(buf_str(out), "DO NOT NEED TO SEND"));
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_dsn(void)
+{
+	return SUITE("dsn", three_parts_with_every_field,
+		headers_only_and_utf8, delay_says_until_when);
+}
