@@ -320,6 +320,7 @@ serve_clients(const struct service *s, struct program *p)
 	if (watch_all(&server) == 0)
 		fatal("no sockets", "start it from suratd or a systemd unit, "
 			"or with -i from inetd");
+	tell_master(&server, "-");
 	while (left-- > 0 && next_client(&server, &c)) {
 		tell_master(&server, "+");
 		if (s->serve(p, &c) == SERVED_RETIRE)

@@ -12,8 +12,8 @@
  *			stream sockets to accept clients on
  *	ask.<asker>	SEQPACKET sockets on which <asker> asks this program
  *	config		the checked configuration text
- *	master		SEQPACKET link to the starter: a worker says "+" when it
- *			took a client and "-" when it waits again, a session
+ *	master		SEQPACKET link to the starter: a worker says "-" when it
+ *			waits for a client and "+" when it took one, a session
  *			finds its session_start here; its end means the starter
  *			is gone: finish and exit
  *	queue		an agent's link to the queue
