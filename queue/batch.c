@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Group commit.  Everything the loop gathered in a turn goes to the writer in
+ * one piece if it is free, else it waits and grows: under load batches become
+ * larger by themselves, and an idle queue writes at once.
+ */
+#include "queue.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { RETRY_MS = 1000, ARENA_MOST = 256 << 20 };
+
+static struct batch *
+gathering(struct queue *q)
+{
+	if (q->gathering != NULL)
+		return q->gathering;
+	struct arena *a = arena_new("batch");
+	arena_limit(a, ARENA_MOST);
+	q->gathering = arena_one(a, struct batch);
+	q->gathering->arena = a;
+	list_init(&q->gathering->ops);
+	return q->gathering;
+}
+
+static struct op *
+append(struct batch *b, const struct op *op)
+{
+	struct op *copy = arena_copy(b->arena, op, sizeof *op);
+	list_init(&copy->link);
+	list_add(&b->ops, &copy->link);
+	b->count++;
+	return copy;
+}
+
+static void
+keep(struct arena *a, struct str *text)
+{
+	*text = str_copy(a, *text);
+}
+
+void
+batch_add(struct queue *q, const struct op *op)
+{
+	struct batch *b = gathering(q);
+	struct op *o = append(b, op);
+	struct str *texts[] = {&o->address, &o->orcpt, &o->notify, &o->agent,
+		&o->user, &o->home, &o->ids, &o->destination, &o->reply,
+		&o->remote, &o->outcome};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		keep(b->arena, texts[i]);
+}
+
+struct op
+op_of(enum op_kind kind, const struct rcpt *r)
+{
+	return (struct op){.kind = kind, .message = r->msg->id,
+		.number = r->number, .attempts = r->attempts,
+		.attempted = r->attempted, .notified = r->notified,
+		.address = r->address, .orcpt = r->orcpt, .notify = r->notify,
+		.agent = r->agent, .user = r->user, .home = r->home,
+		.ids = r->ids, .destination = r->destination,
+		.remote = r->remote};
+}
+
+static struct new_message *
+copy_message(struct arena *a, const struct new_message *m)
+{
+	struct new_message *c = arena_copy(a, m, sizeof *m);
+	struct new_rcpt *r = arena_copy(a, m->rcpts, m->count * sizeof *r);
+	struct str *texts[] = {&c->token, &c->sender, &c->origin, &c->session,
+		&c->client, &c->user, &c->ret, &c->envid, &c->body_type,
+		&c->body, &c->content};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		keep(a, texts[i]);
+	for (size_t i = 0; i < m->count; i++) {
+		keep(a, &r[i].address);
+		keep(a, &r[i].orcpt);
+		keep(a, &r[i].notify);
+	}
+	c->rcpts = r;
+	return c;
+}
+
+void
+batch_add_message(struct queue *q, const struct new_message *m,
+	batch_stored_fn stored, void *ctx)
+{
+	struct batch *b = gathering(q);
+	struct op op = {.kind = OP_MESSAGE, .message = m->id,
+		.stored = stored, .ctx = ctx,
+		.fresh = copy_message(b->arena, m)};
+	append(b, &op);
+}
+
+void
+batch_flush(void *ctx)
+{
+	struct queue *q = ctx;
+	struct batch *b = q->gathering;
+	if (b != NULL && writer_give(q->writer, b))
+		q->gathering = NULL;
+}
+
+/* Changes of a failed batch go before those gathered since. */
+static void
+try_again(struct queue *q, struct batch *b)
+{
+	struct batch *newer = q->gathering;
+	q->gathering = NULL;
+	list_each(&b->ops, at, save) {
+		struct op *o = list_entry(at, struct op, link);
+		if (o->kind != OP_MESSAGE)
+			batch_add(q, o);
+	}
+	if (newer == NULL)
+		return;
+	list_each(&newer->ops, at, save) {
+		struct op *o = list_entry(at, struct op, link);
+		if (o->kind == OP_MESSAGE)
+			batch_add_message(q, o->fresh, o->stored, o->ctx);
+		else
+			batch_add(q, o);
+	}
+	arena_free(newer->arena);
+}
+
+static void
+flush_later(void *ctx)
+{
+	struct queue *q = ctx;
+	/* A batch with nothing in it is the probe that ends the refusal. */
+	gathering(q);
+	batch_flush(q);
+}
+
+static void
+commit_failed(struct queue *q, struct batch *b)
+{
+	log_error(LOG_NO_ID, "commit-failed", LOG_STR("why", b->status.text),
+		LOG_NUM("changes", b->count));
+	q->refusing = true;
+	try_again(q, b);
+	loop_timer(q->loop, clock_in(RETRY_MS), flush_later, q);
+}
+
+void
+batch_done(struct queue *q, struct batch *b)
+{
+	bool fine = status_is_fine(b->status);
+	if (fine && q->refusing) {
+		q->refusing = false;
+		log_info(LOG_NO_ID, "intake-open");
+	}
+	list_each(&b->ops, at, save) {
+		struct op *o = list_entry(at, struct op, link);
+		if (o->kind == OP_MESSAGE)
+			o->stored(q, o->ctx, b->status, o->fresh, o->before);
+		else if (fine && o->forget != NULL)
+			rcpt_forget(q, o->forget);
+	}
+	if (!fine)
+		commit_failed(q, b);
+	arena_free(b->arena);
+	if (fine) {
+		batch_flush(q);
+		dispatch(q);
+	}
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The database.  Rows are what doc/queue.md says; a row whose fields are not
+ * what they should be is refused by who reads it, the schema checks nothing
+ * that would make SQLite refuse to open.
+ */
+#include "queue.h"
+#include "base/arena.h"
+
+#include <stdlib.h>
+
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS message ("
+	" id INTEGER PRIMARY KEY, sender TEXT NOT NULL, arrival INTEGER,"
+	" size INTEGER, origin TEXT, session TEXT, client TEXT, user TEXT,"
+	" ret TEXT, envid TEXT, body_type TEXT, utf8 INTEGER,"
+	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT,"
+	" content BLOB);"
+	"CREATE TABLE IF NOT EXISTS recipient ("
+	" message INTEGER, number INTEGER, state INTEGER, next INTEGER,"
+	" address TEXT NOT NULL, orcpt TEXT, notify TEXT, agent TEXT,"
+	" user TEXT, home TEXT, ids TEXT, destination TEXT,"
+	" attempts INTEGER, attempted INTEGER, notified INTEGER, reply TEXT,"
+	" remote TEXT, PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS recipient_due ON recipient"
+	" (state, next, message, number);"
+	"CREATE INDEX IF NOT EXISTS recipient_destination ON recipient"
+	" (destination) WHERE agent = 'remote' AND attempts > 0;"
+	"CREATE TABLE IF NOT EXISTS token ("
+	" token TEXT PRIMARY KEY, id INTEGER, at INTEGER) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS history ("
+	" message INTEGER, number INTEGER, finished INTEGER, outcome TEXT,"
+	" sender TEXT, size INTEGER, arrival INTEGER, origin TEXT,"
+	" client TEXT, user TEXT, address TEXT, orcpt TEXT, agent TEXT,"
+	" destination TEXT, attempts INTEGER, reply TEXT, remote TEXT,"
+	" PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS probe (at INTEGER);";
+
+/* What a row of surat queue shows, in the order of queue_row. */
+#define FILTERS \
+	" (?1 = 0 OR r.message = ?1) AND (?2 = '' OR m.sender = ?2)" \
+	" AND (?3 = '' OR r.address = ?3)" \
+	" AND (?4 = '' OR r.address LIKE '%@' || ?4)" \
+	" AND (?6 = '' OR instr(r.reply, ?6) > 0)" \
+	" AND (?7 = 0 OR m.arrival <= ?7) AND (?8 = 0 OR m.size >= ?8)"
+
+static const char *const texts[STATEMENTS] = {
+	[INSERT_MESSAGE] = "INSERT INTO message (id, sender, arrival, size,"
+		" origin, session, client, user, ret, envid, body_type, utf8,"
+		" requiretls, body, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+		" ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+	[INSERT_RCPT] = "INSERT OR REPLACE INTO recipient (message, number,"
+		" state, next, address, orcpt, notify, agent, user, home, ids,"
+		" destination, attempts, attempted, notified, reply, remote)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+		" 0, 0, 0, '', '')",
+	[INSERT_TOKEN] = "INSERT OR IGNORE INTO token VALUES (?1, ?2, ?3)",
+	[FIND_TOKEN] = "SELECT id FROM token WHERE token = ?1",
+	[PRUNE_TOKENS] = "DELETE FROM token WHERE at < ?1",
+	[ROUTE_RCPT] = "UPDATE recipient SET state = 1, address = ?3,"
+		" agent = ?4, user = ?5, home = ?6, ids = ?7, destination = ?8"
+		" WHERE message = ?1 AND number = ?2",
+	[DEFER_RCPT] = "UPDATE recipient SET state = ?3, next = ?4,"
+		" attempts = ?5, attempted = ?6, notified = ?7, reply = ?8,"
+		" remote = ?9 WHERE message = ?1 AND number = ?2",
+	[SET_STATE] = "UPDATE recipient SET state = ?3, next = ?4,"
+		" reply = CASE ?5 WHEN '' THEN reply ELSE ?5 END"
+		" WHERE message = ?1 AND number = ?2",
+	[INSERT_HISTORY] = "INSERT OR REPLACE INTO history SELECT r.message,"
+		" r.number, ?3, ?4, m.sender, m.size, m.arrival, m.origin,"
+		" m.client, m.user, r.address, r.orcpt, r.agent,"
+		" r.destination, r.attempts + 1,"
+		" CASE ?5 WHEN '' THEN r.reply ELSE ?5 END, ?6"
+		" FROM recipient r JOIN message m ON m.id = r.message"
+		" WHERE r.message = ?1 AND r.number = ?2",
+	[DELETE_RCPT] = "DELETE FROM recipient WHERE message = ?1"
+		" AND number = ?2",
+	[DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
+		" (SELECT 1 FROM recipient WHERE message = ?1)",
+	[SET_CRASHES] = "UPDATE message SET crashes = ?2 WHERE id = ?1",
+	[RELEASE_DESTINATION] = "UPDATE recipient SET next = ?2 WHERE"
+		" destination = ?1 AND agent = 'remote' AND attempts > 0"
+		" AND state = 1 AND next > ?2",
+	[PRUNE_HISTORY] = "DELETE FROM history WHERE finished < ?1",
+	[SELECT_DUE] = "SELECT next, message, number, state, address, orcpt,"
+		" notify, agent, user, home, ids, destination, attempts,"
+		" attempted, notified, remote FROM recipient"
+		" WHERE state = ?1 AND next <= ?2"
+		" AND (next, message, number) > (?3, ?4, ?5)"
+		" ORDER BY next, message, number LIMIT ?6",
+	[SELECT_NEXT_DUE] = "SELECT min(next) FROM recipient WHERE state = 1"
+		" AND next > ?1",
+	[SELECT_MESSAGE] = "SELECT sender, arrival, size, origin, session,"
+		" client, user, ret, envid, body_type, utf8, requiretls,"
+		" crashes, body FROM message WHERE id = ?1",
+	[SELECT_CONTENT] = "SELECT content FROM message WHERE id = ?1",
+	[SELECT_HIGHEST] = "SELECT max((SELECT ifnull(max(id), 0) FROM"
+		" message), (SELECT ifnull(max(message), 0) FROM history))",
+	[SELECT_LOCAL_DUE] = "SELECT count(*) FROM recipient WHERE state = 1"
+		" AND next <= ?1 AND agent = 'local'",
+	[SELECT_BODY] = "SELECT 1 FROM message WHERE body = ?1",
+	[SELECT_ROWS] = "SELECT r.message, m.sender, m.size, m.arrival,"
+		" m.origin, m.client, m.user, r.number, r.address, r.orcpt,"
+		" r.agent, r.destination, r.state, r.attempts, r.attempted,"
+		" r.next, r.reply, r.remote, 0, '' FROM recipient r"
+		" JOIN message m ON m.id = r.message WHERE" FILTERS
+		" AND (?5 < 0 OR r.state = ?5) ORDER BY r.message, r.number LIMIT ?9",
+	[SELECT_HISTORY] = "SELECT r.message, r.sender, r.size, r.arrival,"
+		" r.origin, r.client, r.user, r.number, r.address, r.orcpt,"
+		" r.agent, r.destination, -1, r.attempts, r.finished, 0,"
+		" r.reply, r.remote, r.finished, r.outcome FROM history r"
+		" JOIN history m ON m.message = r.message"
+		" AND m.number = r.number WHERE" FILTERS
+		" AND (?5 < 0 OR 1) ORDER BY r.finished DESC LIMIT ?9",
+	[PROBE] = "INSERT OR REPLACE INTO probe (rowid, at) VALUES (1, ?1)",
+};
+
+struct status
+table_failure(struct arena *a, struct table *t, const char *action)
+{
+	int code = t->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(t->db);
+	struct str text = str_printf(a, "%s: %s", action,
+		t->db == NULL ? "out of memory" : sqlite3_errmsg(t->db));
+	return status_later(3, code == SQLITE_FULL ? 1 : 0, text);
+}
+
+struct status
+table_open(struct arena *a, const char *path, struct table *t)
+{
+	*t = (struct table){0};
+	/* FULL: the commit is on disk when it returns, which is what a 250
+	 * promises.  The WAL is folded back in small steps so that no commit
+	 * pays for a thousand others. */
+	static const char setup[] = "PRAGMA busy_timeout = 10000;"
+		"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+		"PRAGMA wal_autocheckpoint = 2000;"
+		"PRAGMA journal_size_limit = 67108864;"
+		"PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF;";
+	if (sqlite3_open(path, &t->db) != SQLITE_OK ||
+		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
+		sqlite3_exec(t->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+		return table_failure(a, t, path);
+	for (int i = 0; i < STATEMENTS; i++)
+		if (sqlite3_prepare_v3(t->db, texts[i], -1,
+			SQLITE_PREPARE_PERSISTENT, &t->statements[i],
+			NULL) != SQLITE_OK)
+			return table_failure(a, t, path);
+	return status_fine();
+}
+
+void
+table_close(struct table *t)
+{
+	for (int i = 0; i < STATEMENTS; i++)
+		sqlite3_finalize(t->statements[i]);
+	sqlite3_close(t->db);
+	*t = (struct table){0};
+}
+
+sqlite3_stmt *
+table_get(struct table *t, enum statement s)
+{
+	sqlite3_reset(t->statements[s]);
+	sqlite3_clear_bindings(t->statements[s]);
+	return t->statements[s];
+}
+
+/* Texts stay the caller's until the statement has run. */
+void
+table_bind_text(sqlite3_stmt *s, int at, struct str text)
+{
+	sqlite3_bind_text64(s, at, text.p == NULL ? "" : text.p, text.n,
+		SQLITE_STATIC, SQLITE_UTF8);
+}
+
+void
+table_bind_blob(sqlite3_stmt *s, int at, struct str octets)
+{
+	sqlite3_bind_blob64(s, at, octets.p == NULL ? "" : octets.p, octets.n,
+		SQLITE_STATIC);
+}
+
+struct str
+table_text(struct arena *a, sqlite3_stmt *s, int column)
+{
+	const void *p = sqlite3_column_blob(s, column);
+	int n = sqlite3_column_bytes(s, column);
+	return p == NULL || n <= 0 ? STR("") : str_copy(a, str_of(p, (size_t)n));
+}
+
+bool
+table_run(sqlite3_stmt *s)
+{
+	int r;
+	do
+		r = sqlite3_step(s);
+	while (r == SQLITE_ROW);
+	sqlite3_reset(s);
+	return r == SQLITE_DONE;
+}
