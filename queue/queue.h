@@ -88,7 +88,10 @@ struct msg {
 	int crashes;
 	struct str content; /* small and just received, else p NULL */
 	struct list rcpts;
-	size_t active; /* with agents or being routed */
+	struct map *loaded; /* numbers in memory */
+	struct map *seen; /* final addresses, to deliver once to each */
+	struct work *work; /* the last one made */
+	size_t pending; /* routing, queued or with agents */
 	struct list failures; /* of this round, for one report */
 };
 
@@ -115,10 +118,12 @@ struct queue {
 	int bodies; /* directory descriptor of bodies/ */
 	struct map *messages; /* qid to struct msg */
 	size_t recipients; /* in memory */
+	size_t content; /* octets of messages in memory */
 	int64_t last_id;
 	struct map *lanes;
 	struct list lane_list; /* in the order of their turns */
 	struct list idle_agents; /* remote ones without a job */
+	struct list agent_list; /* all */
 	size_t remote_agents, agents_asked;
 	struct list delivered; /* rcpts since the last checkpoint */
 	struct list settling; /* rcpts whose checkpoint is under way */
@@ -244,8 +249,10 @@ void route_rcpt(struct queue *q, struct rcpt *r);
  */
 struct lane {
 	struct list of_queue;
-	struct str key, agent_kind, destination, ids;
-	struct str user, home; /* local: of the first recipient */
+	struct arena *arena;
+	struct str key;
+	bool local;
+	struct str ids, user, home; /* local: whose agent */
 	struct list works; /* one per message, in turn */
 	size_t waiting; /* recipients in works */
 	struct agent *agent; /* local */
@@ -258,36 +265,35 @@ struct lane {
 
 struct work {
 	struct list of_lane;
-	struct msg *msg;
+	struct lane *lane;
 	struct list rcpts;
 	size_t count;
 };
 
 void lane_add(struct queue *q, struct rcpt *r);
-/* The next recipients to be tried, at most n of one message, into list; the
- * number taken. */
-size_t lane_take(struct queue *q, struct lane *l, struct list *rcpts,
-	size_t n);
+/* The next recipients to be tried, at most n, all of one message, into list;
+ * the number taken. */
+size_t lane_take(struct lane *l, struct list *rcpts, size_t n);
 void lane_success(struct queue *q, struct lane *l);
-/* A host failed; true when its recipients should go back into the lane
- * (others are being served: it wants fewer connections). */
+/* A host failed; true when others are being served there: it wants fewer
+ * connections, and the recipient goes back into the lane. */
 bool lane_failure(struct queue *q, struct lane *l);
-/* Takes everything that waits in it out, to be deferred. */
-void lane_drain(struct lane *l, struct list *rcpts);
-struct lane *lane_of(struct queue *q, const struct rcpt *r);
+/* Everything that waits for a dead host is parked until the probe's time. */
+void lane_park(struct queue *q, struct lane *l, struct status s);
+/* Forgets lanes in which nothing is left. */
+void lane_sweep(struct queue *q);
 
 /* ----------------------------------------------------------- dispatch.c */
 void dispatch_start(struct queue *q);
 /* Gives what waits to agents that are free; asks for agents. */
 void dispatch(struct queue *q);
+/* Sends the question to every local agent; the number asked. */
+size_t dispatch_checkpoint(struct queue *q);
 
 /* --------------------------------------------------------- checkpoint.c */
 void checkpoint_add(struct queue *q, struct rcpt *r);
+/* An agent answered, or is gone (later). */
 void checkpoint_answered(struct queue *q, struct status s);
-/* An agent that was asked is gone. */
-void checkpoint_lost(struct queue *q);
-/* Sends the question to every local agent; the number asked (dispatch.c). */
-size_t dispatch_checkpoint(struct queue *q);
 
 /* ------------------------------------------------------------ outcome.c */
 void outcome(struct queue *q, struct rcpt *r, struct status s,
@@ -297,9 +303,12 @@ void outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 	int64_t next);
 /* Held with a reason; leaves memory. */
 void outcome_held(struct queue *q, struct rcpt *r, struct str reason);
-/* All answers of this round are in: report what failed. */
-void outcome_round(struct queue *q, struct msg *m);
+/* Off the queue, into history. */
+void outcome_finished(struct queue *q, struct rcpt *r, const char *outcome,
+	struct str reply, struct str remote);
 int64_t outcome_next(struct queue *q, int attempts);
+/* One recipient less under way; the last one's answer ends the round. */
+void outcome_settled(struct queue *q, struct msg *m);
 
 /* ------------------------------------------------------------- report.c */
 void report_failures(struct queue *q, struct msg *m);

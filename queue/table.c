@@ -16,6 +16,8 @@ static const char schema[] =
 	" ret TEXT, envid TEXT, body_type TEXT, utf8 INTEGER,"
 	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT,"
 	" content BLOB);"
+	"CREATE INDEX IF NOT EXISTS message_body ON message (body)"
+	" WHERE body <> '';"
 	"CREATE TABLE IF NOT EXISTS recipient ("
 	" message INTEGER, number INTEGER, state INTEGER, next INTEGER,"
 	" address TEXT NOT NULL, orcpt TEXT, notify TEXT, agent TEXT,"
@@ -88,8 +90,10 @@ static const char *const texts[STATEMENTS] = {
 		" WHERE state = ?1 AND next <= ?2"
 		" AND (next, message, number) > (?3, ?4, ?5)"
 		" ORDER BY next, message, number LIMIT ?6",
-	[SELECT_NEXT_DUE] = "SELECT min(next) FROM recipient WHERE state = 1"
-		" AND next > ?1",
+	[SELECT_NEXT_DUE] = "SELECT min(n) FROM (SELECT (SELECT min(next) FROM"
+		" recipient WHERE state = 0 AND next > ?1) AS n UNION ALL"
+		" SELECT (SELECT min(next) FROM recipient WHERE state = 1"
+		" AND next > ?1))",
 	[SELECT_MESSAGE] = "SELECT sender, arrival, size, origin, session,"
 		" client, user, ret, envid, body_type, utf8, requiretls,"
 		" crashes, body FROM message WHERE id = ?1",
@@ -98,7 +102,8 @@ static const char *const texts[STATEMENTS] = {
 		" message), (SELECT ifnull(max(message), 0) FROM history))",
 	[SELECT_LOCAL_DUE] = "SELECT count(*) FROM recipient WHERE state = 1"
 		" AND next <= ?1 AND agent = 'local'",
-	[SELECT_BODY] = "SELECT 1 FROM message WHERE body = ?1",
+	[SELECT_BODY] = "SELECT 1 FROM message WHERE body = ?1"
+		" AND body <> ''",
 	[SELECT_ROWS] = "SELECT r.message, m.sender, m.size, m.arrival,"
 		" m.origin, m.client, m.user, r.number, r.address, r.orcpt,"
 		" r.agent, r.destination, r.state, r.attempts, r.attempted,"
@@ -135,7 +140,8 @@ table_open(struct arena *a, const char *path, struct table *t)
 		"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 		"PRAGMA wal_autocheckpoint = 2000;"
 		"PRAGMA journal_size_limit = 67108864;"
-		"PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF;";
+		"PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
+		"PRAGMA trusted_schema = OFF;";
 	if (sqlite3_open(path, &t->db) != SQLITE_OK ||
 		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
 		sqlite3_exec(t->db, schema, NULL, NULL, NULL) != SQLITE_OK)

@@ -235,7 +235,7 @@ static bool
 write_batch(struct writer *w, struct batch *b)
 {
 	struct table *t = &w->table;
-	if (!sync_bodies(w, b) || !execute(w, "BEGIN IMMEDIATE"))
+	if (!execute(w, "BEGIN IMMEDIATE"))
 		return false;
 	if ((w->probe || b->count == 0) &&
 		!two_numbers(t, PROBE, clock_wall(), 0))
@@ -255,6 +255,10 @@ run_batch(struct writer *w, struct batch *b)
 		b->status = status_fine();
 	if (!status_is_fine(b->status))
 		return;
+	if (!sync_bodies(w, b)) {
+		b->status = status_errno(b->arena, "syncing bodies/", errno);
+		return;
+	}
 	if (write_batch(w, b)) {
 		w->probe = false;
 		return;
