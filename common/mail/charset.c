@@ -101,11 +101,12 @@ charset_is_known(struct arena *a, struct str charset)
 	return true;
 }
 
+/* Up to an unfinished character at the end, which is left in *text. */
 static void
-convert(iconv_t cd, struct str text, struct buf *out)
+convert(iconv_t cd, struct str *text, struct buf *out)
 {
-	char *in = (char *)(uintptr_t)text.p;
-	size_t in_left = text.n;
+	char *in = (char *)(uintptr_t)text->p;
+	size_t in_left = text->n;
 	while (in_left > 0) {
 		size_t room = in_left * 2 + 16;
 		char *to = buf_room(out, room), *start = to;
@@ -113,11 +114,26 @@ convert(iconv_t cd, struct str text, struct buf *out)
 		buf_grew(out, (size_t)(to - start));
 		if (r != (size_t)-1 || errno == E2BIG)
 			continue;
+		if (errno == EINVAL)
+			break;
 		buf_add(out, replacement);
 		in++;
 		in_left--;
 		iconv(cd, NULL, NULL, NULL, NULL);
 	}
+	*text = str_of(in, in_left);
+}
+
+/* Some charsets keep a character back in case an accent follows. */
+static void
+convert_end(iconv_t cd, struct str rest, struct buf *out)
+{
+	size_t room = 16;
+	char *to = buf_room(out, room), *start = to;
+	iconv(cd, NULL, NULL, &to, &room);
+	buf_grew(out, (size_t)(to - start));
+	if (rest.n > 0)
+		buf_add(out, replacement);
 }
 
 static void
@@ -166,9 +182,96 @@ charset_to_utf8(struct arena *a, struct str charset, struct str text,
 		repair(text, out);
 		return;
 	}
-	convert(cd, text, out);
+	convert(cd, &text, out);
+	convert_end(cd, text, out);
 	iconv_close(cd);
 }
+
+/* -------------------------------------------------------------- streams */
+
+/* No character of any charset, its shifts included, is longer. */
+enum { HELD_MOST = 32 };
+
+struct charset_stream {
+	struct arena *arena;
+	struct str charset;
+	iconv_t converter; /* (iconv_t)-1: UTF-8 or a guess */
+	char held[HELD_MOST];
+	size_t held_count;
+	struct buf *joined; /* what was held and the piece after it */
+};
+
+static void
+close_converter(void *ctx)
+{
+	iconv_close(ctx);
+}
+
+struct charset_stream *
+charset_open(struct arena *a, struct str charset)
+{
+	struct charset_stream *s = arena_one(a, struct charset_stream);
+	bool ours = charset.n == 0 || str_eq_nocase(charset, STR("utf-8")) ||
+		str_eq_nocase(charset, STR("utf8")) ||
+		str_eq_nocase(charset, STR("us-ascii"));
+	s->arena = a;
+	s->charset = charset;
+	s->joined = buf_new(a);
+	s->converter = ours ? (iconv_t)-1 : open_charset(charset);
+	if (s->converter != (iconv_t)-1)
+		arena_hook(a, close_converter, s->converter);
+	return s;
+}
+
+/* Octets of a UTF-8 character that is not all there. */
+static size_t
+unfinished(struct str s)
+{
+	for (size_t n = 1; n <= 3 && n <= s.n; n++) {
+		unsigned char c = (unsigned char)s.p[s.n - n];
+		if ((c & 0xc0) == 0x80)
+			continue;
+		size_t whole = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+		return n < whole ? n : 0;
+	}
+	return 0;
+}
+
+void
+charset_feed(struct charset_stream *s, struct str piece, struct buf *out)
+{
+	if (s->held_count > 0) {
+		buf_clear(s->joined);
+		buf_add(s->joined, str_of(s->held, s->held_count));
+		buf_add(s->joined, piece);
+		piece = buf_str(s->joined);
+	}
+	if (s->converter != (iconv_t)-1) {
+		convert(s->converter, &piece, out);
+	} else {
+		size_t whole = piece.n - unfinished(piece);
+		charset_to_utf8(s->arena, s->charset, str_head(piece, whole),
+			out);
+		piece = str_skip(piece, whole);
+	}
+	/* A converter that leaves more than a character is broken. */
+	s->held_count = piece.n < HELD_MOST ? piece.n : HELD_MOST;
+	if (s->held_count > 0)
+		memcpy(s->held, piece.p, s->held_count);
+}
+
+void
+charset_end(struct charset_stream *s, struct buf *out)
+{
+	if (s->converter != (iconv_t)-1)
+		convert_end(s->converter, str_of(s->held, s->held_count), out);
+	else if (s->held_count > 0)
+		charset_to_utf8(s->arena, s->charset,
+			str_of(s->held, s->held_count), out);
+	s->held_count = 0;
+}
+
+/* -------------------------------------------------------------- folding */
 
 static void
 fold_ascii(struct buf *out, struct str s)
@@ -226,4 +329,16 @@ charset_head(struct str s, size_t n)
 	while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
 		n--;
 	return str_head(s, n);
+}
+
+struct str
+charset_head_chars(struct str s, size_t n)
+{
+	size_t at = 0, count = 0;
+	for (; at < s.n; at++) {
+		count += ((unsigned char)s.p[at] & 0xc0) != 0x80;
+		if (count > n)
+			break;
+	}
+	return str_head(s, at);
 }

@@ -19,6 +19,17 @@ struct arena;
 void charset_to_utf8(struct arena *a, struct str charset, struct str text,
 	struct buf *out);
 
+/*
+ * The same for text that comes in pieces: a character cut in two by the end
+ * of a piece waits for the next one, and a charset's shifts last from piece
+ * to piece.  The stream belongs to the arena.
+ */
+struct charset_stream;
+struct charset_stream *charset_open(struct arena *a, struct str charset);
+void charset_feed(struct charset_stream *s, struct str piece, struct buf *out);
+/* What still waits can no longer become a character: U+FFFD. */
+void charset_end(struct charset_stream *s, struct buf *out);
+
 /* Does iconv know it (or is it one of those known by heart)? */
 bool charset_is_known(struct arena *a, struct str charset);
 
@@ -32,7 +43,8 @@ void charset_fold(struct buf *out, struct str utf8);
 /* NFC; invalid input is returned as it is. */
 struct str charset_nfc(struct arena *a, struct str utf8);
 
-/* The first n octets at most, not cutting a character. */
+/* The first n octets (characters) at most, not cutting a character. */
 struct str charset_head(struct str utf8, size_t n);
+struct str charset_head_chars(struct str utf8, size_t n);
 
 #endif

@@ -118,7 +118,21 @@ parse_clock(struct str s, int64_t *seconds)
 	return count >= 2 && s.p == NULL;
 }
 
-/* "+0700", "-0000", and RFC 5322 4.3's names; unknown names mean UTC. */
+/* "+0700": minutes east. */
+static bool
+parse_offset(struct str s, int *zone)
+{
+	int64_t n;
+	if (s.n != 5 || (s.p[0] != '+' && s.p[0] != '-') ||
+		!parse_number(str_skip(s, 1), 2359, &n) || n % 100 >= 60)
+		return false;
+	*zone = (int)(n / 100 * 60 + n % 100);
+	if (s.p[0] == '-')
+		*zone = -*zone;
+	return true;
+}
+
+/* An offset, or one of RFC 5322 4.3's names; unknown names mean UTC. */
 static int
 parse_zone(struct str s)
 {
@@ -127,13 +141,9 @@ parse_zone(struct str s)
 		int hours;
 	} names[] = {{"EDT", -4}, {"EST", -5}, {"CDT", -5}, {"CST", -6},
 		{"MDT", -6}, {"MST", -7}, {"PDT", -7}, {"PST", -8}};
-	int64_t n;
-	if (s.n == 5 && (s.p[0] == '+' || s.p[0] == '-') &&
-		parse_number(str_skip(s, 1), 9999, &n) && n % 100 < 60 &&
-		n < 2400) {
-		int minutes = (int)(n / 100 * 60 + n % 100);
-		return s.p[0] == '-' ? -minutes : minutes;
-	}
+	int zone = 0;
+	if (parse_offset(s, &zone))
+		return zone;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (str_eq_nocase(s, str_from(names[i].name)))
 			return names[i].hours * 60;
@@ -234,16 +244,14 @@ bool
 date_parse_imap(struct str s, struct date *out)
 {
 	int64_t year, day, clock;
-	int month;
+	int month, zone;
 	/* "dd-Mon-yyyy hh:mm:ss +zzzz", always 26 octets */
-	if (s.n != 26 || s.p[11] != ' ' || s.p[20] != ' ' ||
-		(s.p[21] != '+' && s.p[21] != '-'))
+	if (s.n != 26 || s.p[11] != ' ' || s.p[20] != ' ')
 		return false;
-	if (!parse_dashed(str_head(s, 11), &year, &month, &day) ||
-		!parse_clock(str_head(str_skip(s, 12), 8), &clock))
-		return false;
-	return assemble(year, month, day, clock, parse_zone(str_skip(s, 21)),
-		out);
+	return parse_dashed(str_head(s, 11), &year, &month, &day) &&
+		parse_clock(str_head(str_skip(s, 12), 8), &clock) &&
+		parse_offset(str_skip(s, 21), &zone) &&
+		assemble(year, month, day, clock, zone, out);
 }
 
 /* ------------------------------------------------------------- writing */

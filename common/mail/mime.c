@@ -6,7 +6,6 @@
  */
 #include "mail/mime.h"
 #include "base/arena.h"
-#include "base/buf.h"
 
 struct scanner {
 	struct arena *arena;
@@ -136,77 +135,90 @@ split_piece(struct str name, struct str *base, uint64_t *number, bool *coded)
 	return star < name.n && str_number(rest, MIME_PARAMS_MOST, number);
 }
 
+/* Where piece number `want` of base is, or v->count. */
+static size_t
+find_piece(const struct mime_value *v, struct str base, uint64_t want,
+	bool *coded)
+{
+	struct str name;
+	uint64_t number;
+	size_t i = 0;
+	for (; i < v->count; i++)
+		if (split_piece(v->params[i].name, &name, &number, coded) &&
+			number == want && str_eq(name, base))
+			break;
+	return i;
+}
+
 /* RFC 2231 3: pieces in whatever order become one parameter. */
 static struct mime_param
-join_pieces(struct arena *a, struct mime_value *v, struct str base)
+join_pieces(struct arena *a, const struct mime_value *v, struct str base)
 {
-	struct buf *value = buf_new(a);
-	bool any_coded = false;
-	for (uint64_t want = 0, found = 1; found == 1; want++) {
-		found = 0;
-		for (size_t i = 0; i < v->count && found == 0; i++) {
-			struct str name;
-			uint64_t number;
-			bool coded;
-			if (!split_piece(v->params[i].name, &name, &number,
-				&coded) || number != want ||
-				!str_eq(name, base))
-				continue;
-			any_coded = any_coded || coded;
-			buf_add(value, v->params[i].value);
-			found = 1;
-		}
+	struct str pieces[MIME_PARAMS_MOST];
+	struct str_list list = {pieces, 0};
+	bool coded, any_coded = false;
+	for (; list.n < MIME_PARAMS_MOST; list.n++) {
+		size_t i = find_piece(v, base, list.n, &coded);
+		if (i == v->count)
+			break;
+		any_coded = any_coded || coded;
+		pieces[list.n] = v->params[i].value;
 	}
-	struct mime_param joined = {base, buf_str(value)};
+	struct mime_param joined = {base, str_join(a, list, STR(""))};
 	if (any_coded)
 		joined.name = str_printf(a, "%.*s*", STR_ARG(base));
 	return joined;
 }
 
+/* In place: each set of pieces stands where its first one was. */
 static void
 join_params(struct arena *a, struct mime_value *v)
 {
-	struct mime_value out = {v->value, arena_array(a, MIME_PARAMS_MOST,
-		sizeof *out.params), 0};
+	struct mime_param out[MIME_PARAMS_MOST];
+	size_t count = 0;
 	struct str base;
 	uint64_t number;
 	bool coded;
 	for (size_t i = 0; i < v->count; i++) {
 		if (!split_piece(v->params[i].name, &base, &number, &coded))
-			out.params[out.count++] = v->params[i];
+			out[count++] = v->params[i];
 		else if (number == 0)
-			out.params[out.count++] = join_pieces(a, v, base);
+			out[count++] = join_pieces(a, v, base);
 	}
-	*v = out;
+	memcpy(v->params, out, count * sizeof *out);
+	v->count = count;
 }
 
+/*
+ * Parameters are gathered on the stack, so that the arena holds no more than
+ * there are: a message of ten thousand parts has as many of these.
+ */
 struct mime_value
 mime_parse_value(struct arena *a, struct str text)
 {
-	struct mime_value v = {.count = 0};
+	struct mime_param params[MIME_PARAMS_MOST];
+	struct mime_value v = {.params = params};
 	bool pieces = false;
 	text = skip_cfws(text);
 	size_t n = 0;
 	while (n < text.n && !str_has(STR("; \t\r\n("), text.p[n]))
 		n++;
 	v.value = str_head(text, n);
-	size_t semi = n + str_find(str_skip(text, n), ';');
-	text = str_skip(text, semi);
-	if (text.n == 0)
-		return v;
-	v.params = arena_array(a, MIME_PARAMS_MOST, sizeof *v.params);
+	text = str_skip(text, n + str_find(str_skip(text, n), ';'));
 	while (text.n > 0 && v.count < MIME_PARAMS_MOST) {
 		/* What is no parameter is passed over to the next ';'. */
-		if (!take_param(a, &text, &v.params[v.count])) {
+		if (!take_param(a, &text, &params[v.count])) {
 			text = str_skip(text, str_find(text, ';') + 1);
 			continue;
 		}
-		pieces = pieces || str_has(v.params[v.count].name, '*');
+		pieces = pieces || str_has(params[v.count].name, '*');
 		v.count++;
 		text = str_skip(text, str_find(text, ';'));
 	}
 	if (pieces)
 		join_params(a, &v);
+	v.params = v.count == 0 ? NULL
+		: arena_copy(a, params, v.count * sizeof *params);
 	return v;
 }
 

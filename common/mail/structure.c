@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Rendering.  The tree is walked with an explicit way back (closing text is
- * written when a part's last child is done), so depth costs no stack.
+ * written when a part's last child is done), so depth costs no stack.  What
+ * is parsed on the way (addresses, parameters) goes as soon as it is written:
+ * ten thousand parts must not cost ten thousand headers' worth of memory.
  */
 #include "mail/structure.h"
 #include "base/arena.h"
@@ -56,8 +58,10 @@ structure_nstring(struct buf *out, struct str s)
 static void
 folded(struct arena *a, struct buf *out, struct str value)
 {
+	struct arena_mark mark = arena_mark(a);
 	structure_nstring(out,
 		value.p == NULL ? value : header_unfold(a, value));
+	arena_rewind(a, mark);
 }
 
 /* ------------------------------------------------------------- envelope */
@@ -80,9 +84,9 @@ address(struct buf *out, const struct header_address *x)
 }
 
 static bool
-is_group(const struct header_addresses *list, size_t i)
+has_group(const struct header_addresses *list)
 {
-	for (; i < list->n; i++)
+	for (size_t i = 0; i < list->n; i++)
 		if (list->v[i].mailbox.p == NULL)
 			return true;
 	return false;
@@ -91,13 +95,10 @@ is_group(const struct header_addresses *list, size_t i)
 static void
 addresses(struct arena *a, struct buf *out, struct str value)
 {
+	struct arena_mark mark = arena_mark(a);
 	struct header_addresses list = header_parse_addresses(a, value);
-	if (list.n == 0) {
-		buf_adds(out, "NIL");
-		return;
-	}
-	bool groups = is_group(&list, 0);
-	buf_addc(out, '(');
+	bool groups = has_group(&list);
+	buf_adds(out, list.n == 0 ? "NIL" : "(");
 	for (size_t i = 0; i < list.n; i++) {
 		struct header_address x = list.v[i];
 		/* A name without a domain is an address, unless groups are
@@ -106,7 +107,9 @@ addresses(struct arena *a, struct buf *out, struct str value)
 			x.host = STR("");
 		address(out, &x);
 	}
-	buf_addc(out, ')');
+	if (list.n > 0)
+		buf_addc(out, ')');
+	arena_rewind(a, mark);
 }
 
 enum envelope_field {
@@ -173,18 +176,18 @@ params(struct writer *w, const struct mime_value *v)
 static void
 disposition(struct writer *w, struct str value)
 {
-	struct mime_value v = {.count = 0};
-	if (value.p != NULL)
-		v = mime_parse_value(w->arena, value);
+	struct arena_mark mark = arena_mark(w->arena);
+	struct mime_value v = mime_parse_value(w->arena, value);
 	if (v.value.n == 0) {
 		buf_adds(w->out, "NIL");
-		return;
+	} else {
+		buf_addc(w->out, '(');
+		structure_nstring(w->out, v.value);
+		buf_addc(w->out, ' ');
+		params(w, &v);
+		buf_addc(w->out, ')');
 	}
-	buf_addc(w->out, '(');
-	structure_nstring(w->out, v.value);
-	buf_addc(w->out, ' ');
-	params(w, &v);
-	buf_addc(w->out, ')');
+	arena_rewind(w->arena, mark);
 }
 
 /* "en, id": one string, or a list of several. */

@@ -7,6 +7,9 @@
  * they are short printable ASCII and literals otherwise; NUL cannot be sent
  * and becomes 0x80, CR and LF inside a value are gone by unfolding.  Encoded
  * words pass undecoded.
+ *
+ * The arena is only worked in and left as it was; out must have been made
+ * before the call.
  */
 #ifndef MAIL_STRUCTURE_H
 #define MAIL_STRUCTURE_H

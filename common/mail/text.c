@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "mail/charset.h"
 #include "mail/encode.h"
+#include "mail/header.h"
 #include "mail/word.h"
 
 enum { CHUNK = 32 * 1024, PREVIEW_SOURCE = 8 * 1024 };
@@ -24,17 +25,13 @@ start(struct decoder *d, struct str message, const struct mime_part *p)
 	return d->encoding != MIME_UNKNOWN;
 }
 
-/* The next piece, appended; false when there is none.  Pieces end at line
- * ends, so that no character of a text is cut in two. */
+/* The next piece, appended; false when there is none. */
 static bool
 next(struct decoder *d, struct buf *out)
 {
 	if (d->rest.n == 0)
 		return false;
 	struct str piece = str_head(d->rest, CHUNK);
-	size_t end = str_find_last(piece, '\n');
-	if (end < piece.n)
-		piece = str_head(piece, end + 1);
 	d->rest = str_skip(d->rest, piece.n);
 	switch (d->encoding) {
 	case MIME_BASE64:
@@ -169,7 +166,7 @@ one_line(struct buf *out, size_t before, size_t most)
 		blank = space;
 	}
 	struct str line = str_of(out->p + before, n - before);
-	out->n = before + str_trim(charset_head(line, most)).n;
+	out->n = before + str_trim(charset_head_chars(line, most)).n;
 }
 
 void
@@ -207,12 +204,13 @@ search_part(struct arena *a, struct str message, const struct mime_part *p,
 	struct str needle)
 {
 	struct decoder d;
-	struct str charset = mime_param(&p->type, STR("charset"));
 	struct buf *raw = buf_new(a), *utf8 = buf_new(a), *folded = buf_new(a);
 	if (!start(&d, message, p))
 		return false;
+	struct charset_stream *text = charset_open(
+		a, mime_param(&p->type, STR("charset")));
 	while (next(&d, raw)) {
-		charset_to_utf8(a, charset, buf_str(raw), utf8);
+		charset_feed(text, buf_str(raw), utf8);
 		charset_fold(folded, buf_str(utf8));
 		if (has(folded, needle))
 			return true;
@@ -221,15 +219,25 @@ search_part(struct arena *a, struct str message, const struct mime_part *p,
 		if (folded->n > needle.n)
 			buf_drop(folded, folded->n - needle.n);
 	}
-	return false;
+	charset_end(text, utf8);
+	charset_fold(folded, buf_str(utf8));
+	return has(folded, needle);
 }
 
+/* Each field is one line, its name included. */
 static bool
 search_header(struct arena *a, struct str header, struct str needle)
 {
 	struct buf *decoded = buf_new(a), *folded = buf_new(a);
-	word_decode(a, decoded, header);
-	charset_fold(folded, buf_str(decoded));
+	struct header_field field;
+	while (header_next(&header, &field)) {
+		struct arena_mark mark = arena_mark(a);
+		buf_clear(decoded);
+		word_decode(a, decoded, field.whole);
+		buf_addc(decoded, '\n');
+		charset_fold(folded, buf_str(decoded));
+		arena_rewind(a, mark);
+	}
 	return has(folded, needle);
 }
 
@@ -241,7 +249,9 @@ text_search(struct arena *a, struct str message, struct mime_part *root,
 		return true;
 	for (struct mime_part *p = root; p != NULL; p = mime_walk(p)) {
 		struct arena_mark m = arena_mark(a);
-		bool found = header && search_header(
+		/* The header of a message within belongs to the body. */
+		bool inner = p->parent != NULL && p->parent->message;
+		bool found = (header || inner) && search_header(
 			a, mime_header(message, p), folded);
 		if (!found && p->child == NULL &&
 			str_eq(p->major, STR("text")))

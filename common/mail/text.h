@@ -20,14 +20,14 @@ bool text_decode(struct arena *a, struct str message,
 void text_to_wire(struct buf *out, struct str s, size_t skip, size_t most);
 
 /* The first text part (plain before HTML) as readable UTF-8 on one line, at
- * most n octets: for previews.  Appends. */
+ * most n characters: for previews (RFC 8970).  Appends. */
 void text_preview(struct arena *a, struct str message,
 	struct mime_part *root, size_t n, struct buf *out);
 
 /*
  * Does folded (charset_fold) occur in the body: in the decoded, folded text
- * of any text part?  With header, headers of all parts are searched too (the
- * TEXT key of IMAP SEARCH).
+ * of any text part, or in the header of a message within?  With header, all
+ * headers are searched too (the TEXT key of IMAP SEARCH).
  */
 bool text_search(struct arena *a, struct str message, struct mime_part *root,
 	struct str folded, bool header);

@@ -58,6 +58,8 @@ START_TEST(imap_dates)
 	ck_assert(!date_parse_imap(STR("1-Feb-2020 01:02:03 +0000"), &d));
 	ck_assert(!date_parse_imap(STR("31-Feb-2020 01:02:03 +0000"), &d));
 	ck_assert(!date_parse_imap(STR(" 1-Feb-2020 01:02:03  0000"), &d));
+	ck_assert(!date_parse_imap(STR(" 1-Feb-2020 01:02:03 +00x0"), &d));
+	ck_assert(!date_parse_imap(STR(" 1-Feb-2020 01:02:03 +2400"), &d));
 	ck_assert(date_parse_day(STR("1-Jan-1970"), &day));
 	ck_assert_int_eq(day, 0);
 	ck_assert(!date_parse_day(STR("1-Jan-70"), &day));

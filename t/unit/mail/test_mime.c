@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "grammar.h"
 #include "mail/facts.h"
+#include "mail/header.h"
 #include "mail/mime.h"
 #include "mail/structure.h"
 #include "mail/text.h"
@@ -292,10 +293,42 @@ START_TEST(hostile_messages_are_linear)
 }
 END_TEST
 
+/* Within an arena's ordinary limit: growing past it ends the process, and a
+ * message must not be able to do that. */
+START_TEST(hostile_messages_fit_in_memory)
+{
+	struct arena *a = arena_new("test");
+	struct buf *pieces = buf_new(a), *people = buf_new(a);
+	struct facts f;
+	for (int i = 0; i < MIME_PARAMS_MOST; i++)
+		buf_printf(pieces, ";a%d*0=b", i);
+	for (int i = 0; i < HEADER_ADDRESSES_MOST; i++)
+		buf_adds(people, "a,");
+	const struct str rows[] = {
+		STR("--x\nContent-Type: a/b; a=b\n"
+		"Content-Disposition: attachment; filename=x\n\n"),
+		str_printf(a, "--x\nContent-Type: a/b%.*s\n\n",
+			STR_ARG(buf_str(pieces))),
+		str_printf(a, "--x\nContent-Type: message/rfc822\n\nFrom: "
+			"%.*s\n\n", STR_ARG(buf_str(people)))};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf *m = buf_new(a);
+		buf_adds(m, MULTI("x"));
+		for (int k = 0; k < MIME_PARTS_MOST / 4; k++)
+			buf_add(m, rows[i]);
+		struct arena_mark mark = arena_mark(a);
+		facts_find(a, buf_str(m), &f);
+		ck_assert_uint_lt(arena_used(a) - mark.total, 8 << 20);
+		arena_rewind(a, mark);
+	}
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_mime(void)
 {
 	return SUITE("mime", trees_of_parts, parameters, structures, envelopes,
 		the_whole_corpus_is_answered_in_grammar,
-		hostile_messages_are_linear);
+		hostile_messages_are_linear, hostile_messages_fit_in_memory);
 }

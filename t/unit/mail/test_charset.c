@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "mail.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/charset.h"
+#include "mail/encode.h"
+#include "mail/text.h"
+
+#include <iconv.h>
+
+static const char *const charsets[] = {"utf-8", "", "us-ascii", "koi8-r",
+	"iso-8859-2", "shift_jis", "euc-jp", "iso-2022-jp", "gb18030", "big5",
+	"utf-16", "utf-16be", "utf-7", "nosuch"};
+
+/* "Grüße, 日本語, привет" as far as the charset has it. */
+static struct str
+in_charset(struct arena *a, const char *charset)
+{
+	static const char text[] = "Gr\xc3\xbc\xc3\x9f" "e\n"
+		"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e "
+		"\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 = end";
+	char *out = arena_alloc(a, 1000), *to = out, *from = (char *)text;
+	size_t left = sizeof text - 1, room = 1000;
+	iconv_t cd = iconv_open(charset, "utf-8");
+	if (cd == (iconv_t)-1)
+		return STR("Gr\xfc\xdf" "e");
+	while (left > 0 && iconv(cd, &from, &left, &to, &room) == (size_t)-1) {
+		from++;
+		left--;
+	}
+	iconv(cd, NULL, NULL, &to, &room);
+	iconv_close(cd);
+	return str_of(out, (size_t)(to - out));
+}
+
+/* However the text is cut, a stream gives what the whole gives. */
+START_TEST(streams_of_any_cut)
+{
+	for (size_t i = 0; i < sizeof charsets / sizeof *charsets; i++) {
+		struct arena *a = arena_new("test");
+		struct str name = str_from(charsets[i]);
+		struct str text = in_charset(a, charsets[i]);
+		struct buf *whole = buf_new(a);
+		charset_to_utf8(a, name, text, whole);
+		for (size_t step = 1; step < 9; step++) {
+			struct buf *out = buf_new(a);
+			struct charset_stream *s = charset_open(a, name);
+			for (size_t at = 0; at < text.n; at += step)
+				charset_feed(s,
+					str_head(str_skip(text, at), step),
+					out);
+			charset_end(s, out);
+			ck_assert_msg(str_eq(buf_str(out), buf_str(whole)),
+				"%s by %zu: %.*s is not %.*s", charsets[i],
+				step, STR_ARG(buf_str(out)),
+				STR_ARG(buf_str(whole)));
+		}
+		arena_free(a);
+	}
+}
+END_TEST
+
+START_TEST(what_is_cut_off_is_replaced)
+{
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a);
+	struct charset_stream *s = charset_open(a, STR("shift_jis"));
+	charset_feed(s, STR("a\x93"), out);
+	ck_assert_view(buf_str(out), "a");
+	charset_end(s, out);
+	ck_assert_view(buf_str(out), "a\xef\xbf\xbd");
+	buf_clear(out);
+	charset_to_utf8(a, STR("shift_jis"), STR("a\x93"), out);
+	ck_assert_view(buf_str(out), "a\xef\xbf\xbd");
+	arena_free(a);
+}
+END_TEST
+
+/* Base64 cuts text anywhere: a character must not be lost between pieces. */
+START_TEST(every_word_of_a_long_text_is_found)
+{
+	struct arena *a = arena_new("test");
+	struct buf *text = buf_new(a), *m = buf_new(a);
+	for (int i = 0; i < 9000; i++)
+		buf_printf(text, "\xe6\x97\xa5%05d ", i);
+	buf_adds(m, "Content-Type: text/plain; charset=utf-8\n"
+		"Content-Transfer-Encoding: base64\n\n");
+	base64_encode_lines(m, buf_str(text));
+	struct mime_part *root = mime_parse(a, buf_str(m));
+	for (int i = 0; i < 9000; i += 17)
+		ck_assert(text_search(a, buf_str(m), root,
+			str_printf(a, "\xe6\x97\xa5%05d", i), false));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(headers_of_messages_within)
+{
+	static const struct str m = STR_INIT("Subject: outer\n"
+		"X-A: one\nX-B: two\n"
+		"Content-Type: message/rfc822\n\nSubject: inner\n\nbody\n");
+	static const struct {
+		const char *needle;
+		bool body, text;
+	} rows[] = {{"inner", true, true}, {"outer", false, true},
+		{"body", true, true}, {"onex-b", false, false},
+		{"x-b: two", false, true}};
+	struct arena *a = arena_new("test");
+	struct mime_part *root = mime_parse(a, m);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (int text = 0; text < 2; text++)
+			ck_assert_msg(text_search(a, m, root,
+				str_from(rows[i].needle), text) ==
+				(text ? rows[i].text : rows[i].body),
+				"%s", rows[i].needle);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(heads)
+{
+	static const struct str s = STR_INIT("a\xc3\xa9\xe6\x97\xa5z");
+	ck_assert_view(charset_head(s, 2), "a");
+	ck_assert_view(charset_head(s, 3), "a\xc3\xa9");
+	ck_assert_view(charset_head_chars(s, 0), "");
+	ck_assert_view(charset_head_chars(s, 2), "a\xc3\xa9");
+	ck_assert_view(charset_head_chars(s, 3), "a\xc3\xa9\xe6\x97\xa5");
+	ck_assert_view(charset_head_chars(s, 9), "a\xc3\xa9\xe6\x97\xa5z");
+}
+END_TEST
+
+Suite *
+suite_charset(void)
+{
+	return SUITE("charset", streams_of_any_cut,
+		what_is_cut_off_is_replaced,
+		every_word_of_a_long_text_is_found, headers_of_messages_within,
+		heads);
+}
