@@ -36,7 +36,7 @@ lane_new(struct queue *q, struct str key, const struct rcpt *r)
 	return l;
 }
 
-static struct lane *
+struct lane *
 lane_of(struct queue *q, const struct rcpt *r)
 {
 	char key[700];
@@ -79,8 +79,19 @@ lane_add(struct queue *q, struct rcpt *r)
 	r->where = RCPT_QUEUED;
 	r->msg->pending++;
 	list_add(&w->rcpts, &r->of_work);
+	r->work = w;
 	w->count++;
 	l->waiting++;
+}
+
+void
+lane_remove(struct rcpt *r)
+{
+	struct work *w = r->work;
+	list_remove(&r->of_work);
+	w->lane->waiting--;
+	if (--w->count == 0)
+		list_remove(&w->of_lane);
 }
 
 size_t

@@ -65,6 +65,7 @@ struct rcpt {
 	struct list of_message;
 	struct list of_work; /* of a work, a job, or the checkpoint's list */
 	struct msg *msg;
+	struct work *work; /* while queued */
 	int64_t number;
 	enum rcpt_where where;
 	struct str address, orcpt, notify;
@@ -134,6 +135,7 @@ struct queue {
 	int64_t load_cursor[3]; /* next, message, number */
 	bool refusing; /* a commit failed: no intake until one succeeds */
 	int64_t recovering; /* rows still to verify; -1: over */
+	int64_t recovery_deadline;
 	int64_t turn;
 };
 
@@ -271,6 +273,9 @@ struct work {
 };
 
 void lane_add(struct queue *q, struct rcpt *r);
+/* Takes a queued recipient out again. */
+void lane_remove(struct rcpt *r);
+struct lane *lane_of(struct queue *q, const struct rcpt *r);
 /* The next recipients to be tried, at most n, all of one message, into list;
  * the number taken. */
 size_t lane_take(struct lane *l, struct list *rcpts, size_t n);
@@ -292,6 +297,9 @@ size_t dispatch_checkpoint(struct queue *q);
 
 /* --------------------------------------------------------- checkpoint.c */
 void checkpoint_add(struct queue *q, struct rcpt *r);
+/* What was delivered over this lane since the last checkpoint has lost the
+ * agent that could sync it. */
+void checkpoint_lost(struct queue *q, const struct lane *l);
 /* An agent answered, or is gone (later). */
 void checkpoint_answered(struct queue *q, struct status s);
 
