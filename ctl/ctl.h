@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * ctl: the commands of people: surat (main_surat.c), and sendmail, mailq and
+ * newaliases (main_sendmail.c).  They run as their caller, own nothing, and
+ * ask the running suite over its sockets or edit its files.
+ *
+ * surat is a table of subcommands.  Each takes a struct ctl and returns the
+ * exit status, one of sysexits(3); 1 means that there was nothing to do it
+ * to.  Text is for people, --json for programs: one JSON object a line.
+ */
+#ifndef CTL_H
+#define CTL_H
+
+#include "ask/messages.h"
+#include "base/str.h"
+#include "sys/conf.h"
+
+#include <sysexits.h>
+
+struct arena;
+struct buf;
+
+enum { EX_NOTHING = 1 };
+
+struct ctl {
+	struct arena *arena;
+	const char *config; /* file of the configuration */
+	struct str_list overrides;
+	bool json;
+	int argc; /* operands, without the subcommand */
+	char **argv;
+};
+
+typedef int (*ctl_fn)(struct ctl *c);
+
+struct subcommand {
+	const char *name;
+	const char *operands; /* as in the synopsis */
+	const char *help; /* one sentence */
+	ctl_fn fn;
+};
+
+/* -------------------------------------------------------------- options */
+
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST, OPTION_NUMBER };
+
+struct option_row {
+	const char *name; /* with its dashes */
+	enum option_kind kind;
+	void *where; /* bool, const char *, struct str_list, int64_t */
+};
+
+/* "PROGRAM: ..." on standard error, and the end. */
+void ctl_fail(int status, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
+
+/*
+ * Takes the options out of argv, wherever they stand, so that operands are
+ * left; "--" ends them.  --config, --set and --json are known to every
+ * subcommand.  Ends with EX_USAGE on anything unknown.
+ */
+void ctl_options(struct ctl *c, const struct option_row *rows, size_t n);
+
+/* Runs the row that argv[0] names, or shows what there is. */
+int ctl_dispatch(struct ctl *c, const char *prefix,
+	const struct subcommand *rows, size_t n);
+
+/* ---------------------------------------------------------------- house */
+
+/* The configuration; ends with EX_CONFIG and its mistakes. */
+const struct conf *ctl_conf(struct ctl *c);
+
+/*
+ * Asks a program that runs, from the sockets of asker ("surat" or
+ * "sendmail"); the answers come from ctl_answer.  Both end with EX_TEMPFAIL
+ * and the reason when it is not there or falls silent.
+ */
+int ctl_ask(struct ctl *c, const char *asker, const char *asked,
+	const struct message *question);
+/* The next answer; lives in the arena, its fd is the caller's. */
+void ctl_answer(struct arena *a, int conversation, struct message *answer);
+/* The only answer is done: silence and 0, or its text and a status. */
+int ctl_done(struct ctl *c, int conversation);
+/* Says what is not fine; the exit status for it. */
+int ctl_status(struct status s);
+
+/* The directory this program lies in. */
+struct str ctl_directory(struct arena *a);
+
+/* ---------------------------------------------------------------- files */
+
+/* Whole contents; false with errno. */
+bool file_read(struct arena *a, const char *path, struct str *text);
+/*
+ * Replaces the file in one step (written beside, synced, renamed).  mode is
+ * for a new one; an old one's mode and owner are kept.  False with errno.
+ */
+bool file_replace(struct arena *a, const char *path, struct str text,
+	unsigned mode);
+
+/* --------------------------------------------------------------- output */
+
+/* One JSON object, a line on standard output, from name and value. */
+struct json_row;
+struct json_row *json_begin(void);
+void json_text(struct json_row *j, const char *name, struct str value);
+void json_number(struct json_row *j, const char *name, int64_t value);
+void json_end(struct json_row *j);
+
+/* "2026-11-23 20:15:01", "-" for 0; "5m", "3h", "2d" for seconds. */
+struct str text_time(struct arena *a, int64_t when);
+struct str text_duration(struct arena *a, int64_t seconds);
+/* Only printable ASCII goes to a terminal. */
+struct str text_safe(struct arena *a, struct str s);
+
+/* ---------------------------------------------------------- subcommands */
+
+int ctl_run(struct ctl *c); /* run.c */
+int ctl_check(struct ctl *c); /* suite.c */
+int ctl_config(struct ctl *c);
+int ctl_suite_status(struct ctl *c);
+int ctl_reload(struct ctl *c);
+int ctl_queue(struct ctl *c); /* queue.c */
+int ctl_user(struct ctl *c); /* users.c */
+
+/* A line of the users table for a user with this password, whose mail lies in
+ * home (empty: below the mail root).  cost: of yescrypt, 1 to 11. */
+struct str user_line(struct arena *a, struct str name, struct str password,
+	struct str home, unsigned cost);
+/* Is this name fit for the table? */
+bool user_name_ok(struct str name);
+
+/* Makes a key and a certificate signed by itself for these names, unless
+ * there is one that holds for another day. */
+void certificate_make(struct ctl *c, const char *cert, const char *key,
+	struct str_list names);
+
+/* Queue listing, for `surat queue` and mailq. */
+int queue_list(struct ctl *c, const struct msg_queue_list *filter);
+
+#endif

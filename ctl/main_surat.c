@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+/* surat: the operator's command. */
+#include "ctl.h"
+#include "base/arena.h"
+
+#include <stdlib.h>
+
+static const struct subcommand subcommands[] = {
+	{"run", "--dir DIR [OPTION]...",
+		"Starts a whole suite in one directory on loopback ports.",
+		ctl_run},
+	{"check", "", "Says everything that is wrong with the configuration.",
+		ctl_check},
+	{"status", "[--json]", "Shows what runs.", ctl_suite_status},
+	{"reload", "", "Has the configuration read anew; sessions go on.",
+		ctl_reload},
+	{"config", "[--options] [--json]",
+		"Shows the configuration as it is, or every option there is.",
+		ctl_config},
+	{"queue", "[list|show|retry|hold|release|delete|expire]",
+		"Shows and changes the queue.", ctl_queue},
+	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
+		ctl_user},
+};
+
+int
+main(int argc, char **argv)
+{
+	struct ctl c = {.arena = arena_new("surat"),
+		.config = getenv("SURAT_CONF"), .argc = argc - 1,
+		.argv = argv + 1};
+	if (c.config == NULL)
+		c.config = "/etc/surat/surat.conf";
+	return ctl_dispatch(&c, "surat", subcommands,
+		sizeof subcommands / sizeof *subcommands);
+}

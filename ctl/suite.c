@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: ISC */
+/* The suite as a whole: its configuration, its state, a reload. */
+#include "ctl.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* suratd knows what must be right before it starts. */
+int
+ctl_check(struct ctl *c)
+{
+	struct arena *a = c->arena;
+	ctl_options(c, NULL, 0);
+	const char *suratd = str_cstr(a, str_printf(a, "%.*s/suratd",
+		STR_ARG(ctl_directory(a))));
+	char **argv = arena_array(a, 5 + 2 * c->overrides.n, sizeof *argv);
+	size_t n = 0;
+	argv[n++] = str_cstr(a, STR("suratd"));
+	argv[n++] = str_cstr(a, STR("-n"));
+	argv[n++] = str_cstr(a, STR("--config"));
+	argv[n++] = str_cstr(a, str_from(c->config));
+	for (size_t i = 0; i < c->overrides.n; i++) {
+		argv[n++] = str_cstr(a, STR("--set"));
+		argv[n++] = str_cstr(a, c->overrides.v[i]);
+	}
+	execv(suratd, argv);
+	ctl_fail(EX_UNAVAILABLE, "%s: %s", suratd, strerror(errno));
+}
+
+/* ---------------------------------------------------------------- config */
+
+static void
+show_option(const struct ctl *c, const struct conf_option *o)
+{
+	if (!c->json) {
+		printf("%s.%s\n    %s\n    %s, default \"%s\"\n", o->section,
+			o->name, o->help, o->kind, o->def);
+		return;
+	}
+	struct json_row *j = json_begin();
+	json_text(j, "section", str_from(o->section));
+	json_text(j, "name", str_from(o->name));
+	json_text(j, "kind", str_from(o->kind));
+	json_text(j, "default", str_from(o->def));
+	json_text(j, "help", str_from(o->help));
+	json_end(j);
+}
+
+int
+ctl_config(struct ctl *c)
+{
+	bool options = false;
+	size_t count;
+	const struct option_row rows[] = {
+		{"--options", OPTION_FLAG, &options}};
+	ctl_options(c, rows, 1);
+	const struct conf_option *o = conf_options(&count);
+	for (size_t i = 0; options && i < count; i++)
+		show_option(c, &o[i]);
+	if (options)
+		return EX_OK;
+	struct buf *text = buf_new(c->arena);
+	conf_write(ctl_conf(c), text);
+	fwrite(text->p, 1, text->n, stdout);
+	return EX_OK;
+}
+
+/* ---------------------------------------------------------------- status */
+
+static void
+show_service(struct ctl *c, const struct msg_service_row *s)
+{
+	if (!c->json) {
+		struct str since = text_duration(c->arena,
+			clock_wall() - s->since);
+		printf("%-16.*s %-8.*s %7lld %8.*s %8lld %6lld %9lld\n",
+			STR_ARG(s->name), STR_ARG(s->state),
+			(long long)s->pid, STR_ARG(s->since == 0 ? STR("-")
+								 : since),
+			(long long)s->restarts, (long long)s->busy,
+			(long long)s->served);
+		return;
+	}
+	struct json_row *j = json_begin();
+	json_text(j, "name", s->name);
+	json_text(j, "state", s->state);
+	json_number(j, "pid", s->pid);
+	json_number(j, "since", s->since);
+	json_number(j, "restarts", s->restarts);
+	json_number(j, "busy", s->busy);
+	json_number(j, "served", s->served);
+	json_end(j);
+}
+
+int
+ctl_suite_status(struct ctl *c)
+{
+	struct message ask = MESSAGE(service), m;
+	ask.service.verb = STR("list");
+	ctl_options(c, NULL, 0);
+	int conversation = ctl_ask(c, "surat", "master", &ask);
+	if (!c->json)
+		printf("%-16s %-8s %7s %8s %8s %6s %9s\n", "NAME", "STATE",
+			"PID", "STARTED", "RESTARTS", "BUSY", "SERVED");
+	for (;;) {
+		ctl_answer(c->arena, conversation, &m);
+		if (m.kind != MSG_service_row)
+			break;
+		show_service(c, &m.service_row);
+	}
+	return m.kind == MSG_done ? ctl_status(m.done.status) : EX_PROTOCOL;
+}
+
+int
+ctl_reload(struct ctl *c)
+{
+	struct message ask = MESSAGE(service);
+	ask.service.verb = STR("reload");
+	ctl_options(c, NULL, 0);
+	return ctl_done(c, ctl_ask(c, "surat", "master", &ask));
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The users table, edited a line at a time: what people wrote there by hand,
+ * comments and order included, stays as it is.  Format (surat.conf(5)):
+ *
+ *	name:{SCHEME}secret:uid:gid:gecos:home:shell:options
+ */
+#include "ctl.h"
+#include "base/arena.h"
+#include "base/buf.h"
+
+#include <crypt.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { COST = 5, NAME_MOST = 255, PASSWORD_MOST = 511 };
+
+struct str
+user_line(struct arena *a, struct str name, struct str password,
+	struct str home, unsigned cost)
+{
+	struct crypt_data *data = arena_one(a, struct crypt_data);
+	const char *salt = crypt_gensalt_ra("$y$", cost, NULL, 0);
+	const char *hash = salt == NULL ? NULL :
+		crypt_r(str_cstr(a, password), salt, data);
+	if (hash == NULL || *hash == '*')
+		ctl_fail(EX_OSERR, "crypt: %s", strerror(errno));
+	return str_printf(a, "%.*s:{CRYPT}%s::::%.*s::\n", STR_ARG(name),
+		hash, STR_ARG(home));
+}
+
+/* What becomes a directory's name must not lead elsewhere. */
+bool
+user_name_ok(struct str name)
+{
+	size_t ats = 0;
+	if (name.n == 0 || name.n > NAME_MOST || name.p[0] == '.' ||
+		name.p[0] == '#' || name.p[0] == '@' ||
+		name.p[name.n - 1] == '@' ||
+		str_search(name, STR("@.")) < name.n)
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+		ats += c == '@';
+		if (c <= ' ' || c == 0x7f || c == ':' || c == '/')
+			return false;
+	}
+	return ats <= 1;
+}
+
+/* -------------------------------------------------------------- the file */
+
+struct table {
+	struct ctl *ctl;
+	const char *path;
+	struct str text;
+	struct buf *out;
+	bool found;
+};
+
+/* Two who edit at once would lose one's change; the lock goes with us. */
+static struct table
+open_table(struct ctl *c, bool to_change)
+{
+	const struct conf *conf = ctl_conf(c);
+	struct table t = {.ctl = c, .text = STR(""),
+		.path = str_cstr(c->arena, conf->general.users),
+		.out = buf_new(c->arena)};
+	const char *dir = dirname(str_cstr(c->arena, conf->general.users));
+	if (to_change) {
+		int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || flock(fd, LOCK_EX) != 0)
+			ctl_fail(EX_NOPERM, "%s: %s", dir, strerror(errno));
+	}
+	if (!file_read(c->arena, t.path, &t.text) &&
+		!(to_change && errno == ENOENT))
+		ctl_fail(EX_NOINPUT, "%s: %s", t.path, strerror(errno));
+	return t;
+}
+
+static bool
+is_users(struct str line, struct str name)
+{
+	struct str first;
+	return str_cut(&line, ':', &first) && line.p != NULL &&
+		str_eq_nocase(str_trim(first), name);
+}
+
+/* Copies the table, with new (or nothing) in the place of name's line. */
+static void
+replace(struct table *t, struct str name, struct str new)
+{
+	struct str rest = t->text, line;
+	while (rest.n > 0 && str_cut(&rest, '\n', &line)) {
+		if (!is_users(line, name)) {
+			buf_add(t->out, line);
+			buf_addc(t->out, '\n');
+			continue;
+		}
+		t->found = true;
+		buf_add(t->out, new);
+	}
+}
+
+static int
+save(const struct table *t)
+{
+	if (!file_replace(t->ctl->arena, t->path, buf_str(t->out), 0640))
+		ctl_fail(EX_CANTCREAT, "%s: %s", t->path, strerror(errno));
+	return EX_OK;
+}
+
+/* ------------------------------------------------------------ passwords */
+
+static void
+echo(bool on)
+{
+	struct termios t;
+	if (tcgetattr(STDIN_FILENO, &t) != 0)
+		return;
+	t.c_lflag = on ? t.c_lflag | ECHO : t.c_lflag & ~(tcflag_t)ECHO;
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &t);
+}
+
+static struct str
+ask_once(struct arena *a, const char *prompt)
+{
+	char line[PASSWORD_MOST + 2];
+	bool tty = isatty(STDIN_FILENO);
+	if (tty) {
+		fputs(prompt, stderr);
+		echo(false);
+	}
+	char *got = fgets(line, sizeof line, stdin);
+	if (tty) {
+		echo(true);
+		fputc('\n', stderr);
+	}
+	if (got == NULL)
+		ctl_fail(EX_NOINPUT, "no password on standard input");
+	struct str s = str_from(line);
+	if (!str_ends(s, STR("\n")) && s.n > PASSWORD_MOST)
+		ctl_fail(EX_DATAERR, "the password is too long");
+	if (str_ends(s, STR("\n")))
+		s.n--;
+	s = str_copy(a, s);
+	explicit_bzero(line, sizeof line);
+	return s;
+}
+
+static struct str
+ask_password(struct arena *a)
+{
+	struct str p = ask_once(a, "Password: ");
+	if (p.n == 0)
+		ctl_fail(EX_DATAERR, "an empty password");
+	if (isatty(STDIN_FILENO) &&
+		!str_eq(p, ask_once(a, "Once more: ")))
+		ctl_fail(EX_DATAERR, "these were two different passwords");
+	return p;
+}
+
+/* ----------------------------------------------------------- subcommands */
+
+static struct str
+operand(struct ctl *c)
+{
+	if (c->argc != 1)
+		ctl_fail(EX_USAGE, "one user name is needed");
+	struct str name = str_from(c->argv[0]);
+	if (!user_name_ok(name))
+		ctl_fail(EX_USAGE, "\"%s\" cannot be a user name", c->argv[0]);
+	return name;
+}
+
+static int
+user_add(struct ctl *c)
+{
+	const char *home = "";
+	const struct option_row rows[] = {{"--home", OPTION_TEXT, &home}};
+	ctl_options(c, rows, 1);
+	struct str name = operand(c);
+	if (*home != '\0' && (*home != '/' || strchr(home, ':') != NULL))
+		ctl_fail(EX_USAGE, "--home needs an absolute path without ':'");
+	struct table t = open_table(c, true);
+	replace(&t, name, STR(""));
+	if (t.found)
+		ctl_fail(EX_CANTCREAT, "%s is there already", c->argv[0]);
+	buf_add(t.out, user_line(c->arena, name, ask_password(c->arena),
+		str_from(home), COST));
+	return save(&t);
+}
+
+/* Only the second field changes. */
+static int
+user_passwd(struct ctl *c)
+{
+	ctl_options(c, NULL, 0);
+	struct str name = operand(c), rest, line, hash;
+	struct table t = open_table(c, true);
+	struct str old = t.text;
+	while (old.n > 0 && str_cut(&old, '\n', &line) &&
+		!is_users(line, name))
+		line = STR("");
+	if (!is_users(line, name))
+		ctl_fail(EX_NOUSER, "there is no user %s", c->argv[0]);
+	str_cut(&line, ':', &rest);
+	str_cut(&line, ':', &rest);
+	struct str fresh = user_line(c->arena, name, ask_password(c->arena),
+		STR(""), COST);
+	str_cut(&fresh, ':', &rest);
+	str_cut(&fresh, ':', &hash);
+	replace(&t, name, str_printf(c->arena, "%.*s:%.*s:%.*s\n",
+		STR_ARG(name), STR_ARG(hash), STR_ARG(line)));
+	return save(&t);
+}
+
+static int
+user_delete(struct ctl *c)
+{
+	ctl_options(c, NULL, 0);
+	struct str name = operand(c);
+	struct table t = open_table(c, true);
+	replace(&t, name, STR(""));
+	if (!t.found)
+		ctl_fail(EX_NOUSER, "there is no user %s", c->argv[0]);
+	return save(&t);
+}
+
+static void
+show_user(const struct ctl *c, struct str line)
+{
+	static const char *const fields[] = {"name", "secret", "uid", "gid",
+		"gecos", "home", "shell"};
+	enum { NAME, SECRET, UID, GID, GECOS, HOME, FIELDS = 7 };
+	struct str v[FIELDS] = {0};
+	for (size_t i = 0; i < FIELDS && str_cut(&line, ':', &v[i]); i++)
+		continue;
+	/* Of the secret only how it is kept. */
+	v[SECRET] = str_head(v[SECRET], str_find(v[SECRET], '}') + 1);
+	if (!c->json) {
+		printf("%-30.*s %-12.*s %.*s\n", STR_ARG(v[NAME]),
+			STR_ARG(v[SECRET]), STR_ARG(v[HOME]));
+		return;
+	}
+	struct json_row *j = json_begin();
+	for (size_t i = 0; i < FIELDS; i++)
+		if (i != SECRET)
+			json_text(j, fields[i], v[i]);
+	json_end(j);
+}
+
+static int
+user_list(struct ctl *c)
+{
+	ctl_options(c, NULL, 0);
+	struct table t = open_table(c, false);
+	struct str rest = t.text, line;
+	while (rest.n > 0 && str_cut(&rest, '\n', &line)) {
+		line = str_trim(line);
+		if (line.n > 0 && line.p[0] != '#')
+			show_user(c, line);
+	}
+	return EX_OK;
+}
+
+int
+ctl_user(struct ctl *c)
+{
+	static const struct subcommand rows[] = {
+		{"add", "NAME[@DOMAIN] [--home DIR]",
+			"Adds a user; the password comes from standard input.",
+			user_add},
+		{"passwd", "NAME", "Sets a new password.", user_passwd},
+		{"list", "[--json]", "Shows the users.", user_list},
+		{"delete", "NAME", "Deletes a user; the mail stays.",
+			user_delete},
+	};
+	return ctl_dispatch(c, "surat user", rows,
+		sizeof rows / sizeof *rows);
+}
