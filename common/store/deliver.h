@@ -29,7 +29,7 @@ struct delivery {
 };
 
 /*
- * Delivers all to the folder (normally INBOX, made when missing), or says of
+ * Delivers all to INBOX, or says of
  * each why not.  each: sync files and directory before returning.  A torn copy
  * found by verify is written anew under a new UID.
  */

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The text files that outlive the index: surat-folder in each folder
+ * (UIDVALIDITY, high-water marks, letters of keywords), surat/uidvalidity
+ * for the account; and fresh numbers and names.  Small files are replaced
+ * whole: written beside, synced when it matters, renamed.
+ */
+#include "store/index.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MOST = 16 * 1024 * 1024, VALIDITY_STEP = 1000 };
+
+/* ---------------------------------------------------------- small files */
+
+static bool
+read_whole(int fd, struct buf *b)
+{
+	while (b->n < FILE_MOST) {
+		ssize_t n = read(fd, buf_room(b, 4096), 4096);
+		if (n <= 0)
+			return n == 0;
+		buf_grew(b, (size_t)n);
+	}
+	return false;
+}
+
+bool
+control_load(struct store *s, struct arena *a, const char *path,
+	struct str *text)
+{
+	int fd = openat(s->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return false;
+	struct buf *b = buf_new(a);
+	bool ok = read_whole(fd, b);
+	close(fd);
+	*text = buf_str(b);
+	return ok;
+}
+
+static bool
+write_whole(int fd, struct str text)
+{
+	while (text.n > 0) {
+		ssize_t n = write(fd, text.p, text.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text = str_skip(text, (size_t)n);
+	}
+	return true;
+}
+
+/* So that the new name is on disk too. */
+static bool
+sync_directory_of(struct store *s, struct arena *a, const char *path)
+{
+	struct str dir = str_from(path);
+	size_t slash = str_find_last(dir, '/');
+	dir = slash == dir.n ? STR(".") : str_head(dir, slash);
+	int fd = openat(s->dir, str_cstr(a, dir), O_RDONLY | O_DIRECTORY |
+		O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+bool
+control_save(struct store *s, struct arena *a, const char *path,
+	struct str text, bool durable)
+{
+	struct arena_mark m = arena_mark(a);
+	char *beside = str_cstr(a, str_printf(a, "%s.%d", path, (int)getpid()));
+	int fd = openat(s->dir, beside, O_WRONLY | O_CREAT | O_TRUNC |
+		O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool ok = fd >= 0 && write_whole(fd, text) &&
+		(!durable || fsync(fd) == 0);
+	if (fd >= 0)
+		ok = close(fd) == 0 && ok;
+	ok = ok && renameat(s->dir, beside, s->dir, path) == 0;
+	if (ok && durable)
+		ok = sync_directory_of(s, a, path);
+	if (!ok && fd >= 0) {
+		int err = errno;
+		unlinkat(s->dir, beside, 0);
+		errno = err;
+	}
+	arena_rewind(a, m);
+	return ok;
+}
+
+/* --------------------------------------------------------------- folder */
+
+static const char head[] = "surat-folder 1";
+
+bool
+control_write(struct store *s, struct arena *a, const struct folder_row *f,
+	bool durable)
+{
+	struct buf *b = buf_new(a);
+	buf_printf(b, "%s\nid %.*s\nuidvalidity %u\nuid %u\nmodseq %llu\n",
+		head, STR_ARG(f->mailbox_id), f->uidvalidity, f->uid_mark,
+		(unsigned long long)f->modseq_mark);
+	if (f->special.n > 0)
+		buf_printf(b, "special %.*s\n", STR_ARG(f->special));
+	sqlite3_stmt *st = index_query(s, Q_WORDS, "i", f->id);
+	while (index_row(s, st))
+		buf_printf(b, "keyword %lld %.*s\n",
+			(long long)index_int(st, 0),
+			STR_ARG(index_text(st, 1)));
+	return control_save(s, a, folder_path(a, f->dir, "surat-folder"),
+		buf_str(b), durable);
+}
+
+static void
+take_line(struct arena *a, struct str key, struct str value,
+	struct folder_row *f, struct str_list *words)
+{
+	uint64_t n;
+	if (str_eq(key, STR("id")))
+		f->mailbox_id = str_copy(a, value);
+	else if (str_eq(key, STR("special")))
+		f->special = str_copy(a, value);
+	else if (str_eq(key, STR("keyword")) && words->n < 100000)
+		words->v[words->n++] = value;
+	else if (!str_number(value, INT64_MAX / 2, &n))
+		return;
+	else if (str_eq(key, STR("uidvalidity")))
+		f->uidvalidity = (uint32_t)n;
+	else if (str_eq(key, STR("uid")) && n < UINT32_MAX)
+		f->uid_mark = (uint32_t)n;
+	else if (str_eq(key, STR("modseq")))
+		f->modseq_mark = n;
+}
+
+static size_t
+count_lines(struct str text)
+{
+	size_t n = 1;
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == '\n';
+	return n;
+}
+
+bool
+control_read(struct store *s, struct arena *a, struct str dir,
+	struct folder_row *f, struct str_list *words)
+{
+	struct str text, line, key;
+	if (!control_load(s, a, folder_path(a, dir, "surat-folder"), &text))
+		return false;
+	if (!str_cut(&text, '\n', &line) || !str_eq(line, str_from(head)))
+		return false;
+	*words = (struct str_list){
+		arena_array(a, count_lines(text), sizeof(struct str)), 0};
+	while (str_cut(&text, '\n', &line)) {
+		str_cut(&line, ' ', &key);
+		take_line(a, key, line, f, words);
+	}
+	return f->uidvalidity != 0 && f->mailbox_id.n > 0 &&
+		f->mailbox_id.n < 200;
+}
+
+/* -------------------------------------------------------------- numbers */
+
+uint64_t
+control_random(struct store *s)
+{
+	if (s->random == 0 && getrandom(&s->random, sizeof s->random, 0) < 0)
+		s->random = (uint64_t)clock_us() << 20 ^ (uint64_t)getpid();
+	/* splitmix64 */
+	uint64_t z = s->random += 0x9e3779b97f4a7c15;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+/*
+ * Seconds since 1970, or one more than the last: strictly growing.  The file
+ * has a bound none was above, so that a lost index and a clock set back do no
+ * harm.
+ */
+uint32_t
+control_validity(struct store *s, struct arena *a)
+{
+	struct str text = {0};
+	uint64_t bound = 0;
+	int64_t last = index_meta(s, "uidvalidity"), now = clock_wall();
+	if (control_load(s, a, "surat/uidvalidity", &text))
+		str_number(str_trim(text), UINT32_MAX, &bound);
+	if (last == 0)
+		last = (int64_t)bound;
+	int64_t next = now > last ? now : last + 1;
+	if (next > (int64_t)bound)
+		control_save(s, a, "surat/uidvalidity", str_printf(a, "%lld\n",
+			(long long)next + VALIDITY_STEP), false);
+	index_set_meta(s, "uidvalidity", next);
+	return (uint32_t)next;
+}
+
+struct str
+control_mailbox_id(struct store *s, struct arena *a, uint32_t validity)
+{
+	return str_printf(a, "F%08x%08x", validity,
+		(unsigned)control_random(s));
+}
+
+struct str
+control_unique(struct store *s, struct arena *a)
+{
+	int64_t us = clock_wall_us();
+	return str_printf(a, "%lld.M%06lldP%dQ%uR%08x.%s",
+		(long long)(us / 1000000), (long long)(us % 1000000),
+		(int)getpid(), ++s->counter, (unsigned)control_random(s),
+		s->host);
+}

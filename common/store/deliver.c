@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Delivery of queued mail.  Most of the work, writing to tmp/ and describing
+ * the message, is done without the lock; then one transaction gives UIDs,
+ * renames everything into new/ and enters the rows.  No sync of its own: the
+ * queue keeps the message until a checkpoint has covered it, and asks for a
+ * verification after a crash.
+ */
+#include "store/deliver.h"
+#include "base/clock.h"
+#include "store/index.h"
+#include "store/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct parcel {
+	struct delivery *d;
+	struct message_row row;
+	struct str raw; /* as it is to lie on disk */
+	char *tmp;
+	bool pending;
+};
+
+struct batch {
+	struct store *s;
+	struct arena *a;
+	struct folder_row f;
+	struct parcel *v;
+	size_t n;
+	bool each;
+};
+
+static void
+settle_as(struct parcel *p, struct status st)
+{
+	p->d->status = st;
+	p->pending = false;
+}
+
+/* --------------------------------------------------------- earlier copies */
+
+static bool
+is_whole(struct store *s, struct arena *a, const char *path, struct str raw)
+{
+	struct arena_mark m = arena_mark(a);
+	struct str there = {0};
+	int fd = openat(s->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
+	bool same = fd >= 0 && row_content(a, fd, &there) && str_eq(there, raw);
+	if (fd >= 0)
+		close(fd);
+	arena_rewind(a, m);
+	return same;
+}
+
+/*
+ * Under the lock.  A row with our unique part is an earlier delivery of this
+ * job; a whole file behind it settles the matter, anything else goes.
+ */
+static void
+look_for_copy(struct batch *b, struct parcel *p)
+{
+	struct folder_row f;
+	sqlite3_stmt *st = index_query(b->s, Q_MESSAGE_NAMED, "t", p->d->name);
+	if (!index_row(b->s, st))
+		return;
+	int64_t key = index_int(st, 0);
+	struct str name = str_copy(b->a, index_text(st, 1));
+	struct str info = str_copy(b->a, index_text(st, 2));
+	bool in_new = index_int(st, 3) != 0;
+	index_end(st);
+	if (!folder_by_id(b->s, b->a, key >> 32, &f))
+		return;
+	char *path = row_path(b->a, &f, in_new, name, info);
+	if (!p->d->verify || is_whole(b->s, b->a, path, p->raw)) {
+		p->d->was_there = true;
+		p->d->file = str_from(path);
+		unlinkat(b->s->dir, p->tmp, 0);
+		settle_as(p, status_fine());
+		return;
+	}
+	struct uid_set torn = {0};
+	struct folder_row *to = f.id == b->f.id ? &b->f : &f;
+	uid_set_add(b->a, &torn, index_uid(key));
+	row_expunge(b->s, b->a, to, &torn, false);
+	if (to == &f)
+		folder_save(b->s, b->a, &f);
+	unlinkat(b->s->dir, path, 0);
+}
+
+/* -------------------------------------------------------------- writing */
+
+static bool
+write_parcel(struct batch *b, struct parcel *p)
+{
+	int fd = openat(b->s->dir, p->tmp, O_WRONLY | O_CREAT | O_TRUNC |
+		O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return false;
+	struct str rest = p->raw;
+	bool ok = true;
+	while (rest.n > 0 && ok) {
+		ssize_t n = write(fd, rest.p, rest.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		ok = n > 0;
+		rest = str_skip(rest, ok ? (size_t)n : 0);
+	}
+	ok = ok && (!b->each || fsync(fd) == 0);
+	int err = errno;
+	ok = close(fd) == 0 && ok;
+	if (!ok) {
+		unlinkat(b->s->dir, p->tmp, 0);
+		errno = err;
+	}
+	return ok;
+}
+
+static bool
+is_good_name(struct str name)
+{
+	return name.n > 0 && name.n < 160 && name.p[0] != '.' &&
+		!str_has(name, '/') && !str_has(name, ':') &&
+		!str_has(name, ',') && !str_has(name, '\0');
+}
+
+static void
+prepare(struct batch *b, struct parcel *p)
+{
+	if (!is_good_name(p->d->name)) {
+		settle_as(p, status_never(3, 0, STR("bad file name")));
+		return;
+	}
+	struct buf *raw = buf_new(b->a);
+	message_to_disk(raw, p->d->head);
+	message_to_disk(raw, p->d->content);
+	p->raw = buf_str(raw);
+	p->tmp = folder_path(b->a, b->f.dir, str_cstr(b->a,
+		str_printf(b->a, "tmp/%.*s", STR_ARG(p->d->name))));
+	if (!write_parcel(b, p)) {
+		settle_as(p, status_errno(b->a, "write", errno));
+		return;
+	}
+	p->row = (struct message_row){.name = p->d->name, .in_new = true,
+		.date = p->d->date, .saved = clock_wall()};
+	row_from_content(b->a, p->raw, &p->row);
+	p->pending = true;
+}
+
+/* --------------------------------------------------------------- entering */
+
+static void
+enter(struct batch *b, struct parcel *p)
+{
+	struct message_row *r = &p->row;
+	r->uid = b->f.uidnext;
+	r->name = maildir_base(b->a, p->d->name, r->file_size, r->size, r->uid);
+	char *to = row_path(b->a, &b->f, true, r->name, STR(""));
+	if (r->uid == UINT32_MAX || renameat2(b->s->dir, p->tmp, b->s->dir, to,
+		RENAME_NOREPLACE) != 0) {
+		settle_as(p, status_errno(b->a, "rename", errno));
+		unlinkat(b->s->dir, p->tmp, 0);
+		return;
+	}
+	p->tmp = to;
+	p->d->file = str_from(to);
+	p->d->status = status_fine();
+	b->f.uidnext++;
+	row_insert(b->s, &b->f, r, false);
+}
+
+static struct status
+enter_all(struct batch *b)
+{
+	uint32_t first = b->f.uidnext;
+	folder_touch(b->s, b->a, &b->f);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].pending)
+			look_for_copy(b, &b->v[i]);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].pending)
+			enter(b, &b->v[i]);
+	if (b->f.uidnext > first)
+		runs_add(b->s, b->f.id, first, b->f.uidnext - 1);
+	folder_touched(b->s, b->a, &b->f);
+	folder_save(b->s, b->a, &b->f);
+	return index_commit(b->s, b->a);
+}
+
+static bool
+sync_new(struct batch *b)
+{
+	int fd = openat(b->s->dir, folder_path(b->a, b->f.dir, "new"),
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Not entered: the files go, wherever they are by now. */
+static void
+fail_pending(struct batch *b, struct status st)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		if (!b->v[i].pending)
+			continue;
+		unlinkat(b->s->dir, b->v[i].tmp, 0);
+		settle_as(&b->v[i], st);
+	}
+}
+
+/* The sync failed: nothing of the batch may be taken for delivered. */
+static struct status
+take_back(struct batch *b, int err)
+{
+	struct status st = status_errno(b->a, "sync", err);
+	struct uid_set uids = {0};
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].pending)
+			uid_set_add(b->a, &uids, b->v[i].row.uid);
+	if (status_is_fine(index_begin(b->s, b->a)) &&
+		folder_by_id(b->s, b->a, b->f.id, &b->f)) {
+		row_expunge(b->s, b->a, &b->f, &uids, false);
+		folder_save(b->s, b->a, &b->f);
+	}
+	index_commit(b->s, b->a);
+	return st;
+}
+
+static void
+fail_all(struct delivery *v, size_t n, struct status st)
+{
+	for (size_t i = 0; i < n; i++)
+		v[i].status = st;
+}
+
+/* Foreign changes first: after a crash, files whose rows were lost. */
+static struct status
+begin(struct batch *b, bool verify)
+{
+	struct folder_row f;
+	struct status st = verify ? sync_whole(b->s, b->a, b->f.id, &f)
+		: sync_folder(b->s, b->a, b->f.id, &f);
+	if (status_is_fine(st))
+		st = index_begin(b->s, b->a);
+	if (!status_is_fine(st))
+		return st;
+	if (folder_of_mailbox(b->s, b->a, b->f.mailbox_id, &f)) {
+		b->f = f;
+		return st;
+	}
+	index_rollback(b->s);
+	return status_later(2, 0, STR("the folder went away"));
+}
+
+static struct status
+run(struct batch *b)
+{
+	bool verify = false, any = false;
+	for (size_t i = 0; i < b->n; i++) {
+		verify |= b->v[i].d->verify;
+		prepare(b, &b->v[i]);
+		any |= b->v[i].pending;
+	}
+	if (!any)
+		return status_fine();
+	struct status st = begin(b, verify);
+	if (status_is_fine(st))
+		st = enter_all(b);
+	if (status_is_fine(st) && b->each && !sync_new(b))
+		st = take_back(b, errno);
+	if (!status_is_fine(st))
+		fail_pending(b, st);
+	else
+		notify_send(b->s);
+	return st;
+}
+
+void
+store_deliver(struct store *s, struct arena *a, struct delivery *v, size_t n,
+	bool each)
+{
+	struct batch b = {.s = s, .a = a, .n = n, .each = each};
+	struct status st = folder_find(s, a, STR("INBOX"), &b.f);
+	if (!status_is_fine(st)) {
+		fail_all(v, n, st);
+		return;
+	}
+	b.v = arena_array(a, n, sizeof *b.v);
+	for (size_t i = 0; i < n; i++)
+		b.v[i].d = &v[i];
+	run(&b);
+}

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The list of folders and what can be done to it.  Directories are made
+ * before their rows and removed after them, both under the index's lock;
+ * what a crash leaves between is found by sync_folders.  Subscriptions are
+ * surat/subscriptions, one name a line.  RFC 3501 6.3.3 to 6.3.9, RFC 6154.
+ */
+#include "store/folders.h"
+#include "base/clock.h"
+#include "base/map.h"
+#include "mail/charset.h"
+#include "store/index.h"
+#include "store/notify.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FIRST_UID_MARK = 1024, FIRST_MODSEQ_MARK = 65536 };
+
+static const char subscriptions[] = "surat/subscriptions";
+static const struct str inbox = STR_INIT("INBOX");
+
+/* ---------------------------------------------------------------- names */
+
+static bool
+level_is_good(struct str level)
+{
+	if (level.n == 0)
+		return false;
+	for (size_t i = 0; i < level.n; i++)
+		if ((unsigned char)level.p[i] < 0x20 || level.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+bool
+folders_name(struct arena *a, struct str name, struct str *out)
+{
+	if (name.n == 0 || name.n > FOLDERS_NAME_MOST ||
+		!charset_is_utf8(name) || name.p[name.n - 1] == '/')
+		return false;
+	struct str nfc = charset_nfc(a, name), rest = nfc, level, dir;
+	while (str_cut(&rest, FOLDERS_SEPARATOR, &level))
+		if (!level_is_good(level))
+			return false;
+	if (str_starts_nocase(nfc, inbox) &&
+		(nfc.n == inbox.n || nfc.p[inbox.n] == FOLDERS_SEPARATOR))
+		nfc = str_printf(a, "INBOX%.*s",
+			STR_ARG(str_skip(nfc, inbox.n)));
+	*out = nfc;
+	return nfc.n <= FOLDERS_NAME_MOST && maildir_dir(a, nfc, &dir);
+}
+
+static bool
+is_below(struct str name, struct str parent)
+{
+	return name.n > parent.n && str_starts(name, parent) &&
+		name.p[parent.n] == FOLDERS_SEPARATOR;
+}
+
+struct status
+folder_find(struct store *s, struct arena *a, struct str name,
+	struct folder_row *f)
+{
+	struct str good;
+	if (!folders_name(a, name, &good))
+		return NO_FOLDER;
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	bool found = folder_named(s, a, good, f);
+	st = index_commit(s, a);
+	return status_is_fine(st) && !found ? NO_FOLDER : st;
+}
+
+/* --------------------------------------------------------------- making */
+
+static bool
+make_directory(struct store *s, const char *path)
+{
+	return mkdirat(s->dir, path, 0700) == 0 || errno == EEXIST;
+}
+
+static bool
+make_directories(struct store *s, struct arena *a, struct str dir)
+{
+	static const char *const subs[] = {"tmp", "new", "cur"};
+	if (dir.n > 0) {
+		if (!make_directory(s, str_cstr(a, dir)))
+			return false;
+		int fd = openat(s->dir, folder_path(a, dir, "maildirfolder"),
+			O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return false;
+		close(fd);
+	}
+	for (size_t i = 0; i < 3; i++)
+		if (!make_directory(s, folder_path(a, dir, subs[i])))
+			return false;
+	return true;
+}
+
+static void
+add_row(struct store *s, struct folder_row *f)
+{
+	index_run(s, Q_FOLDER_ADD, "ttttiiiiii", f->name, f->dir,
+		f->mailbox_id, f->special, I(f->uidvalidity), I(f->uidnext),
+		I(f->uid_mark), I(f->modseq), I(f->modseq_mark),
+		I(f->rebuild));
+	f->id = sqlite3_last_insert_rowid(s->ix.db);
+}
+
+bool
+folder_make(struct store *s, struct arena *a, struct str name,
+	struct str special)
+{
+	/* the first marks need no sync: who loses the file loses UIDVALIDITY */
+	struct folder_row f = {.name = name, .special = special, .uidnext = 1,
+		.uid_mark = FIRST_UID_MARK, .modseq = 1,
+		.modseq_mark = FIRST_MODSEQ_MARK};
+	if (!maildir_dir(a, name, &f.dir) || !make_directories(s, a, f.dir))
+		return false;
+	f.uidvalidity = control_validity(s, a);
+	f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
+	/* what an earlier folder of this name may have left */
+	f.rebuild = true;
+	add_row(s, &f);
+	return control_write(s, a, &f, false);
+}
+
+static void
+add_words(struct store *s, int64_t folder, struct str_list words)
+{
+	for (size_t i = 0; i < words.n; i++) {
+		struct str rest = words.v[i], number;
+		uint64_t n;
+		str_cut(&rest, ' ', &number);
+		if (str_number(number, 99999, &n) && rest.n > 0)
+			index_run(s, Q_WORD_ADD, "iit", folder, I(n), rest);
+	}
+}
+
+void
+folder_adopt(struct store *s, struct arena *a, struct str name, struct str dir)
+{
+	struct folder_row f = {.name = name, .dir = dir, .rebuild = true};
+	struct folder_row other;
+	struct str_list words = {0};
+	bool known = control_read(s, a, dir, &f, &words);
+	/* a copy of a folder has the control file of its original */
+	if (!known || folder_of_mailbox(s, a, f.mailbox_id, &other)) {
+		f.uidvalidity = control_validity(s, a);
+		f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
+		f.uid_mark = 0;
+		f.modseq_mark = 0;
+	}
+	f.uidnext = f.uid_mark + 1;
+	f.modseq = f.modseq_mark + 1;
+	make_directories(s, a, dir);
+	add_row(s, &f);
+	add_words(s, f.id, words);
+	if (!known)
+		control_write(s, a, &f, false);
+}
+
+void
+folder_drop(struct store *s, int64_t folder)
+{
+	int64_t from = index_key(folder, 0), to = index_key(folder, UINT32_MAX);
+	index_run(s, Q_FOLDER_MESSAGES, "ii", from, to);
+	index_run(s, Q_FOLDER_HEADERS, "ii", from, to);
+	index_run(s, Q_FOLDER_CONTENTS, "ii", from, to);
+	index_run(s, Q_FOLDER_RUNS, "i", folder);
+	index_run(s, Q_FOLDER_TOMBS, "i", folder);
+	index_run(s, Q_FOLDER_WORDS, "i", folder);
+	index_run(s, Q_FOLDER_DEAD, "i", folder);
+	index_run(s, Q_FOLDER_DROP, "i", folder);
+}
+
+/* RFC 6154; the names other servers and clients use. */
+static const struct {
+	struct str name, special;
+} account[] = {
+	{STR_INIT("INBOX"), STR_INIT("")},
+	{STR_INIT("Drafts"), STR_INIT("\\Drafts")},
+	{STR_INIT("Sent"), STR_INIT("\\Sent")},
+	{STR_INIT("Junk"), STR_INIT("\\Junk")},
+	{STR_INIT("Trash"), STR_INIT("\\Trash")},
+	{STR_INIT("Archive"), STR_INIT("\\Archive")},
+};
+
+enum { ACCOUNT = sizeof(account) / sizeof(account[0]) };
+
+/* INBOX last: its cur/ is the sign that all of this was done. */
+struct status
+folder_make_account(struct store *s, struct arena *a)
+{
+	struct buf *b = buf_new(a);
+	struct folder_row f;
+	struct status st = index_begin(s, a);
+	bool ok = true;
+	if (!status_is_fine(st))
+		return st;
+	for (size_t i = ACCOUNT; i-- > 0 && ok;)
+		if (!folder_named(s, a, account[i].name, &f))
+			ok = folder_make(s, a, account[i].name,
+				account[i].special);
+	int err = errno;
+	st = index_commit(s, a);
+	for (size_t i = 0; i < ACCOUNT; i++)
+		buf_printf(b, "%.*s\n", STR_ARG(account[i].name));
+	if (status_is_fine(st) && !ok)
+		return status_errno(a, "mkdir", err);
+	control_save(s, a, subscriptions, buf_str(b), false);
+	return st;
+}
+
+/* ----------------------------------------------------- foreign folders */
+
+static bool
+is_folder(struct store *s, struct arena *a, struct str dir)
+{
+	struct stat st;
+	return fstatat(s->dir, folder_path(a, dir, "cur"), &st,
+		AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void
+adopt_directories(struct store *s, struct arena *a)
+{
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct folder_row f;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		struct str dir = str_from(e->d_name), name;
+		if (dir.n < 2 || dir.p[0] != '.' || dir.p[1] == '.' ||
+			!maildir_folder(a, dir, &name))
+			continue;
+		sqlite3_stmt *st = index_query(s, Q_FOLDER_DIR, "t", dir);
+		bool known = index_row(s, st);
+		if (known)
+			index_end(st);
+		else if (!folder_named(s, a, name, &f) && is_folder(s, a, dir))
+			folder_adopt(s, a, name, str_copy(a, dir));
+	}
+	if (d != NULL)
+		closedir(d);
+	if (!folder_named(s, a, inbox, &f))
+		folder_adopt(s, a, inbox, STR(""));
+}
+
+static struct folder_row *
+all_rows(struct store *s, struct arena *a, size_t *n)
+{
+	size_t room = 64;
+	struct folder_row *v = arena_array(a, room, sizeof *v);
+	sqlite3_stmt *st = index_query(s, Q_FOLDERS, "");
+	*n = 0;
+	while (index_row(s, st)) {
+		if (*n == room) {
+			struct folder_row *old = v;
+			v = arena_array(a, room * 2, sizeof *v);
+			memcpy(v, old, room * sizeof *v);
+			room *= 2;
+		}
+		folder_of_row(st, a, &v[(*n)++]);
+	}
+	return v;
+}
+
+static void
+drop_vanished(struct store *s, struct arena *a)
+{
+	size_t n;
+	struct folder_row *v = all_rows(s, a, &n);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].dir.n > 0 && !is_folder(s, a, v[i].dir))
+			folder_drop(s, v[i].id);
+}
+
+/* A time so young that more may happen in the same tick is not recorded. */
+static void
+record_time(struct store *s, int64_t at)
+{
+	bool young = clock_wall_us() * 1000 - at < TICK_NS;
+	index_set_meta(s, "maildir_mtime", young ? 0 : at);
+}
+
+struct status
+sync_folders(struct store *s, struct arena *a)
+{
+	int64_t at = folder_mtime(s, a, STR("."), ".");
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	bool same = index_meta(s, "maildir_mtime") == at;
+	st = index_commit(s, a);
+	if (!status_is_fine(st) || same)
+		return st;
+	st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	at = folder_mtime(s, a, STR("."), ".");
+	drop_vanished(s, a);
+	adopt_directories(s, a);
+	record_time(s, at);
+	return index_commit(s, a);
+}
+
+/* -------------------------------------------------------- subscriptions */
+
+static struct str_list
+subscribed(struct store *s, struct arena *a)
+{
+	struct str text = {0}, line;
+	struct str_list l = {0};
+	control_load(s, a, subscriptions, &text);
+	l.v = arena_array(a, text.n / 2 + 1, sizeof *l.v);
+	while (str_cut(&text, '\n', &line))
+		if (line.n > 0)
+			l.v[l.n++] = line;
+	return l;
+}
+
+static bool
+save_subscribed(struct store *s, struct arena *a, struct str_list l,
+	struct str drop, struct str add)
+{
+	struct buf *b = buf_new(a);
+	for (size_t i = 0; i < l.n; i++)
+		if (!str_eq(l.v[i], drop))
+			buf_printf(b, "%.*s\n", STR_ARG(l.v[i]));
+	if (add.n > 0)
+		buf_printf(b, "%.*s\n", STR_ARG(add));
+	return control_save(s, a, subscriptions, buf_str(b), false);
+}
+
+struct status
+folders_subscribe(struct store *s, struct arena *a, struct str name, bool on)
+{
+	struct str good;
+	if (!folders_name(a, name, &good))
+		return status_never(1, 1, STR("not a folder name"));
+	/* the lock keeps two sessions from losing each other's change */
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	bool ok = save_subscribed(s, a, subscribed(s, a), good,
+		on ? good : STR(""));
+	int err = errno;
+	st = index_commit(s, a);
+	return ok ? st : status_errno(a, "subscriptions", err);
+}
+
+/* ----------------------------------------------------------------- list */
+
+/* INBOX first; then the separator before every other character, so that
+ * children follow their parents. */
+static int
+by_name(const void *a, const void *b)
+{
+	const struct folder *x = a, *y = b;
+	struct str p = x->name, q = y->name;
+	bool px = str_eq(p, inbox), qx = str_eq(q, inbox);
+	if (px || qx)
+		return (int)qx - (int)px;
+	size_t i = 0;
+	while (i < p.n && i < q.n && p.p[i] == q.p[i])
+		i++;
+	int c = i == p.n ? -1 : p.p[i] == FOLDERS_SEPARATOR ? 0
+		: 1 + (unsigned char)p.p[i];
+	int d = i == q.n ? -1 : q.p[i] == FOLDERS_SEPARATOR ? 0
+		: 1 + (unsigned char)q.p[i];
+	return c - d;
+}
+
+struct gathering {
+	struct arena *a;
+	struct map *by_name;
+	struct folder *v;
+	size_t n, room;
+};
+
+static struct folder *
+gather(struct gathering *g, struct str name)
+{
+	size_t *at = map_get(g->by_name, name);
+	if (at != NULL)
+		return &g->v[*at];
+	if (g->n == g->room) {
+		struct folder *old = g->v;
+		g->room = g->room * 2 + 32;
+		g->v = arena_array(g->a, g->room, sizeof *g->v);
+		if (g->n > 0)
+			memcpy(g->v, old, g->n * sizeof *g->v);
+	}
+	at = arena_one(g->a, size_t);
+	*at = g->n++;
+	map_set(g->by_name, name, at);
+	g->v[*at].name = name;
+	return &g->v[*at];
+}
+
+static void
+gather_parents(struct gathering *g, struct str name)
+{
+	for (;;) {
+		size_t slash = str_find_last(name, FOLDERS_SEPARATOR);
+		if (slash == name.n)
+			return;
+		name = str_head(name, slash);
+		gather(g, name)->has_children = true;
+	}
+}
+
+struct status
+folders_list(struct store *s, struct arena *a, struct folder_list *out)
+{
+	struct gathering g = {.a = a, .by_name = map_new(a)};
+	struct status st = sync_folders(s, a);
+	if (status_is_fine(st))
+		st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	size_t n;
+	struct folder_row *rows = all_rows(s, a, &n);
+	st = index_commit(s, a);
+	for (size_t i = 0; i < n; i++) {
+		struct folder *f = gather(&g, rows[i].name);
+		bool parent = f->has_children;
+		*f = folder_view(&rows[i], a);
+		f->has_children = parent;
+		gather_parents(&g, rows[i].name);
+	}
+	struct str_list l = subscribed(s, a);
+	for (size_t i = 0; i < l.n; i++)
+		gather(&g, l.v[i])->subscribed = true;
+	if (g.n > 0)
+		qsort(g.v, g.n, sizeof *g.v, by_name);
+	*out = (struct folder_list){g.v, g.n};
+	return st;
+}
+
+struct status
+folders_status(struct store *s, struct arena *a, struct str name,
+	struct folder *out)
+{
+	struct folder_row f;
+	struct status st = folder_find(s, a, name, &f);
+	if (status_is_fine(st))
+		st = sync_folder(s, a, f.id, &f);
+	if (status_is_fine(st))
+		*out = folder_view(&f, a);
+	return st;
+}
+
+/* -------------------------------------------------------------- changes */
+
+struct status
+folders_create(struct store *s, struct arena *a, struct str name,
+	struct str special)
+{
+	struct str good;
+	struct folder_row f;
+	if (name.n > 0 && name.p[name.n - 1] == FOLDERS_SEPARATOR)
+		name.n--;
+	if (!folders_name(a, name, &good))
+		return status_never(1, 1, STR("not a folder name"));
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	if (folder_named(s, a, good, &f)) {
+		index_rollback(s);
+		return status_never(1, 1, STR("exists"));
+	}
+	if (!folder_make(s, a, good, special)) {
+		int err = errno;
+		index_rollback(s);
+		return status_errno(a, "mkdir", err);
+	}
+	st = index_commit(s, a);
+	if (status_is_fine(st))
+		notify_send(s);
+	return st;
+}
+
+static void
+remove_files(struct store *s, const char *path)
+{
+	int fd = openat(s->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+		O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+	unlinkat(s->dir, path, AT_REMOVEDIR);
+}
+
+static const char grave_prefix[] = "deleted.";
+
+/* Everything under surat/ that a deletion, this one or one that was
+ * interrupted, left there. */
+static void
+sweep_graves(struct store *s, struct arena *a)
+{
+	static const char *const subs[] = {"tmp", "new", "cur", ""};
+	int fd = openat(s->dir, "surat", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		if (!str_starts(str_from(e->d_name), str_from(grave_prefix)))
+			continue;
+		struct str grave = str_printf(a, "surat/%s", e->d_name);
+		for (size_t i = 0; i < 4; i++)
+			remove_files(s, folder_path(a, grave, subs[i]));
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+/* The directory leaves the list by one rename, within the transaction that
+ * drops the rows; its files go afterwards. */
+static struct status
+delete_row(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	char *dir = str_cstr(a, f->dir);
+	char *grave = str_cstr(a, str_printf(a, "surat/%s%d.%08x",
+		grave_prefix, (int)getpid(), (unsigned)control_random(s)));
+	folder_drop(s, f->id);
+	if (renameat(s->dir, dir, s->dir, grave) != 0 && errno != ENOENT) {
+		int err = errno;
+		index_rollback(s);
+		return status_errno(a, "rename", err);
+	}
+	struct status st = index_commit(s, a);
+	if (!status_is_fine(st))
+		renameat(s->dir, grave, s->dir, dir);
+	return st;
+}
+
+struct status
+folders_delete(struct store *s, struct arena *a, struct str name)
+{
+	struct str good;
+	struct folder_row f;
+	if (!folders_name(a, name, &good))
+		return NO_FOLDER;
+	if (str_eq(good, inbox))
+		return status_never(1, 1, STR("INBOX cannot be deleted"));
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	if (!folder_named(s, a, good, &f)) {
+		index_rollback(s);
+		return NO_FOLDER;
+	}
+	st = delete_row(s, a, &f);
+	if (!status_is_fine(st))
+		return st;
+	sweep_graves(s, a);
+	notify_send(s);
+	return st;
+}
+
+/* --------------------------------------------------------------- rename */
+
+/* One folder to its new name; children one after the other. */
+static bool
+rename_one(struct store *s, struct arena *a, const struct folder_row *f,
+	struct str from, struct str to)
+{
+	struct str name = str_printf(a, "%.*s%.*s", STR_ARG(to),
+		STR_ARG(str_skip(f->name, from.n))), dir;
+	struct folder_row there;
+	if (name.n > FOLDERS_NAME_MOST || !maildir_dir(a, name, &dir)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	if (folder_named(s, a, name, &there)) {
+		errno = EEXIST;
+		return false;
+	}
+	index_run(s, Q_FOLDER_MOVE, "itt", f->id, name, dir);
+	return renameat2(s->dir, str_cstr(a, f->dir), s->dir,
+		str_cstr(a, dir), RENAME_NOREPLACE) == 0;
+}
+
+/* Directories renamed before the failure go back. */
+static void
+rename_back(struct store *s, struct arena *a, const struct folder_row *v,
+	size_t n, struct str from, struct str to)
+{
+	for (size_t i = n; i-- > 0;) {
+		struct str dir;
+		if (!str_eq(v[i].name, from) && !is_below(v[i].name, from))
+			continue;
+		struct str name = str_printf(a, "%.*s%.*s", STR_ARG(to),
+			STR_ARG(str_skip(v[i].name, from.n)));
+		if (maildir_dir(a, name, &dir))
+			renameat2(s->dir, str_cstr(a, dir), s->dir,
+				str_cstr(a, v[i].dir), RENAME_NOREPLACE);
+	}
+}
+
+static struct status
+rename_tree(struct store *s, struct arena *a, struct str from, struct str to)
+{
+	size_t n, moved = 0, i = 0;
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	struct folder_row *v = all_rows(s, a, &n);
+	bool ok = true;
+	for (; i < n && ok; i++) {
+		if (!str_eq(v[i].name, from) && !is_below(v[i].name, from))
+			continue;
+		ok = rename_one(s, a, &v[i], from, to);
+		moved += ok;
+	}
+	int err = errno;
+	if (ok && moved > 0) {
+		st = index_commit(s, a);
+		if (!status_is_fine(st))
+			rename_back(s, a, v, n, from, to);
+		return st;
+	}
+	rename_back(s, a, v, ok || i == 0 ? i : i - 1, from, to);
+	index_rollback(s);
+	if (ok)
+		return NO_FOLDER;
+	if (err == EEXIST)
+		return status_never(1, 1, STR("exists"));
+	if (err == ENAMETOOLONG)
+		return status_never(1, 1, STR("the name is too long"));
+	return status_errno(a, "rename", err);
+}
+
+/* RFC 3501 6.3.5: renaming INBOX moves its messages. */
+static struct status
+rename_inbox(struct store *s, struct arena *a, struct str to)
+{
+	struct mailbox *m;
+	struct mailbox_copied copied;
+	struct status st = folders_create(s, a, to, STR(""));
+	if (!status_is_fine(st))
+		return st;
+	st = mailbox_open(s, a, inbox, false, &m);
+	if (!status_is_fine(st))
+		return st;
+	struct uid_range all = {1, UINT32_MAX};
+	struct uid_set uids = {&all, 1};
+	st = mailbox_copy(m, a, &uids, to, true, &copied);
+	mailbox_close(m);
+	return st;
+}
+
+struct status
+folders_rename(struct store *s, struct arena *a, struct str from, struct str to)
+{
+	struct str old, new;
+	if (!folders_name(a, from, &old))
+		return NO_FOLDER;
+	if (to.n > 0 && to.p[to.n - 1] == FOLDERS_SEPARATOR)
+		to.n--;
+	if (!folders_name(a, to, &new))
+		return status_never(1, 1, STR("not a folder name"));
+	if (str_eq(new, old) || str_eq(new, inbox))
+		return status_never(1, 1, STR("exists"));
+	if (str_eq(old, inbox))
+		return rename_inbox(s, a, new);
+	if (is_below(new, old))
+		return status_never(1, 1,
+			STR("a folder cannot go below itself"));
+	struct status st = rename_tree(s, a, old, new);
+	if (status_is_fine(st))
+		notify_send(s);
+	return st;
+}

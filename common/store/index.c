@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The database behind a store: opening, schema, statements, transactions.
+ * WAL with synchronous=NORMAL: after a power cut it is consistent and at most
+ * a little old, and what it lacks is in the Maildir.  Knows nothing of
+ * messages; what the tables mean is in doc/store.md.
+ */
+#include "store/index.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { VERSION = 1, BUSY_MS = 10000, CHECKPOINT_PAGES = 2000 };
+
+static const char schema[] =
+	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE folder(id INTEGER PRIMARY KEY,"
+	" name TEXT NOT NULL UNIQUE, dir TEXT NOT NULL UNIQUE,"
+	" mailbox_id TEXT NOT NULL, special TEXT NOT NULL,"
+	" uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,"
+	" uid_mark INTEGER NOT NULL, modseq INTEGER NOT NULL,"
+	" modseq_mark INTEGER NOT NULL,"
+	" messages INTEGER NOT NULL DEFAULT 0,"
+	" unseen INTEGER NOT NULL DEFAULT 0,"
+	" deleted INTEGER NOT NULL DEFAULT 0,"
+	" size INTEGER NOT NULL DEFAULT 0,"
+	" file_size INTEGER NOT NULL DEFAULT 0,"
+	" recent_uid INTEGER NOT NULL, tombs INTEGER NOT NULL DEFAULT 0,"
+	" tomb_since INTEGER NOT NULL, new_mtime INTEGER NOT NULL DEFAULT 0,"
+	" cur_mtime INTEGER NOT NULL DEFAULT 0,"
+	" unsure INTEGER NOT NULL DEFAULT 0, rebuild INTEGER NOT NULL,"
+	" words_owed INTEGER NOT NULL DEFAULT 0);"
+	"CREATE TABLE message(key INTEGER PRIMARY KEY, folder INTEGER NOT NULL,"
+	" flags INTEGER NOT NULL, modseq INTEGER NOT NULL,"
+	" size INTEGER NOT NULL, date INTEGER NOT NULL,"
+	" zone INTEGER NOT NULL, keywords TEXT, file_size INTEGER NOT NULL,"
+	" sent INTEGER NOT NULL, saved INTEGER NOT NULL,"
+	" thread INTEGER NOT NULL, owed INTEGER NOT NULL,"
+	" in_new INTEGER NOT NULL, name TEXT NOT NULL, info TEXT NOT NULL);"
+	"CREATE INDEX message_modseq ON message(folder, modseq);"
+	"CREATE INDEX message_name ON message(name);"
+	"CREATE INDEX message_owed ON message(folder) WHERE owed=1;"
+	"CREATE TABLE header(key INTEGER PRIMARY KEY, message_id TEXT,"
+	" refs TEXT, from_text TEXT, to_text TEXT, cc_text TEXT,"
+	" bcc_text TEXT, subject TEXT, sort_from TEXT, sort_to TEXT,"
+	" sort_cc TEXT, sort_subject TEXT, display_from TEXT,"
+	" display_to TEXT);"
+	"CREATE TABLE content(key INTEGER PRIMARY KEY, preview TEXT,"
+	" envelope TEXT, body TEXT, structure TEXT);"
+	"CREATE TABLE run(folder INTEGER, first INTEGER, last INTEGER,"
+	" PRIMARY KEY(folder, first)) WITHOUT ROWID;"
+	"CREATE TABLE tombstone(folder INTEGER, modseq INTEGER,"
+	" first INTEGER, last INTEGER, PRIMARY KEY(folder, modseq, first))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE dead(folder INTEGER, name TEXT, path TEXT NOT NULL,"
+	" PRIMARY KEY(folder, name)) WITHOUT ROWID;"
+	"CREATE TABLE keyword(folder INTEGER, number INTEGER, name TEXT,"
+	" PRIMARY KEY(folder, number)) WITHOUT ROWID;";
+
+static const char *const sql[Q_COUNT] = {
+#define INDEX_SQL(name, text) text,
+	INDEX_QUERIES(INDEX_SQL)
+#undef INDEX_SQL
+};
+
+/* ------------------------------------------------------------- failures */
+
+static void
+note(struct store *s, int rc)
+{
+	int plain = rc & 0xff;
+	if (s->ix.fault == SQLITE_OK)
+		s->ix.fault = rc;
+	if (plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB)
+		s->ix.broken = true;
+}
+
+struct status
+index_status(struct store *s, struct arena *a)
+{
+	int rc = s->ix.fault & 0xff;
+	if (rc == SQLITE_OK)
+		return status_fine();
+	if (rc == SQLITE_FULL)
+		return status_later(3, 1, STR("the disk is full"));
+	if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+		return status_later(2, 0, STR("the mailbox is busy"));
+	return status_later(2, 0,
+		str_printf(a, "index: %s", sqlite3_errstr(s->ix.fault)));
+}
+
+/* --------------------------------------------------------------- opening */
+
+/* SQLite closes with a checkpoint otherwise, which syncs. */
+static void
+set_up(sqlite3 *db)
+{
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_extended_result_codes(db, 1);
+	sqlite3_busy_timeout(db, BUSY_MS);
+	sqlite3_wal_autocheckpoint(db, CHECKPOINT_PAGES);
+}
+
+static int
+exec(struct store *s, const char *text)
+{
+	return sqlite3_exec(s->ix.db, text, NULL, NULL, NULL);
+}
+
+static int
+version_of(struct store *s, int *version)
+{
+	sqlite3_stmt *st;
+	int rc = sqlite3_prepare_v2(s->ix.db, "PRAGMA user_version", -1, &st,
+		NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = sqlite3_step(st);
+	*version = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* Two processes may find the same empty file: the schema is made under the
+ * write lock, after looking again. */
+static int
+make_schema(struct store *s)
+{
+	int version = 0, rc = exec(s, "BEGIN IMMEDIATE");
+	if (rc != SQLITE_OK)
+		return rc;
+	rc = version_of(s, &version);
+	if (rc == SQLITE_OK && version == 0) {
+		rc = exec(s, schema);
+		if (rc == SQLITE_OK)
+			rc = exec(s, "PRAGMA user_version=1");
+		s->ix.fresh = true;
+	}
+	if (rc != SQLITE_OK) {
+		exec(s, "ROLLBACK");
+		return rc;
+	}
+	return exec(s, "COMMIT");
+}
+
+static int
+try_open(struct store *s, const char *path)
+{
+	int version = 0;
+	int rc = sqlite3_open_v2(path, &s->ix.db, SQLITE_OPEN_READWRITE |
+		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+		SQLITE_OPEN_NOFOLLOW, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	set_up(s->ix.db);
+	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
+		"PRAGMA temp_store=MEMORY");
+	if (rc == SQLITE_OK)
+		rc = version_of(s, &version);
+	if (rc == SQLITE_OK && version == 0)
+		rc = make_schema(s);
+	else if (rc == SQLITE_OK && version != VERSION)
+		rc = SQLITE_NOTADB;
+	return rc;
+}
+
+static void
+set_aside(struct store *s)
+{
+	log_error(LOG_NO_ID, "index-damaged", LOG_STR("maildir", s->path));
+	renameat(s->dir, "surat/index.db", s->dir, "surat/index.db.bad");
+	unlinkat(s->dir, "surat/index.db-wal", 0);
+	unlinkat(s->dir, "surat/index.db-shm", 0);
+	s->ix.broken = false;
+}
+
+static bool
+same_file(struct store *s)
+{
+	struct stat st;
+	return fstatat(s->dir, "surat/index.db", &st, AT_SYMLINK_NOFOLLOW) ==
+		0 && st.st_ino == s->ix.ino && st.st_dev == s->ix.dev;
+}
+
+void
+index_close(struct store *s)
+{
+	for (size_t i = 0; i < Q_COUNT; i++) {
+		sqlite3_finalize(s->ix.st[i]);
+		s->ix.st[i] = NULL;
+	}
+	for (size_t i = 0; i < SCANS_KEPT; i++) {
+		sqlite3_finalize(s->ix.scans[i].st);
+		s->ix.scans[i].st = NULL;
+	}
+	sqlite3_close(s->ix.db);
+	s->ix.db = NULL;
+	s->ix.scanning = NULL;
+}
+
+struct status
+index_open(struct store *s, struct arena *a)
+{
+	struct arena_mark m = arena_mark(a);
+	char *path = str_cstr(a, str_printf(a, "%.*s/surat/index.db",
+		STR_ARG(s->path)));
+	struct stat st;
+	int rc = try_open(s, path);
+	int plain = rc & 0xff;
+	if (plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB) {
+		index_close(s);
+		set_aside(s);
+		rc = try_open(s, path);
+	}
+	arena_rewind(a, m);
+	s->ix.fault = rc;
+	s->ix.generation++;
+	if (rc == SQLITE_OK && fstatat(s->dir, "surat/index.db", &st, 0) == 0) {
+		s->ix.dev = st.st_dev;
+		s->ix.ino = st.st_ino;
+	}
+	struct status out = index_status(s, a);
+	if (rc != SQLITE_OK)
+		index_close(s);
+	return out;
+}
+
+/* ---------------------------------------------------------- transactions */
+
+static struct status
+begin(struct store *s, struct arena *a, enum index_query q)
+{
+	s->ix.fault = SQLITE_OK;
+	/* A snapshot older than the last commit could not be written to. */
+	if (s->ix.scanning != NULL)
+		sqlite3_reset(s->ix.scanning);
+	s->ix.scanning = NULL;
+	if (s->ix.broken || s->ix.db == NULL || !same_file(s)) {
+		index_close(s);
+		if (s->ix.broken)
+			set_aside(s);
+		struct status st = index_open(s, a);
+		if (!status_is_fine(st))
+			return st;
+	}
+	index_run(s, q, "");
+	s->ix.open = s->ix.fault == SQLITE_OK;
+	return index_status(s, a);
+}
+
+struct status
+index_begin(struct store *s, struct arena *a)
+{
+	return begin(s, a, Q_BEGIN);
+}
+
+struct status
+index_begin_read(struct store *s, struct arena *a)
+{
+	return begin(s, a, Q_BEGIN_READ);
+}
+
+void
+index_rollback(struct store *s)
+{
+	int fault = s->ix.fault;
+	if (s->ix.open && !sqlite3_get_autocommit(s->ix.db)) {
+		s->ix.fault = SQLITE_OK;
+		index_run(s, Q_ROLLBACK, "");
+	}
+	s->ix.open = false;
+	s->ix.fault = fault;
+}
+
+struct status
+index_commit(struct store *s, struct arena *a)
+{
+	if (s->ix.fault == SQLITE_OK)
+		index_run(s, Q_COMMIT, "");
+	if (s->ix.fault != SQLITE_OK)
+		index_rollback(s);
+	s->ix.open = false;
+	return index_status(s, a);
+}
+
+/* ------------------------------------------------------------ statements */
+
+static sqlite3_stmt *
+prepared(struct store *s, enum index_query q)
+{
+	if (s->ix.fault != SQLITE_OK || s->ix.db == NULL)
+		return NULL;
+	if (s->ix.st[q] == NULL) {
+		int rc = sqlite3_prepare_v3(s->ix.db, sql[q], -1,
+			SQLITE_PREPARE_PERSISTENT, &s->ix.st[q], NULL);
+		if (rc != SQLITE_OK)
+			note(s, rc);
+	}
+	return s->ix.st[q];
+}
+
+static void
+bind_all(sqlite3_stmt *st, const char *fmt, va_list ap)
+{
+	sqlite3_reset(st);
+	for (int i = 1; *fmt != '\0'; fmt++, i++) {
+		if (*fmt == 'i') {
+			sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+		} else if (*fmt == 't') {
+			struct str t = va_arg(ap, struct str);
+			sqlite3_bind_text(st, i, t.p == NULL ? "" : t.p,
+				(int)t.n, SQLITE_STATIC);
+		} else {
+			sqlite3_bind_null(st, i);
+		}
+	}
+}
+
+sqlite3_stmt *
+index_query(struct store *s, enum index_query q, const char *fmt, ...)
+{
+	sqlite3_stmt *st = prepared(s, q);
+	if (st == NULL)
+		return NULL;
+	va_list ap;
+	va_start(ap, fmt);
+	bind_all(st, fmt, ap);
+	va_end(ap);
+	return st;
+}
+
+bool
+index_row(struct store *s, sqlite3_stmt *st)
+{
+	if (st == NULL || s->ix.fault != SQLITE_OK)
+		return false;
+	int rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		return true;
+	sqlite3_reset(st);
+	if (rc != SQLITE_DONE)
+		note(s, rc);
+	return false;
+}
+
+void
+index_end(sqlite3_stmt *st)
+{
+	sqlite3_reset(st);
+}
+
+void
+index_run(struct store *s, enum index_query q, const char *fmt, ...)
+{
+	sqlite3_stmt *st = prepared(s, q);
+	if (st == NULL)
+		return;
+	va_list ap;
+	va_start(ap, fmt);
+	bind_all(st, fmt, ap);
+	va_end(ap);
+	while (index_row(s, st))
+		;
+}
+
+struct str
+index_text(sqlite3_stmt *st, int column)
+{
+	const void *p = sqlite3_column_text(st, column);
+	return str_of(p, (size_t)sqlite3_column_bytes(st, column));
+}
+
+int64_t
+index_meta(struct store *s, const char *name)
+{
+	sqlite3_stmt *st = index_query(s, Q_META_GET, "t", str_from(name));
+	int64_t value = 0;
+	if (index_row(s, st)) {
+		value = index_int(st, 0);
+		index_end(st);
+	}
+	return value;
+}
+
+void
+index_set_meta(struct store *s, const char *name, int64_t value)
+{
+	index_run(s, Q_META_SET, "ti", str_from(name), value);
+}

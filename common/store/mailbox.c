@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The view of one session: sequence numbers over runs of UIDs, and what its
+ * client has not been told yet.  Nothing is kept per message; news are
+ * queries for what is newer than the modseqs last told.  RFC 3501 2.3.1,
+ * 7.4.1; RFC 7162.
+ */
+#include "store/mailbox.h"
+#include "base/clock.h"
+#include "store/index.h"
+
+#include <stdlib.h>
+
+/* ----------------------------------------------------------------- runs */
+
+static void
+take_runs(struct mailbox *m, struct arena *a, struct run *v, size_t n)
+{
+	arena_free(m->runs_arena);
+	m->runs_arena = a;
+	m->runs = v;
+	m->run_count = n;
+	m->count = 0;
+	for (size_t i = 0; i < n; i++) {
+		v[i].before = m->count;
+		m->count += v[i].last - v[i].first + 1;
+	}
+}
+
+static struct arena *
+runs_arena(void)
+{
+	struct arena *a = arena_new("runs");
+	arena_limit(a, (size_t)1 << 30);
+	return a;
+}
+
+static void
+append_run(struct arena *a, struct run **v, size_t *n, struct uid_range r)
+{
+	if (*n > 0 && (*v)[*n - 1].last + 1 == r.first) {
+		(*v)[*n - 1].last = r.last;
+		return;
+	}
+	if ((*n & (*n - 1)) == 0) {
+		struct run *more = arena_array(a, *n * 2 + 1, sizeof *more);
+		if (*n > 0)
+			memcpy(more, *v, *n * sizeof *more);
+		*v = more;
+	}
+	(*v)[(*n)++] = (struct run){r.first, r.last, 0};
+}
+
+static void
+load_runs(struct mailbox *m)
+{
+	struct arena *a = runs_arena();
+	struct run *v = NULL;
+	size_t n = 0;
+	sqlite3_stmt *st = index_query(m->store, Q_RUNS, "i", m->row.id);
+	while (index_row(m->store, st))
+		append_run(a, &v, &n, (struct uid_range){
+			(uint32_t)index_int(st, 0),
+			(uint32_t)index_int(st, 1)});
+	take_runs(m, a, v, n);
+}
+
+static void
+extend_runs(struct mailbox *m, struct uid_range r)
+{
+	struct run *last = m->run_count > 0
+		? &m->runs[m->run_count - 1] : NULL;
+	if (last != NULL && last->last + 1 == r.first) {
+		last->last = r.last;
+		m->count += r.last - r.first + 1;
+		return;
+	}
+	append_run(m->runs_arena, &m->runs, &m->run_count, r);
+	m->runs[m->run_count - 1].before = m->count;
+	m->count += r.last - r.first + 1;
+}
+
+/* The runs without these UIDs. */
+static void
+cut_runs(struct mailbox *m, const struct uid_set *gone)
+{
+	struct arena *a = runs_arena();
+	struct run *v = NULL;
+	size_t n = 0, g = 0;
+	for (size_t i = 0; i < m->run_count; i++) {
+		uint64_t from = m->runs[i].first, to = m->runs[i].last;
+		while (g < gone->n && gone->v[g].last < from)
+			g++;
+		for (size_t k = g; k < gone->n && gone->v[k].first <= to; k++) {
+			if (gone->v[k].first > from)
+				append_run(a, &v, &n, (struct uid_range){
+					(uint32_t)from, gone->v[k].first - 1});
+			from = (uint64_t)gone->v[k].last + 1;
+		}
+		if (from <= to)
+			append_run(a, &v, &n, (struct uid_range){
+				(uint32_t)from, (uint32_t)to});
+	}
+	take_runs(m, a, v, n);
+}
+
+/* ----------------------------------------------------------------- view */
+
+uint32_t
+mailbox_count(const struct mailbox *m)
+{
+	return m->count;
+}
+
+uint32_t
+mailbox_last_uid(const struct mailbox *m)
+{
+	return m->run_count == 0 ? 0 : m->runs[m->run_count - 1].last;
+}
+
+uint32_t
+mailbox_uid(const struct mailbox *m, uint32_t seq)
+{
+	size_t low = 0, high = m->run_count;
+	if (seq == 0 || seq > m->count)
+		return 0;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (m->runs[middle].before < seq)
+			low = middle;
+		else
+			high = middle;
+	}
+	return m->runs[low].first + (seq - 1 - m->runs[low].before);
+}
+
+/* Messages of the view with a UID below this one. */
+static uint32_t
+rank(const struct mailbox *m, uint64_t uid, bool *there)
+{
+	size_t low = 0, high = m->run_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (m->runs[middle].last < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*there = low < m->run_count && m->runs[low].first <= uid;
+	if (low == m->run_count)
+		return m->count;
+	return m->runs[low].before +
+		(*there ? (uint32_t)(uid - m->runs[low].first) : 0);
+}
+
+uint32_t
+mailbox_seq(const struct mailbox *m, uint32_t uid)
+{
+	bool there;
+	uint32_t before = rank(m, uid, &there);
+	return there ? before + 1 : 0;
+}
+
+static void
+add_range(struct arena *a, struct uid_set *set, uint32_t first, uint32_t last)
+{
+	uid_set_add(a, set, first);
+	set->v[set->n - 1].last = last;
+}
+
+struct uid_set
+mailbox_uids(const struct mailbox *m, struct arena *a,
+	const struct uid_set *seqs)
+{
+	struct uid_set out = {0};
+	for (size_t i = 0; i < seqs->n; i++) {
+		uint32_t last = seqs->v[i].last;
+		if (last > m->count)
+			last = m->count;
+		if (seqs->v[i].first > last || seqs->v[i].first == 0)
+			continue;
+		add_range(a, &out, mailbox_uid(m, seqs->v[i].first),
+			mailbox_uid(m, last));
+	}
+	return out;
+}
+
+struct uid_set
+mailbox_known(const struct mailbox *m, struct arena *a,
+	const struct uid_set *uids)
+{
+	struct uid_set out = {0};
+	size_t r = 0;
+	for (size_t i = 0; i < uids->n; i++) {
+		struct uid_range u = uids->v[i];
+		while (r < m->run_count && m->runs[r].last < u.first)
+			r++;
+		for (size_t k = r; k < m->run_count &&
+			m->runs[k].first <= u.last; k++)
+			add_range(a, &out,
+				u.first > m->runs[k].first ? u.first
+							   : m->runs[k].first,
+				u.last < m->runs[k].last ? u.last
+							 : m->runs[k].last);
+	}
+	return out;
+}
+
+/* --------------------------------------------------------------- opening */
+
+const struct folder *
+mailbox_folder(const struct mailbox *m)
+{
+	return &m->folder;
+}
+
+bool
+mailbox_is_read_only(const struct mailbox *m)
+{
+	return m->read_only;
+}
+
+void
+mailbox_own(struct mailbox *m, uint64_t modseq)
+{
+	enum { MOST = sizeof m->own / sizeof m->own[0] };
+	/* full: the client hears of its own change once more, harmlessly */
+	if (m->own_count < MOST)
+		m->own[m->own_count++] = modseq;
+}
+
+static bool
+is_own(const struct mailbox *m, uint64_t modseq)
+{
+	for (size_t i = 0; i < m->own_count; i++)
+		if (m->own[i] == modseq)
+			return true;
+	return false;
+}
+
+bool
+mailbox_resolve(struct mailbox *m, struct arena *a)
+{
+	struct folder_row f;
+	if (m->generation == m->store->ix.generation)
+		return true;
+	if (!folder_of_mailbox(m->store, a, m->mailbox_id, &f))
+		return false;
+	m->row.id = f.id;
+	m->generation = m->store->ix.generation;
+	return true;
+}
+
+struct status
+mailbox_begin(struct mailbox *m, struct arena *a, struct folder_row *f)
+{
+	struct status st = index_begin(m->store, a);
+	if (!status_is_fine(st))
+		return st;
+	if (!mailbox_resolve(m, a) ||
+		!folder_by_id(m->store, a, m->row.id, f)) {
+		index_rollback(m->store);
+		st = index_status(m->store, a);
+		return status_is_fine(st) ? NO_FOLDER : st;
+	}
+	return st;
+}
+
+struct uid_set
+mailbox_existing(struct mailbox *m, struct arena *a,
+	const struct uid_set *uids, bool all)
+{
+	struct uid_set out = {0};
+	uint32_t most = mailbox_last_uid(m);
+	for (size_t i = 0; i < uids->n && uids->v[i].first <= most; i++) {
+		uint32_t last = uids->v[i].last < most
+			? uids->v[i].last : most;
+		sqlite3_stmt *st = index_query(m->store, Q_MESSAGE_KEYS, "iii",
+			index_key(m->row.id, uids->v[i].first),
+			index_key(m->row.id, last), I(all));
+		while (index_row(m->store, st))
+			uid_set_add(a, &out, index_uid(index_int(st, 0)));
+	}
+	return out;
+}
+
+/* The row as it is now, its texts where they last. */
+static void
+take_row(struct mailbox *m, const struct folder_row *f)
+{
+	struct folder_row old = m->row;
+	m->row = *f;
+	m->row.name = str_eq(old.name, f->name) ? old.name
+		: str_copy(m->arena, f->name);
+	m->row.dir = str_eq(old.dir, f->dir) ? old.dir
+		: str_copy(m->arena, f->dir);
+	m->row.special = old.special;
+	m->row.mailbox_id = m->mailbox_id;
+	m->folder.name = m->row.name;
+	m->folder.uidnext = f->uidnext;
+	m->folder.highestmodseq = f->modseq;
+	m->folder.messages = (uint32_t)f->messages;
+	m->folder.unseen = (uint32_t)f->unseen;
+	m->folder.deleted = (uint32_t)f->deleted;
+	m->folder.size = (uint64_t)f->size;
+	m->folder.file_size = (uint64_t)f->file_size;
+}
+
+/* Foreign changes first.  Fine and m->gone when the folder is no more. */
+static struct status
+look(struct mailbox *m, struct arena *a)
+{
+	struct folder_row f;
+	struct status st = index_begin_read(m->store, a);
+	if (!status_is_fine(st))
+		return st;
+	bool there = mailbox_resolve(m, a);
+	st = index_commit(m->store, a);
+	if (status_is_fine(st) && there)
+		st = sync_folder(m->store, a, m->row.id, &f);
+	if (!there || st.class == STATUS_NEVER ||
+		(status_is_fine(st) && f.uidvalidity != m->folder.uidvalidity)) {
+		m->gone = true;
+		return status_fine();
+	}
+	if (status_is_fine(st))
+		take_row(m, &f);
+	return st;
+}
+
+/* Whoever may write is the first to be told of what came since the last. */
+static void
+claim_recent(struct mailbox *m, struct arena *a)
+{
+	struct store *s = m->store;
+	struct folder_row f;
+	if (m->read_only || m->row.recent_uid >= m->row.uidnext)
+		return;
+	if (!status_is_fine(index_begin(s, a)) ||
+		!mailbox_resolve(m, a) || !folder_by_id(s, a, m->row.id, &f)) {
+		index_rollback(s);
+		return;
+	}
+	uint32_t first = f.recent_uid, last = m->row.uidnext - 1;
+	if (first <= last) {
+		f.recent_uid = last + 1;
+		index_run(s, Q_MESSAGE_OWING, "ii", index_key(f.id, first),
+			index_key(f.id, last));
+		folder_save(s, a, &f);
+	}
+	if (status_is_fine(index_commit(s, a)) && first <= last) {
+		add_range(m->arena, &m->recent, first, last);
+		m->row.recent_uid = last + 1;
+	}
+}
+
+struct status
+mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
+	struct mailbox **out)
+{
+	struct folder_row f;
+	struct status st = folder_find(s, a, name, &f);
+	if (st.class == STATUS_NEVER &&
+		status_is_fine(sync_folders(s, a)))
+		st = folder_find(s, a, name, &f);
+	if (status_is_fine(st))
+		st = sync_folder(s, a, f.id, &f);
+	if (!status_is_fine(st))
+		return st;
+	struct mailbox *m = arena_one(a, struct mailbox);
+	m->store = s;
+	m->arena = a;
+	m->read_only = read_only;
+	m->generation = s->ix.generation;
+	m->last_whole = clock_ms();
+	st = index_begin_read(s, a);
+	if (status_is_fine(st) && !folder_by_id(s, a, f.id, &m->row)) {
+		index_rollback(s);
+		return NO_FOLDER;
+	}
+	load_runs(m);
+	st = index_commit(s, a);
+	m->folder = folder_view(&m->row, a);
+	m->mailbox_id = m->folder.mailbox_id;
+	m->told = m->told_expunged = m->row.modseq;
+	if (status_is_fine(st))
+		claim_recent(m, a);
+	*out = m;
+	if (!status_is_fine(st))
+		arena_free(m->runs_arena);
+	return st;
+}
+
+void
+mailbox_close(struct mailbox *m)
+{
+	enum { PATIENCE_MS = 500 };
+	mailbox_settle(m, clock_in(PATIENCE_MS));
+	arena_free(m->runs_arena);
+	m->runs_arena = NULL;
+	m->run_count = 0;
+	m->count = 0;
+}
+
+/* -------------------------------------------------------------- recency */
+
+bool
+mailbox_is_recent(const struct mailbox *m, uint32_t uid)
+{
+	return uid_set_has(&m->recent, uid);
+}
+
+uint32_t
+mailbox_recent(const struct mailbox *m)
+{
+	uint32_t n = 0;
+	bool there;
+	for (size_t i = 0; i < m->recent.n; i++)
+		n += rank(m, (uint64_t)m->recent.v[i].last + 1, &there) -
+			rank(m, m->recent.v[i].first, &there);
+	return n;
+}
+
+uint32_t
+mailbox_first_unseen(struct mailbox *m)
+{
+	struct store *s = m->store;
+	uint32_t seq = 0;
+	s->ix.fault = SQLITE_OK;
+	if (m->row.unseen == 0)
+		return 0;
+	sqlite3_stmt *st = index_query(s, Q_FIRST_UNSEEN, "ii",
+		index_key(m->row.id, 0),
+		index_key(m->row.id, mailbox_last_uid(m)));
+	if (index_row(s, st)) {
+		seq = mailbox_seq(m, index_uid(index_int(st, 0)));
+		index_end(st);
+	}
+	return seq;
+}
+
+struct status
+mailbox_keywords(struct mailbox *m, struct arena *a, struct str_list *out)
+{
+	struct status st = index_begin_read(m->store, a);
+	*out = (struct str_list){0};
+	if (!status_is_fine(st))
+		return st;
+	struct words w = {0};
+	if (mailbox_resolve(m, a))
+		w = words_load(m->store, a, m->row.id);
+	out->v = arena_array(a, w.n, sizeof *out->v);
+	for (size_t i = 0; i < w.n; i++)
+		if (w.v[i].n > 0)
+			out->v[out->n++] = w.v[i];
+	return index_commit(m->store, a);
+}
+
+/* ----------------------------------------------------------------- news */
+
+static int
+by_first(const void *a, const void *b)
+{
+	const struct uid_range *x = a, *y = b;
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+bool
+mailbox_vanished(struct mailbox *m, struct arena *a, uint64_t since,
+	struct uid_set *out)
+{
+	struct store *s = m->store;
+	size_t n = 0, room = 64;
+	struct uid_range *v = arena_array(a, room, sizeof *v);
+	*out = (struct uid_set){0};
+	if (since < m->row.tomb_since)
+		return false;
+	sqlite3_stmt *st = index_query(s, Q_TOMBS, "ii", m->row.id, I(since));
+	while (index_row(s, st)) {
+		if (n == room) {
+			struct uid_range *old = v;
+			v = arena_array(a, room * 2, sizeof *v);
+			memcpy(v, old, room * sizeof *v);
+			room *= 2;
+		}
+		v[n++] = (struct uid_range){(uint32_t)index_int(st, 0),
+			(uint32_t)index_int(st, 1)};
+	}
+	if (n > 0)
+		qsort(v, n, sizeof *v, by_first);
+	for (size_t i = 0; i < n; i++)
+		add_range(a, out, v[i].first, v[i].last);
+	return true;
+}
+
+/* What the view has and the index has not, when tombstones do not say. */
+static struct uid_set
+not_there(struct mailbox *m, struct arena *a)
+{
+	struct uid_set there = {0}, out = {0};
+	sqlite3_stmt *st = index_query(m->store, Q_RUNS, "i", m->row.id);
+	while (index_row(m->store, st))
+		add_range(a, &there, (uint32_t)index_int(st, 0),
+			(uint32_t)index_int(st, 1));
+	size_t t = 0;
+	for (size_t i = 0; i < m->run_count; i++) {
+		uint64_t from = m->runs[i].first, to = m->runs[i].last;
+		for (; t < there.n && there.v[t].first <= to; t++) {
+			if (there.v[t].first > from)
+				add_range(a, &out, (uint32_t)from,
+					there.v[t].first - 1);
+			if (there.v[t].last >= from)
+				from = (uint64_t)there.v[t].last + 1;
+			if (there.v[t].last > to)
+				break;
+		}
+		if (from <= to)
+			add_range(a, &out, (uint32_t)from, (uint32_t)to);
+	}
+	return out;
+}
+
+static void
+news_of_expunges(struct mailbox *m, struct arena *a, struct mailbox_news *out)
+{
+	struct uid_set gone;
+	if (!mailbox_vanished(m, a, m->told_expunged, &gone))
+		gone = not_there(m, a);
+	out->expunged = mailbox_known(m, a, &gone);
+	for (size_t i = 0; i < out->expunged.n; i++)
+		add_range(a, &out->expunged_seqs,
+			mailbox_seq(m, out->expunged.v[i].first),
+			mailbox_seq(m, out->expunged.v[i].last));
+	if (out->expunged.n > 0)
+		cut_runs(m, &out->expunged);
+}
+
+/* Arrivals extend the view; what came and went meanwhile never was. */
+static void
+news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
+{
+	struct store *s = m->store;
+	uint32_t last = mailbox_last_uid(m);
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_CHANGED, "ii", m->row.id,
+		I(m->told));
+	while (index_row(s, st)) {
+		uint32_t uid = index_uid(index_int(st, 0));
+		if (uid > last) {
+			extend_runs(m, (struct uid_range){uid, uid});
+			out->arrived++;
+		} else if (!is_own(m, (uint64_t)index_int(st, 1))) {
+			uid_set_add(a, &out->changed, uid);
+		}
+	}
+}
+
+static void
+gather_news(struct mailbox *m, struct arena *a, bool expunges,
+	struct mailbox_news *out)
+{
+	struct folder_row f;
+	if (!mailbox_resolve(m, a) ||
+		!folder_by_id(m->store, a, m->row.id, &f))
+		return;
+	take_row(m, &f);
+	if (expunges && m->told_expunged != f.modseq) {
+		news_of_expunges(m, a, out);
+		m->told_expunged = f.modseq;
+	}
+	if (m->told != f.modseq)
+		news_of_changes(m, a, out);
+	m->told = f.modseq;
+	m->own_count = 0;
+}
+
+struct status
+mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
+	struct mailbox_news *out)
+{
+	*out = (struct mailbox_news){0};
+	struct status st = look(m, a);
+	if (!status_is_fine(st))
+		return st;
+	if (!m->gone && (m->told != m->row.modseq ||
+		(expunges && m->told_expunged != m->row.modseq))) {
+		st = index_begin_read(m->store, a);
+		if (!status_is_fine(st))
+			return st;
+		gather_news(m, a, expunges, out);
+		st = index_commit(m->store, a);
+		if (out->arrived > 0)
+			claim_recent(m, a);
+	}
+	out->gone = m->gone;
+	out->exists = m->count;
+	out->modseq = expunges || m->told_expunged == m->told
+		? m->told : m->told_expunged;
+	out->any = out->gone || out->expunged.n > 0 || out->arrived > 0 ||
+		out->changed.n > 0;
+	return st;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Sets of UIDs, line ends on disk and on the wire, and finding the file of a
+ * message, whoever has renamed it.
+ */
+#include "store/message.h"
+#include "store/index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* ----------------------------------------------------------------- sets */
+
+void
+uid_set_add(struct arena *a, struct uid_set *set, uint32_t uid)
+{
+	if (set->n > 0 && set->v[set->n - 1].last >= uid)
+		return;
+	if (set->n > 0 && set->v[set->n - 1].last + 1 == uid) {
+		set->v[set->n - 1].last = uid;
+		return;
+	}
+	/* grows at powers of two */
+	if ((set->n & (set->n - 1)) == 0) {
+		struct uid_range *v =
+			arena_array(a, set->n * 2 + 1, sizeof *v);
+		if (set->n > 0)
+			memcpy(v, set->v, set->n * sizeof *v);
+		set->v = v;
+	}
+	set->v[set->n++] = (struct uid_range){uid, uid};
+}
+
+bool
+uid_set_has(const struct uid_set *set, uint32_t uid)
+{
+	size_t low = 0, high = set->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (set->v[middle].last < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->n && set->v[low].first <= uid;
+}
+
+uint64_t
+uid_set_count(const struct uid_set *set)
+{
+	uint64_t n = 0;
+	for (size_t i = 0; i < set->n; i++)
+		n += (uint64_t)set->v[i].last - set->v[i].first + 1;
+	return n;
+}
+
+/* ------------------------------------------------------------ line ends */
+
+/* Up to the next LF that lacks its CR, or everything that fits. */
+static size_t
+fill_stretch(struct message_wire *w, char *to, size_t room)
+{
+	const char *from = w->raw.p + w->at;
+	size_t n = w->raw.n - w->at;
+	if (n > room)
+		n = room;
+	const char *lf = memchr(from, '\n', n);
+	size_t take = lf == NULL ? n : (size_t)(lf - from);
+	memcpy(to, from, take);
+	w->at += take;
+	if (take > 0)
+		w->before = from[take - 1];
+	return take;
+}
+
+size_t
+message_wire_fill(struct message_wire *w, char *to, size_t room)
+{
+	size_t n = 0;
+	while (n < room && (w->owe_lf || w->at < w->raw.n)) {
+		if (w->owe_lf || (w->raw.p[w->at] == '\n' &&
+			w->before == '\r')) {
+			to[n++] = '\n';
+			w->owe_lf = false;
+			w->before = '\n';
+			w->at++;
+		} else if (w->raw.p[w->at] == '\n') {
+			to[n++] = '\r';
+			w->owe_lf = true;
+		} else {
+			n += fill_stretch(w, to + n, room - n);
+		}
+	}
+	return n;
+}
+
+void
+message_wire_skip(struct message_wire *w, uint64_t n)
+{
+	char drop[4096];
+	while (n > 0) {
+		size_t got = message_wire_fill(w, drop,
+			n < sizeof drop ? (size_t)n : sizeof drop);
+		if (got == 0)
+			return;
+		n -= got;
+	}
+}
+
+uint64_t
+message_wire_size(struct str raw)
+{
+	uint64_t n = raw.n;
+	const char *p = raw.p, *end = raw.p + raw.n;
+	while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+		n += p == raw.p || p[-1] != '\r';
+		p++;
+	}
+	return n;
+}
+
+void
+message_to_disk(struct buf *out, struct str wire)
+{
+	char *to = buf_room(out, wire.n);
+	size_t n = 0;
+	while (wire.n > 0) {
+		const char *cr = memchr(wire.p, '\r', wire.n);
+		size_t take = cr == NULL ? wire.n : (size_t)(cr - wire.p);
+		memcpy(to + n, wire.p, take);
+		n += take;
+		wire = str_skip(wire, take);
+		if (wire.n == 0)
+			break;
+		if (wire.n == 1 || wire.p[1] != '\n')
+			to[n++] = '\r';
+		wire = str_skip(wire, 1);
+	}
+	buf_grew(out, n);
+}
+
+/* ----------------------------------------------------------------- file */
+
+enum { NO_ROW = -2 };
+
+static int
+open_row(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+{
+	struct folder_row f;
+	struct file_state row;
+	s->ix.fault = SQLITE_OK;
+	if (!folder_by_id(s, a, folder, &f) ||
+		!row_state(s, a, folder, uid, &row))
+		return NO_ROW;
+	return openat(s->dir, row_path(a, &f, row.in_new, row.name, row.info),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/* Where the row says; else where a look at the directories finds it. */
+static int
+open_message(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+{
+	enum { TRIES = 4 };
+	struct folder_row f;
+	int fd = -1;
+	for (int i = 0; i < TRIES; i++) {
+		fd = open_row(s, a, folder, uid);
+		if (fd != -1 || errno != ENOENT)
+			return fd;
+		if (!status_is_fine(sync_whole(s, a, folder, &f)))
+			break;
+	}
+	errno = ENOENT;
+	return fd;
+}
+
+struct status
+message_read(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
+	struct message_file *out)
+{
+	*out = (struct message_file){0};
+	int fd = open_message(s, a, folder, uid);
+	struct status st = index_status(s, a);
+	if (!status_is_fine(st))
+		return st;
+	if (fd == NO_ROW || (fd < 0 && errno == ENOENT))
+		return status_never(2, 0, STR("message is gone"));
+	if (fd < 0)
+		return status_errno(a, "open", errno);
+	bool ok = row_content(a, fd, &out->raw);
+	close(fd);
+	if (!ok)
+		return status_later(2, 0, STR("message cannot be read"));
+	out->size = message_wire_size(out->raw);
+	out->is_wire = out->size == out->raw.n;
+	return status_fine();
+}

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Rows of folders, messages and runs: loading, saving, counting.  Everything
+ * here runs inside a transaction that somebody else began; counts are kept in
+ * the folder row in memory and written once, by folder_save.
+ */
+#include "store/index.h"
+#include "base/clock.h"
+#include "mail/facts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A mark is raised by this much when it is reached. */
+enum { UID_STEP = 1024, MODSEQ_STEP = 65536, TOMBS_MOST = 20000 };
+
+/* Larger files are mapped. */
+enum { MAP_FROM = 256 * 1024 };
+
+/* -------------------------------------------------------------- folders */
+
+void
+folder_of_row(sqlite3_stmt *st, struct arena *a, struct folder_row *f)
+{
+	int c = 0;
+	*f = (struct folder_row){0};
+	f->id = index_int(st, c++);
+	f->name = str_copy(a, index_text(st, c++));
+	f->dir = str_copy(a, index_text(st, c++));
+	f->mailbox_id = str_copy(a, index_text(st, c++));
+	f->special = str_copy(a, index_text(st, c++));
+	f->uidvalidity = (uint32_t)index_int(st, c++);
+	f->uidnext = (uint32_t)index_int(st, c++);
+	f->uid_mark = (uint32_t)index_int(st, c++);
+	f->modseq = (uint64_t)index_int(st, c++);
+	f->modseq_mark = (uint64_t)index_int(st, c++);
+	f->messages = index_int(st, c++);
+	f->unseen = index_int(st, c++);
+	f->deleted = index_int(st, c++);
+	f->size = index_int(st, c++);
+	f->file_size = index_int(st, c++);
+	f->recent_uid = (uint32_t)index_int(st, c++);
+	f->tombs = index_int(st, c++);
+	f->tomb_since = (uint64_t)index_int(st, c++);
+	f->new_mtime = index_int(st, c++);
+	f->cur_mtime = index_int(st, c++);
+	f->unsure = (unsigned)index_int(st, c++);
+	f->rebuild = index_int(st, c++) != 0;
+	f->words_owed = index_int(st, c++) != 0;
+}
+
+static bool
+load(struct store *s, struct arena *a, sqlite3_stmt *st, struct folder_row *f)
+{
+	if (!index_row(s, st))
+		return false;
+	folder_of_row(st, a, f);
+	index_end(st);
+	return true;
+}
+
+bool
+folder_named(struct store *s, struct arena *a, struct str name,
+	struct folder_row *f)
+{
+	return load(s, a, index_query(s, Q_FOLDER_NAMED, "t", name), f);
+}
+
+bool
+folder_by_id(struct store *s, struct arena *a, int64_t id,
+	struct folder_row *f)
+{
+	return load(s, a, index_query(s, Q_FOLDER_ID, "i", id), f);
+}
+
+bool
+folder_of_mailbox(struct store *s, struct arena *a, struct str mailbox_id,
+	struct folder_row *f)
+{
+	return load(s, a, index_query(s, Q_FOLDER_MAILBOX, "t", mailbox_id),
+		f);
+}
+
+/* Nothing above a mark may be shown before the mark is on disk. */
+static void
+promise(struct store *s, struct arena *a, struct folder_row *f)
+{
+	if (f->uidnext - 1 <= f->uid_mark && f->modseq <= f->modseq_mark)
+		return;
+	f->uid_mark = f->uidnext - 1 + UID_STEP;
+	f->modseq_mark = f->modseq + MODSEQ_STEP;
+	if (!control_write(s, a, f, true) && s->ix.fault == SQLITE_OK)
+		s->ix.fault = errno == ENOSPC || errno == EDQUOT
+			? SQLITE_FULL : SQLITE_IOERR;
+}
+
+void
+folder_save(struct store *s, struct arena *a, struct folder_row *f)
+{
+	promise(s, a, f);
+	index_run(s, Q_FOLDER_SET, "iiiiiiiiiiiiiiiiii", f->id, I(f->uidnext),
+		I(f->uid_mark), I(f->modseq), I(f->modseq_mark), f->messages,
+		f->unseen, f->deleted, f->size, f->file_size,
+		I(f->recent_uid), f->tombs, I(f->tomb_since), f->new_mtime,
+		f->cur_mtime, I(f->unsure), I(f->rebuild), I(f->words_owed));
+}
+
+uint64_t
+folder_modseq(struct folder_row *f)
+{
+	if (!f->changed)
+		f->modseq++;
+	f->changed = true;
+	return f->modseq;
+}
+
+void
+folder_count(struct folder_row *f, unsigned flags, int64_t size,
+	int64_t file_size, int sign)
+{
+	f->messages += sign;
+	f->unseen += (flags & FLAG_SEEN) ? 0 : sign;
+	f->deleted += (flags & FLAG_DELETED) ? sign : 0;
+	f->size += sign * size;
+	f->file_size += sign * file_size;
+}
+
+void
+folder_flags(struct folder_row *f, unsigned before, unsigned after)
+{
+	folder_count(f, before, 0, 0, -1);
+	folder_count(f, after, 0, 0, 1);
+}
+
+struct folder
+folder_view(const struct folder_row *f, struct arena *a)
+{
+	return (struct folder){
+		.id = f->id,
+		.name = str_copy(a, f->name),
+		.mailbox_id = str_copy(a, f->mailbox_id),
+		.special = str_copy(a, f->special),
+		.uidvalidity = f->uidvalidity,
+		.uidnext = f->uidnext,
+		.highestmodseq = f->modseq,
+		.messages = (uint32_t)f->messages,
+		.unseen = (uint32_t)f->unseen,
+		.deleted = (uint32_t)f->deleted,
+		.recent = f->uidnext > f->recent_uid && f->messages > 0
+			? f->uidnext - f->recent_uid : 0,
+		.size = (uint64_t)f->size,
+		.file_size = (uint64_t)f->file_size,
+	};
+}
+
+/* ---------------------------------------------------------- directories */
+
+char *
+folder_path(struct arena *a, struct str dir, const char *sub)
+{
+	return str_cstr(a, str_printf(a, "%.*s%s%s", STR_ARG(dir),
+		dir.n > 0 ? "/" : "", sub));
+}
+
+char *
+row_path(struct arena *a, const struct folder_row *f, bool in_new,
+	struct str name, struct str info)
+{
+	return str_cstr(a, str_printf(a, "%.*s%s%s/%.*s%.*s", STR_ARG(f->dir),
+		f->dir.n > 0 ? "/" : "", in_new ? "new" : "cur",
+		STR_ARG(name), STR_ARG(info)));
+}
+
+int64_t
+folder_mtime(struct store *s, struct arena *a, struct str dir,
+	const char *sub)
+{
+	struct arena_mark m = arena_mark(a);
+	struct stat st;
+	int rc = fstatat(s->dir, folder_path(a, dir, sub), &st, 0);
+	arena_rewind(a, m);
+	if (rc != 0)
+		return 0;
+	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+void
+folder_touch(struct store *s, struct arena *a, struct folder_row *f)
+{
+	f->seen_new = folder_mtime(s, a, f->dir, "new") == f->new_mtime;
+	f->seen_cur = folder_mtime(s, a, f->dir, "cur") == f->cur_mtime;
+}
+
+/* A foreign change between the two looks would be hidden by our taking the
+ * new time over: hence unsure, which is looked into when there is time. */
+void
+folder_touched(struct store *s, struct arena *a, struct folder_row *f)
+{
+	int64_t at_new = folder_mtime(s, a, f->dir, "new");
+	int64_t at_cur = folder_mtime(s, a, f->dir, "cur");
+	if (f->seen_new && at_new != f->new_mtime) {
+		f->new_mtime = at_new;
+		f->unsure |= UNSURE_NEW;
+	}
+	if (f->seen_cur && at_cur != f->cur_mtime) {
+		f->cur_mtime = at_cur;
+		f->unsure |= UNSURE_CUR;
+	}
+}
+
+/* ------------------------------------------------------------- messages */
+
+bool
+row_state(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
+	struct file_state *out)
+{
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_STATE, "i",
+		index_key(folder, uid));
+	if (!index_row(s, st))
+		return false;
+	*out = (struct file_state){
+		.flags = (unsigned)index_int(st, 0),
+		.keywords = str_copy(a, index_text(st, 1)),
+		.name = str_copy(a, index_text(st, 2)),
+		.info = str_copy(a, index_text(st, 3)),
+		.in_new = index_int(st, 4) != 0,
+		.owed = index_int(st, 5) != 0,
+	};
+	index_end(st);
+	return true;
+}
+
+bool
+row_owes(unsigned flags, uint32_t letters, struct str info, bool in_new)
+{
+	unsigned flags_there;
+	uint32_t letters_there;
+	maildir_flags(info, &flags_there, &letters_there);
+	return flags_there != flags || letters_there != letters ||
+		(in_new && (flags != 0 || letters != 0));
+}
+
+static void
+unmap(void *ctx)
+{
+	struct str *raw = ctx;
+	munmap((void *)(uintptr_t)raw->p, raw->n);
+}
+
+static bool
+map_content(struct arena *a, int fd, size_t size, struct str *raw)
+{
+	void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return false;
+	struct str *kept = arena_one(a, struct str);
+	*kept = *raw = str_of(p, size);
+	arena_hook(a, unmap, kept);
+	return true;
+}
+
+bool
+row_content(struct arena *a, int fd, struct str *raw)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return false;
+	if (st.st_size > MAP_FROM)
+		return map_content(a, fd, (size_t)st.st_size, raw);
+	char *p = arena_alloc(a, (size_t)st.st_size + 1);
+	size_t have = 0;
+	while (have < (size_t)st.st_size) {
+		ssize_t n = pread(fd, p + have, (size_t)st.st_size - have,
+			(off_t)have);
+		if (n < 0)
+			return false;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	*raw = str_of(p, have);
+	return true;
+}
+
+/* FNV-1a: the same in every process and forever, as it is stored. */
+static uint64_t
+hash(struct str s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+	return h & INT64_MAX;
+}
+
+/* A thread is named after its oldest known ancestor. */
+static uint64_t
+thread_of(const struct facts *k, struct str name)
+{
+	if (k->references.n > 0)
+		return hash(k->references.v[0]);
+	return hash(k->message_id.n > 0 ? k->message_id : name);
+}
+
+void
+row_from_content(struct arena *a, struct str raw, struct message_row *row)
+{
+	struct facts k = {0};
+	facts_find(a, raw, &k);
+	row->sent = k.has_date ? k.sent : row->date;
+	row->size = k.wire_size;
+	row->file_size = raw.n;
+	row->from = k.from;
+	row->to = k.to;
+	row->cc = k.cc;
+	row->bcc = k.bcc;
+	row->subject = k.subject;
+	row->message_id = k.message_id;
+	row->references = str_join(a, k.references, STR(" "));
+	row->sort_from = k.sort_from;
+	row->sort_to = k.sort_to;
+	row->sort_cc = k.sort_cc;
+	row->sort_subject = k.sort_subject;
+	row->display_from = k.display_from;
+	row->display_to = k.display_to;
+	row->envelope = k.envelope;
+	row->body = k.body;
+	row->structure = k.bodystructure;
+	row->preview = k.preview;
+	row->thread = thread_of(&k, row->name);
+}
+
+void
+row_insert(struct store *s, struct folder_row *f,
+	const struct message_row *r, bool owed)
+{
+	int64_t key = index_key(f->id, r->uid);
+	index_run(s, Q_MESSAGE_ADD, "iiiiiiitiiiiiitt", key, f->id, I(r->flags),
+		I(folder_modseq(f)), I(r->size), r->date, I(r->zone),
+		r->keywords, I(r->file_size), r->sent, r->saved, I(r->thread),
+		I(owed), I(r->in_new), r->name, r->info);
+	index_run(s, Q_HEADER_ADD, "ittttttttttttt", key, r->message_id,
+		r->references, r->from, r->to, r->cc, r->bcc, r->subject,
+		r->sort_from, r->sort_to, r->sort_cc, r->sort_subject,
+		r->display_from, r->display_to);
+	index_run(s, Q_CONTENT_ADD, "itttt", key, r->preview, r->envelope,
+		r->body, r->structure);
+	folder_count(f, r->flags, (int64_t)r->size, (int64_t)r->file_size, 1);
+}
+
+/* ----------------------------------------------------------------- runs */
+
+static bool
+run_at(struct store *s, int64_t folder, uint32_t uid, struct uid_range *r)
+{
+	sqlite3_stmt *st = index_query(s, Q_RUN_AT, "ii", folder, I(uid));
+	if (!index_row(s, st))
+		return false;
+	r->first = (uint32_t)index_int(st, 0);
+	r->last = (uint32_t)index_int(st, 1);
+	index_end(st);
+	return true;
+}
+
+static void
+run_set(struct store *s, int64_t folder, uint32_t first, uint32_t last)
+{
+	index_run(s, Q_RUN_SET, "iii", folder, I(first), I(last));
+}
+
+void
+runs_add(struct store *s, int64_t folder, uint32_t first, uint32_t last)
+{
+	struct uid_range r;
+	if (last < UINT32_MAX && run_at(s, folder, last + 1, &r) &&
+		r.first == last + 1) {
+		index_run(s, Q_RUN_DROP, "ii", folder, I(r.first));
+		last = r.last;
+	}
+	if (run_at(s, folder, first, &r) && r.last == first - 1)
+		first = r.first;
+	run_set(s, folder, first, last);
+}
+
+static void
+runs_remove(struct store *s, int64_t folder, struct uid_range gone)
+{
+	struct uid_range r;
+	if (!run_at(s, folder, gone.first, &r) || r.last < gone.last)
+		return;
+	index_run(s, Q_RUN_DROP, "ii", folder, I(r.first));
+	if (r.first < gone.first)
+		run_set(s, folder, r.first, gone.first - 1);
+	if (r.last > gone.last)
+		run_set(s, folder, gone.last + 1, r.last);
+}
+
+/* -------------------------------------------------------------- expunge */
+
+static void
+trim_tombs(struct store *s, struct folder_row *f)
+{
+	if (f->tombs <= TOMBS_MOST)
+		return;
+	sqlite3_stmt *st = index_query(s, Q_TOMB_NTH, "ii", f->id,
+		I(TOMBS_MOST / 2));
+	if (!index_row(s, st))
+		return;
+	uint64_t modseq = (uint64_t)index_int(st, 0);
+	index_end(st);
+	/* a transaction with more than all of them stays whole */
+	if (modseq == f->modseq)
+		modseq--;
+	index_run(s, Q_TOMB_TRIM, "ii", f->id, I(modseq));
+	f->tombs -= sqlite3_changes(s->ix.db);
+	if (modseq > f->tomb_since)
+		f->tomb_since = modseq;
+}
+
+static void
+drop_row(struct store *s, struct arena *a, struct folder_row *f, uint32_t uid,
+	bool files)
+{
+	int64_t key = index_key(f->id, uid);
+	struct arena_mark m = arena_mark(a);
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_NUMBERS, "i", key);
+	if (!index_row(s, st))
+		return;
+	folder_count(f, (unsigned)index_int(st, 0), index_int(st, 1),
+		index_int(st, 2), -1);
+	struct str name = str_copy(a, index_text(st, 3));
+	struct str info = str_copy(a, index_text(st, 4));
+	bool in_new = index_int(st, 5) != 0;
+	index_end(st);
+	if (files)
+		index_run(s, Q_DEAD_ADD, "itt", f->id,
+			maildir_parse(name).unique,
+			str_from(row_path(a, f, in_new, name, info)));
+	index_run(s, Q_MESSAGE_DROP, "i", key);
+	index_run(s, Q_HEADER_DROP, "i", key);
+	index_run(s, Q_CONTENT_DROP, "i", key);
+	arena_rewind(a, m);
+}
+
+void
+row_expunge(struct store *s, struct arena *a, struct folder_row *f,
+	const struct uid_set *uids, bool files)
+{
+	if (uids->n == 0)
+		return;
+	uint64_t modseq = folder_modseq(f);
+	for (size_t i = 0; i < uids->n; i++) {
+		struct uid_range r = uids->v[i];
+		for (uint64_t uid = r.first; uid <= r.last; uid++)
+			drop_row(s, a, f, (uint32_t)uid, files);
+		runs_remove(s, f->id, r);
+		index_run(s, Q_TOMB_ADD, "iiii", f->id, I(modseq), I(r.first),
+			I(r.last));
+		f->tombs++;
+	}
+	trim_tombs(s, f);
+}
+
+/* A file that is not where it was has been renamed by somebody, or is gone:
+ * its name stays known, so that a scan that meets it removes it. */
+static size_t
+bury_some(struct store *s, struct arena *a, struct folder_row *f)
+{
+	struct str_list gone = {arena_array(a, 256, sizeof(struct str)), 0};
+	struct str_list lost = {arena_array(a, 256, sizeof(struct str)), 0};
+	sqlite3_stmt *st = index_query(s, Q_DEAD_SOME, "i", f->id);
+	while (index_row(s, st)) {
+		char *path = str_cstr(a, index_text(st, 1));
+		struct str name = str_copy(a, index_text(st, 0));
+		if (unlinkat(s->dir, path, 0) == 0)
+			gone.v[gone.n++] = name;
+		else
+			lost.v[lost.n++] = name;
+	}
+	for (size_t i = 0; i < gone.n; i++)
+		index_run(s, Q_DEAD_DROP, "it", f->id, gone.v[i]);
+	for (size_t i = 0; i < lost.n; i++)
+		index_run(s, Q_DEAD_ADD, "itt", f->id, lost.v[i], STR(""));
+	return gone.n + lost.n;
+}
+
+bool
+row_bury(struct store *s, int64_t folder)
+{
+	struct arena *a = arena_new("bury");
+	struct folder_row f;
+	size_t n = 0;
+	if (status_is_fine(index_begin(s, a))) {
+		if (folder_by_id(s, a, folder, &f)) {
+			folder_touch(s, a, &f);
+			n = bury_some(s, a, &f);
+			folder_touched(s, a, &f);
+			if (n > 0)
+				folder_save(s, a, &f);
+		}
+		if (!status_is_fine(index_commit(s, a)))
+			n = 0;
+	}
+	arena_free(a);
+	return n < 256;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Rows streamed from the index.  Which columns a row needs follows from what
+ * is wanted; the statement for each combination is made from one table and
+ * kept.  A scan lets go of its snapshot now and then, so that a slow client
+ * keeps no checkpoint waiting, and whenever somebody writes.
+ */
+#include "store/index.h"
+
+enum { SNAPSHOT_ROWS = 2000 };
+
+enum column_kind {
+	COLUMN_UID,
+	COLUMN_UNSIGNED,
+	COLUMN_INT,
+	COLUMN_NUMBER,
+	COLUMN_BOOL,
+	COLUMN_TEXT,
+};
+
+struct column {
+	const char *sql;
+	unsigned want; /* 0: always */
+	enum column_kind kind;
+	size_t offset;
+};
+
+#define COLUMN(sql, want, kind, member) \
+	{sql, want, COLUMN_##kind, offsetof(struct message_row, member)}
+
+static const struct column columns[] = {
+	COLUMN("m.key", 0, UID, uid),
+	COLUMN("m.flags", 0, UNSIGNED, flags),
+	COLUMN("m.modseq", 0, NUMBER, modseq),
+	COLUMN("m.keywords", 0, TEXT, keywords),
+	COLUMN("m.date", WANT_DATES, NUMBER, date),
+	COLUMN("m.zone", WANT_DATES, INT, zone),
+	COLUMN("m.sent", WANT_DATES, NUMBER, sent),
+	COLUMN("m.saved", WANT_DATES, NUMBER, saved),
+	COLUMN("m.size", WANT_SIZES, NUMBER, size),
+	COLUMN("m.file_size", WANT_SIZES, NUMBER, file_size),
+	COLUMN("m.name", WANT_FILE, TEXT, name),
+	COLUMN("m.info", WANT_FILE, TEXT, info),
+	COLUMN("m.in_new", WANT_FILE, BOOL, in_new),
+	COLUMN("m.thread", WANT_SORT, NUMBER, thread),
+	COLUMN("h.sort_from", WANT_SORT, TEXT, sort_from),
+	COLUMN("h.sort_to", WANT_SORT, TEXT, sort_to),
+	COLUMN("h.sort_cc", WANT_SORT, TEXT, sort_cc),
+	COLUMN("h.sort_subject", WANT_SORT, TEXT, sort_subject),
+	COLUMN("h.display_from", WANT_SORT, TEXT, display_from),
+	COLUMN("h.display_to", WANT_SORT, TEXT, display_to),
+	COLUMN("h.from_text", WANT_HEADERS, TEXT, from),
+	COLUMN("h.to_text", WANT_HEADERS, TEXT, to),
+	COLUMN("h.cc_text", WANT_HEADERS, TEXT, cc),
+	COLUMN("h.bcc_text", WANT_HEADERS, TEXT, bcc),
+	COLUMN("h.subject", WANT_HEADERS, TEXT, subject),
+	COLUMN("h.message_id", WANT_HEADERS, TEXT, message_id),
+	COLUMN("h.refs", WANT_HEADERS, TEXT, references),
+	COLUMN("c.envelope", WANT_ENVELOPE, TEXT, envelope),
+	COLUMN("c.body", WANT_BODY, TEXT, body),
+	COLUMN("c.structure", WANT_STRUCTURE, TEXT, structure),
+	COLUMN("c.preview", WANT_PREVIEW, TEXT, preview),
+};
+
+enum {
+	COLUMNS = sizeof(columns) / sizeof(columns[0]),
+	IN_HEADER = WANT_SORT | WANT_HEADERS,
+	IN_CONTENT = WANT_ENVELOPE | WANT_BODY | WANT_STRUCTURE | WANT_PREVIEW,
+};
+
+static bool
+is_wanted(const struct column *c, unsigned want)
+{
+	return c->want == 0 || (c->want & want) != 0;
+}
+
+static sqlite3_stmt *
+prepare(struct store *s, unsigned want)
+{
+	struct arena *a = arena_new("sql");
+	struct buf *b = buf_new(a);
+	const char *comma = "";
+	sqlite3_stmt *st = NULL;
+	buf_adds(b, "SELECT ");
+	for (size_t i = 0; i < COLUMNS; i++) {
+		if (!is_wanted(&columns[i], want))
+			continue;
+		buf_printf(b, "%s%s", comma, columns[i].sql);
+		comma = ",";
+	}
+	buf_adds(b, " FROM message m");
+	if (want & IN_HEADER)
+		buf_adds(b, " LEFT JOIN header h ON h.key=m.key");
+	if (want & IN_CONTENT)
+		buf_adds(b, " LEFT JOIN content c ON c.key=m.key");
+	buf_adds(b, " WHERE m.key BETWEEN ?1 AND ?2 AND m.flags&?3=?4"
+		" AND m.modseq>?5 ORDER BY m.key");
+	int rc = sqlite3_prepare_v3(s->ix.db, b->p, (int)b->n,
+		SQLITE_PREPARE_PERSISTENT, &st, NULL);
+	if (rc != SQLITE_OK && s->ix.fault == SQLITE_OK)
+		s->ix.fault = rc;
+	arena_free(a);
+	return st;
+}
+
+sqlite3_stmt *
+scan_statement(struct store *s, unsigned want)
+{
+	if (s->ix.db == NULL || s->ix.fault != SQLITE_OK)
+		return NULL;
+	for (size_t i = 0; i < SCANS_KEPT; i++)
+		if (s->ix.scans[i].st != NULL && s->ix.scans[i].want == want)
+			return s->ix.scans[i].st;
+	struct scan_statement *slot =
+		&s->ix.scans[s->ix.scan_next++ % SCANS_KEPT];
+	if (slot->st == s->ix.scanning)
+		s->ix.scanning = NULL;
+	sqlite3_finalize(slot->st);
+	*slot = (struct scan_statement){want, prepare(s, want)};
+	return slot->st;
+}
+
+static void
+take_column(sqlite3_stmt *st, int i, const struct column *c, void *row)
+{
+	char *at = (char *)row + c->offset;
+	switch (c->kind) {
+	case COLUMN_UID:
+		*(uint32_t *)(void *)at = index_uid(index_int(st, i));
+		break;
+	case COLUMN_UNSIGNED:
+		*(unsigned *)(void *)at = (unsigned)index_int(st, i);
+		break;
+	case COLUMN_INT:
+		*(int *)(void *)at = (int)index_int(st, i);
+		break;
+	case COLUMN_NUMBER: {
+		int64_t n = index_int(st, i);
+		memcpy(at, &n, sizeof n);
+		break;
+	}
+	case COLUMN_BOOL:
+		*(bool *)(void *)at = index_int(st, i) != 0;
+		break;
+	case COLUMN_TEXT:
+		*(struct str *)(void *)at = index_text(st, i);
+		break;
+	}
+}
+
+void
+scan_row(sqlite3_stmt *st, unsigned want, struct message_row *row)
+{
+	int at = 0;
+	*row = (struct message_row){0};
+	for (size_t i = 0; i < COLUMNS; i++)
+		if (is_wanted(&columns[i], want))
+			take_column(st, at++, &columns[i], row);
+}
+
+static void
+bind(sqlite3_stmt *st, int64_t from, int64_t to,
+	const struct mailbox_scan *c)
+{
+	sqlite3_reset(st);
+	sqlite3_bind_int64(st, 1, from);
+	sqlite3_bind_int64(st, 2, to);
+	sqlite3_bind_int64(st, 3, c->mask);
+	sqlite3_bind_int64(st, 4, c->value);
+	sqlite3_bind_int64(st, 5, (int64_t)c->since);
+}
+
+/* The statement at the place where the scan is, or NULL at the end. */
+static sqlite3_stmt *
+resume(struct mailbox *m, struct mailbox_scan *c)
+{
+	struct store *s = m->store;
+	if (c->range >= c->uids.n)
+		return NULL;
+	if (c->statement != NULL && s->ix.scanning == c->statement)
+		return c->statement;
+	struct uid_range r = c->uids.v[c->range];
+	uint32_t from = c->next > r.first ? c->next : r.first;
+	uint32_t most = mailbox_last_uid(m);
+	sqlite3_stmt *st = scan_statement(s, c->want);
+	if (st == NULL)
+		return NULL;
+	bind(st, index_key(m->row.id, from),
+		index_key(m->row.id, r.last < most ? r.last : most), c);
+	c->statement = s->ix.scanning = st;
+	return st;
+}
+
+bool
+mailbox_next(struct mailbox *m, struct mailbox_scan *c,
+	struct message_row *row)
+{
+	struct store *s = m->store;
+	sqlite3_stmt *st;
+	if (c->rows == 0 && c->statement == NULL && c->range == 0)
+		s->ix.fault = SQLITE_OK;
+	if (c->rows % SNAPSHOT_ROWS == SNAPSHOT_ROWS - 1 &&
+		s->ix.scanning == c->statement)
+		s->ix.scanning = NULL;
+	while ((st = resume(m, c)) != NULL) {
+		if (index_row(s, st)) {
+			scan_row(st, c->want, row);
+			c->next = row->uid + 1;
+			c->rows++;
+			return true;
+		}
+		s->ix.scanning = NULL;
+		c->statement = NULL;
+		if (s->ix.fault != SQLITE_OK)
+			break;
+		c->range++;
+	}
+	c->failed = s->ix.fault;
+	return false;
+}
+
+struct status
+mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c)
+{
+	struct store *s = m->store;
+	if (c->statement != NULL && s->ix.scanning == c->statement) {
+		sqlite3_reset(c->statement);
+		s->ix.scanning = NULL;
+	}
+	c->statement = NULL;
+	if (c->failed != SQLITE_OK)
+		s->ix.fault = c->failed;
+	return c->failed == SQLITE_OK ? status_fine()
+		: index_status(s, m->arena);
+}
+
+/* Texts of the statement's memory to the arena. */
+static void
+keep_texts(struct arena *a, unsigned want, struct message_row *row)
+{
+	for (size_t i = 0; i < COLUMNS; i++) {
+		if (columns[i].kind != COLUMN_TEXT ||
+			!is_wanted(&columns[i], want))
+			continue;
+		struct str *t = (struct str *)(void *)((char *)row +
+			columns[i].offset);
+		*t = str_copy(a, *t);
+	}
+}
+
+bool
+scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
+	struct message_row *row)
+{
+	static const struct mailbox_scan any = {0};
+	sqlite3_stmt *st = scan_statement(s, want);
+	if (st == NULL)
+		return false;
+	if (st == s->ix.scanning)
+		s->ix.scanning = NULL;
+	bind(st, key, key, &any);
+	if (!index_row(s, st))
+		return false;
+	scan_row(st, want, row);
+	keep_texts(a, want, row);
+	sqlite3_reset(st);
+	return true;
+}
+
+bool
+mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid, unsigned want,
+	struct message_row *row)
+{
+	m->store->ix.fault = SQLITE_OK;
+	return scan_one(m->store, a, index_key(m->row.id, uid), want, row);
+}
+
+struct status
+mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
+	struct message_file *out)
+{
+	return message_read(m->store, a, m->row.id, uid, out);
+}
