@@ -52,6 +52,8 @@ struct reader {
 	struct conf *conf;
 	bool failed;
 	int lines[ROWS]; /* where each option was set, 0: nowhere */
+	struct buf *lists[ROWS]; /* items so far, comma separated */
+	unsigned items[ROWS]; /* and how many */
 };
 
 /* ------------------------------------------------------------- values */
@@ -204,27 +206,68 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	complain(parsing, cfg != NULL ? cfg->line : 0, "%s", text);
 }
 
+/* The nth item of a list; the last one is shown twice. */
+static void
+add_item(struct reader *r, size_t row, struct str item, unsigned n)
+{
+	if (r->lists[row] == NULL)
+		r->lists[row] = buf_new(r->arena);
+	struct buf *list = r->lists[row];
+	if (n > 1 && n == r->items[row])
+		return;
+	if (n == 1)
+		buf_clear(list);
+	else
+		buf_addc(list, ',');
+	buf_add(list, item);
+	r->items[row] = n;
+}
+
 /* libconfuse keeps no line per option: its parser is at the right line when
- * it validates a value, so that is where ours are checked and taken. */
+ * it validates a value, so that is where ours are checked and taken.  A list
+ * is validated anew with every item. */
 static int
 on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
-	const struct row *row = NULL;
-	for (size_t i = 0; i < ROWS; i++)
-		if (strcmp(rows[i].option.section, cfg_name(cfg)) == 0 &&
-			strcmp(rows[i].option.name, opt->name) == 0)
-			row = &rows[i];
+	struct reader *r = parsing;
+	size_t row = 0;
+	while (row < ROWS && (strcmp(rows[row].option.section,
+		cfg_name(cfg)) != 0 ||
+		strcmp(rows[row].option.name, opt->name) != 0))
+		row++;
 	unsigned n = cfg_opt_size(opt);
-	if (row == NULL || n == 0)
+	if (row == ROWS || n == 0)
 		return 0;
-	struct arena *a = parsing->arena;
-	struct str *v = arena_array(a, n, sizeof *v);
-	for (unsigned i = 0; i < n; i++)
-		v[i] = str_copy(a, str_from(cfg_opt_getnstr(opt, i)));
-	struct str_list list = {v, n};
-	set(parsing, row, row->kind == KIND_LIST ? str_join(a, list, STR(",")) :
-						   v[n - 1], cfg->line);
+	struct str last = str_from(cfg_opt_getnstr(opt, n - 1));
+	r->lines[row] = cfg->line;
+	if (rows[row].kind == KIND_LIST)
+		add_item(r, row, last, n);
+	else
+		set(r, &rows[row], str_copy(r->arena, last), cfg->line);
 	return 0;
+}
+
+static char *
+path_of(struct arena *a, const struct row *row)
+{
+	return str_cstr(a, str_printf(a, "%s|%s", row->option.section,
+		row->option.name));
+}
+
+/* "name = {}" is validated by nobody but is meant. */
+static void
+take_lists(struct reader *r, cfg_t *cfg)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (rows[i].kind != KIND_LIST)
+			continue;
+		cfg_opt_t *opt = cfg_getopt(cfg, path_of(r->arena, &rows[i]));
+		if (opt != NULL && (opt->flags & CFGF_MODIFIED) &&
+			cfg_opt_size(opt) == 0)
+			set(r, &rows[i], STR(""), cfg->line);
+		else if (r->lists[i] != NULL)
+			set(r, &rows[i], buf_str(r->lists[i]), r->lines[i]);
+	}
 }
 
 static cfg_opt_t
@@ -267,11 +310,8 @@ table(struct arena *a)
 	if (cfg == NULL)
 		fatal("libconfuse", "out of memory");
 	cfg_set_error_function(cfg, on_error);
-	for (size_t i = 0; i < ROWS; i++) {
-		struct str path = str_printf(a, "%s|%s",
-			rows[i].option.section, rows[i].option.name);
-		cfg_set_validate_func(cfg, str_cstr(a, path), on_value);
-	}
+	for (size_t i = 0; i < ROWS; i++)
+		cfg_set_validate_func(cfg, path_of(a, &rows[i]), on_value);
 	return cfg;
 }
 
@@ -489,6 +529,7 @@ conf_read(struct arena *a, int fd, const char *name,
 	parsing = &r;
 	cfg_t *cfg = table(a);
 	int result = cfg_parse_buf(cfg, text->p);
+	take_lists(&r, cfg);
 	cfg_free(cfg);
 	if (result != CFG_SUCCESS && !r.failed)
 		complain(&r, 0, "cannot be parsed");

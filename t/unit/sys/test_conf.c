@@ -61,6 +61,32 @@ START_TEST(values_of_every_kind)
 }
 END_TEST
 
+START_TEST(lists)
+{
+	static const struct {
+		const char *text;
+		size_t smtp, domains;
+	} rows[] = {
+		{"", 1, 0},
+		{"listen { smtp = {} }", 0, 0},
+		{"listen { smtp = {\"*:25\", \"*:26\"}\nsmtp = {\"*:27\"} }", 1, 0},
+		{"listen { smtp = \"\" }", 0, 0},
+		{"general { domains = {a, b}\ndomains += {c, d} }", 1, 4},
+		{"general { domains = {a, b} }\ngeneral { plus = x }", 1, 2},
+		{"general { domains = {a, b} }\ngeneral { domains = {} }", 1, 0},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena *a = arena_new("test");
+		struct conf *c = read_text(a, rows[i].text, none);
+		ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
+		ck_assert_msg(c->listen.smtp.n == rows[i].smtp &&
+			c->general.domains.n == rows[i].domains, "%s",
+			rows[i].text);
+		arena_free(a);
+	}
+}
+END_TEST
+
 START_TEST(every_mistake_is_named_with_its_line)
 {
 	static const struct {
@@ -147,7 +173,7 @@ END_TEST
 Suite *
 suite_conf(void)
 {
-	return SUITE("conf", defaults_stand_alone, values_of_every_kind,
+	return SUITE("conf", defaults_stand_alone, values_of_every_kind, lists,
 		every_mistake_is_named_with_its_line, all_mistakes_at_once,
 		overrides_win, what_is_written_reads_back_the_same);
 }
