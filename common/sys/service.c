@@ -261,13 +261,6 @@ watch_all(struct server *s)
 	return count;
 }
 
-static void
-tell_master(const struct server *s, const char *state)
-{
-	if (s->master >= 0)
-		send(s->master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* False when this process shall end: the starter is gone or wants it to. */
 static bool
 next_client(struct server *s, struct client *c)
@@ -291,6 +284,14 @@ next_client(struct server *s, struct client *c)
 		is_stream(in->name, &c->tls);
 		return true;
 	}
+}
+
+static void
+tell_master(const struct program *p, const char *state)
+{
+	int master = program_fd(p, "master", 0);
+	if (master >= 0)
+		send(master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void
@@ -320,12 +321,12 @@ serve_clients(const struct service *s, struct program *p)
 	if (watch_all(&server) == 0)
 		fatal("no sockets", "start it from suratd or a systemd unit, "
 			"or with -i from inetd");
-	tell_master(&server, "-");
+	tell_master(p, "-");
 	while (left-- > 0 && next_client(&server, &c)) {
-		tell_master(&server, "+");
+		tell_master(p, "+");
 		if (s->serve(p, &c) == SERVED_RETIRE)
 			break;
-		tell_master(&server, "-");
+		tell_master(p, "-");
 	}
 }
 
@@ -347,12 +348,14 @@ service_main(const struct service *s, int argc, char **argv)
 	if (s->prepare != NULL)
 		s->prepare(&p);
 	confine(s, &p);
-	if (s->run != NULL)
+	if (s->run != NULL) {
+		tell_master(&p, "-");
 		s->run(&p);
-	else if (o.inetd)
+	} else if (o.inetd) {
 		serve_inetd(s, &p, o.service);
-	else
+	} else {
 		serve_clients(s, &p);
+	}
 	arena_free(p.arena);
 	return 0;
 }

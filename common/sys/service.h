@@ -12,10 +12,10 @@
  *			stream sockets to accept clients on
  *	ask.<asker>	SEQPACKET sockets on which <asker> asks this program
  *	config		the checked configuration text
- *	master		SEQPACKET link to the starter: a worker says "-" when it
- *			waits for a client and "+" when it took one, a session
- *			finds its session_start here; its end means the starter
- *			is gone: finish and exit
+ *	master		SEQPACKET link to the starter: "-" says that a program
+ *			has come up or a worker waits for a client, "+" that it
+ *			took one; a session finds its session_start here; its
+ *			end means the starter is gone: finish and exit
  *	queue		an agent's link to the queue
  * Started without suratd (by systemd or by hand) there is no config or master
  * descriptor; the file named by --config or /etc/surat/surat.conf is read.
