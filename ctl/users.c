@@ -12,6 +12,7 @@
 #include <crypt.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,11 +109,23 @@ replace(struct table *t, struct str name, struct str new)
 	}
 }
 
+/* auth reads the table under its own ids. */
+static void
+give_to_auth(const char *path)
+{
+	const struct group *g = getgrnam("_suratauth");
+	if (geteuid() == 0 && g != NULL && chown(path, 0, g->gr_gid) != 0)
+		ctl_fail(EX_NOPERM, "%s: %s", path, strerror(errno));
+}
+
 static int
 save(const struct table *t)
 {
+	bool fresh = access(t->path, F_OK) != 0;
 	if (!file_replace(t->ctl->arena, t->path, buf_str(t->out), 0640))
 		ctl_fail(EX_CANTCREAT, "%s: %s", t->path, strerror(errno));
+	if (fresh)
+		give_to_auth(t->path);
 	return EX_OK;
 }
 

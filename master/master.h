@@ -151,7 +151,7 @@ struct child {
 	int fd; /* our end of its link; -1 when closed */
 	struct loop_watch *watch;
 	enum child_state state;
-	int64_t since; /* clock_ms of the start or last change of state */
+	int64_t started, since; /* clock_ms: the state it is in */
 	int64_t served;
 	struct loop_timer *patience; /* a retired single's */
 };

@@ -75,7 +75,7 @@ is_up(const struct team *t)
 		wanted |= strcmp(t->master->now->listeners[i].file,
 			t->role->file) == 0;
 	if (t->role->kind == ROLE_SINGLE)
-		return t->pause == NULL && team_size(t) > 0;
+		return t->in[CHILD_BUSY] > 0;
 	return t->role->kind != ROLE_POOL || !wanted ||
 		t->in[CHILD_IDLE] + t->in[CHILD_BUSY] > 0;
 }

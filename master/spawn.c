@@ -4,10 +4,10 @@
  * way of sd_listen_fds(3), nothing else but standard error, an environment of
  * our making, and its own process group.
  *
- * A child that serves a user becomes that user before it is loaded.  One with
- * a root directory of its own has to be loaded first: it finds ids and root
- * in SURAT_IDS and SURAT_ROOT and gives up its rights itself, before it reads
- * from anybody (sys/service).
+ * A child gets its ids before it is loaded.  Only one with a root directory of
+ * its own has to be loaded first: it finds ids and root in SURAT_IDS and
+ * SURAT_ROOT and gives up its rights itself, before it reads from anybody
+ * (sys/service).
  */
 #include "master.h"
 #include "base/arena.h"
@@ -52,6 +52,12 @@ names(struct arena *a, const struct spawn *s)
 	return str_join(a, list, STR(":"));
 }
 
+static bool
+has_root(const struct spawn *s)
+{
+	return s->ids != NULL && s->role->root != NULL;
+}
+
 /* The last variable is the pid, which only the child knows. */
 static void
 fill(struct environment *e, const struct master *m, const struct spawn *s)
@@ -63,12 +69,12 @@ fill(struct environment *e, const struct master *m, const struct spawn *s)
 			put(e, passed_on[i], str_from(getenv(passed_on[i])));
 	put(e, "LISTEN_FDS", str_printf(e->arena, "%zu", s->fd_count));
 	put(e, "LISTEN_FDNAMES", names(e->arena, s));
-	if (s->ids != NULL && !(s->role->flags & ROLE_AS_USER))
+	if (has_root(s)) {
 		put(e, "SURAT_IDS", str_printf(e->arena, "%u:%u",
 			(unsigned)s->ids->uid, (unsigned)s->ids->gid));
-	if (s->ids != NULL && s->role->root != NULL)
 		put(e, "SURAT_ROOT", str_printf(e->arena, "%.*s/%s",
 			STR_ARG(c->general.runtime), s->role->root));
+	}
 	put(e, "LISTEN_PID", STR("0000000000"));
 }
 
@@ -108,7 +114,7 @@ become(const struct spawn *s, struct environment *e, const char *path,
 		(char *)(uintptr_t)s->role->argument, NULL};
 	settle();
 	place(s, high);
-	if (s->ids != NULL && (s->role->flags & ROLE_AS_USER))
+	if (s->ids != NULL && !has_root(s))
 		sandbox_become(s->ids->uid, s->ids->gid, NULL);
 	snprintf(e->v[e->n - 1], sizeof "LISTEN_PID=0000000000",
 		"LISTEN_PID=%d", (int)getpid());

@@ -135,9 +135,7 @@ enlist(struct team *t, pid_t pid, int fd)
 	struct arena *a = arena_new("child");
 	struct child *c = arena_one(a, struct child);
 	*c = (struct child){.arena = a, .team = t, .pid = pid, .fd = fd,
-		.state = t->role->kind == ROLE_POOL ? CHILD_STARTING
-						    : CHILD_BUSY,
-		.since = clock_ms()};
+		.started = clock_ms(), .since = clock_ms()};
 	t->in[c->state]++;
 	t->since = clock_wall();
 	m->children++;
@@ -298,15 +296,15 @@ team_retire(struct team *t)
 static void
 heard(struct child *c, char said)
 {
-	if (c->team->role->kind != ROLE_POOL || c->state == CHILD_RETIRED)
+	bool pool = c->team->role->kind == ROLE_POOL;
+	if (c->state == CHILD_RETIRED)
 		return;
-	if (said == '+') {
+	if (said == '-') {
+		enter(c, pool ? CHILD_IDLE : CHILD_BUSY);
+	} else if (said == '+' && pool) {
 		enter(c, CHILD_BUSY);
 		c->served++;
 		c->team->served++;
-	} else if (said == '-') {
-		enter(c, CHILD_IDLE);
-		c->team->failures = 0;
 	}
 }
 
@@ -382,7 +380,7 @@ mourn(struct child *c)
 		return;
 	if (c->served == 0 || t->role->kind == ROLE_SINGLE)
 		t->restarts++;
-	if (c->served > 0 || clock_ms() - c->since >= QUICK_DEATH) {
+	if (c->served > 0 || clock_ms() - c->started >= QUICK_DEATH) {
 		t->failures = 0;
 		return;
 	}
