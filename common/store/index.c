@@ -100,13 +100,13 @@ index_status(struct store *s, struct arena *a)
 
 /* SQLite closes with a checkpoint otherwise, which syncs. */
 static void
-set_up(sqlite3 *db)
+set_up(const struct store *s, sqlite3 *db)
 {
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_extended_result_codes(db, 1);
-	sqlite3_busy_timeout(db, BUSY_MS);
+	sqlite3_busy_timeout(db, s->patience > 0 ? s->patience : BUSY_MS);
 	sqlite3_wal_autocheckpoint(db, CHECKPOINT_PAGES);
 }
 
@@ -161,7 +161,7 @@ try_open(struct store *s, const char *path)
 		SQLITE_OPEN_NOFOLLOW, NULL);
 	if (rc != SQLITE_OK)
 		return rc;
-	set_up(s->ix.db);
+	set_up(s, s->ix.db);
 	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
 		"PRAGMA temp_store=MEMORY");
@@ -190,6 +190,14 @@ same_file(struct store *s)
 	struct stat st;
 	return fstatat(s->dir, "surat/index.db", &st, AT_SYMLINK_NOFOLLOW) ==
 		0 && st.st_ino == s->ix.ino && st.st_dev == s->ix.dev;
+}
+
+void
+store_patience(struct store *s, int ms)
+{
+	s->patience = ms;
+	if (s->ix.db != NULL)
+		sqlite3_busy_timeout(s->ix.db, ms);
 }
 
 void

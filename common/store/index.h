@@ -182,6 +182,7 @@ struct store {
 	char host[64];
 	unsigned counter; /* of names made by this process */
 	uint64_t random;
+	int patience; /* ms */
 };
 
 /* ------------------------------------------------------------- database */

@@ -25,6 +25,20 @@ set_host(struct store *s)
 			*p = '_';
 }
 
+bool
+store_make_home(struct arena *a, struct str home)
+{
+	char *path = str_cstr(a, home);
+	for (char *p = path + 1; *path != '\0' && *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		mkdir(path, 0711);
+		*p = '/';
+	}
+	return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
 static bool
 open_directories(struct store *s, struct arena *a)
 {
@@ -72,10 +86,18 @@ notice_boot(struct store *s, struct arena *a)
 	return index_commit(s, a);
 }
 
+struct str
+store_home(const struct store *s)
+{
+	return str_head(s->path, s->path.n - strlen("/Maildir"));
+}
+
 static struct status
 open_all(struct store *s, struct arena *a)
 {
 	struct stat st;
+	if (!store_make_home(a, store_home(s)) && errno != EACCES && errno != EROFS)
+		return status_errno(a, "home", errno);
 	if (!open_directories(s, a))
 		return status_errno(a, "Maildir", errno);
 	struct status out = index_open(s, a);

@@ -37,12 +37,19 @@ struct arena;
 struct store;
 
 /*
- * Opens <home>/Maildir; what is missing (the Maildir, INBOX, the special-use
- * folders of a new account, the index) is made, but not home itself.  The
- * store is its own owner: close it.  a is for the text of a failure.
+ * Opens <home>/Maildir; what is missing (home, the Maildir, INBOX, the
+ * special-use folders of a new account, the index) is made.  The store is its
+ * own owner: close it.  a is for the text of a failure.
  */
 struct status store_open(struct arena *a, struct str home, struct store **out);
 void store_close(struct store *s);
+
+/* The directory of a new account, and those above it; for who must confine
+ * himself to it before store_open.  False with errno. */
+bool store_make_home(struct arena *a, struct str home);
+
+/* How long to wait for other writers; ten seconds unless said. */
+void store_patience(struct store *s, int ms);
 
 /* What everything in the account comes to, from the folder rows. */
 struct store_usage {
@@ -56,6 +63,8 @@ struct status store_usage(struct store *s, struct arena *a,
  * was written since the last success may be lost. */
 struct status store_sync(struct store *s, struct arena *a);
 
+/* As given to store_open; the store's. */
+struct str store_home(const struct store *s);
 /* The Maildir, as a directory descriptor; the store's. */
 int store_dir(const struct store *s);
 

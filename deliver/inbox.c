@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The batch of the local agent: recipients by mailbox, our two lines before
+ * each message (RFC 5321 4.4 Return-Path; Delivered-To against loops), and one
+ * result per job.  Files and rows are common/store's business.
+ */
+#include "inbox.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "mail/trace.h"
+#include "store/deliver.h"
+#include "store/store.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	STORES_MOST = 32, /* open at once */
+	SYSTEMS_MOST = 64, /* file systems between two checkpoints */
+	JOBS_MOST = 256,
+	OCTETS_MOST = 32 * 1024 * 1024,
+	PATIENCE_MS = 500, /* with a locked mailbox, each of two times */
+};
+
+struct kept_store {
+	struct list used; /* most recent first */
+	struct str home;
+	struct store *store;
+};
+
+struct mailbox_batch;
+
+/* One recipient of a job. */
+struct parcel {
+	struct parcel *next; /* of the mailbox */
+	struct delivery delivery;
+};
+
+struct gathered {
+	struct msg_job job;
+	struct str content;
+	struct parcel *parcels; /* one per recipient */
+};
+
+struct mailbox_batch {
+	struct list link;
+	struct str home;
+	struct parcel *first, *last;
+	size_t n;
+};
+
+struct inbox {
+	struct arena *arena;
+	bool each;
+	struct arena *batch;
+	struct gathered *jobs[JOBS_MOST];
+	size_t job_count;
+	size_t octets;
+	struct map *by_home;
+	struct list mailboxes;
+	struct kept_store stores[STORES_MOST];
+	struct list lru;
+	struct {
+		dev_t dev;
+		int fd;
+	} systems[SYSTEMS_MOST];
+	size_t system_count;
+};
+
+/* ---------------------------------------------------------------- batch */
+
+static void
+begin(struct inbox *x)
+{
+	x->batch = arena_new("batch");
+	arena_limit(x->batch, (size_t)2 << 30);
+	x->by_home = map_new(x->batch);
+	list_init(&x->mailboxes);
+	x->job_count = 0;
+	x->octets = 0;
+}
+
+struct inbox *
+inbox_new(struct arena *a, bool each)
+{
+	struct inbox *x = arena_one(a, struct inbox);
+	x->arena = a;
+	x->each = each;
+	list_init(&x->lru);
+	for (size_t i = 0; i < STORES_MOST; i++)
+		list_add(&x->lru, &x->stores[i].used);
+	begin(x);
+	return x;
+}
+
+static void
+forget_systems(struct inbox *x)
+{
+	for (size_t i = 0; i < x->system_count; i++)
+		close(x->systems[i].fd);
+	x->system_count = 0;
+}
+
+void
+inbox_free(struct inbox *x)
+{
+	for (size_t i = 0; i < STORES_MOST; i++)
+		store_close(x->stores[i].store);
+	forget_systems(x);
+	arena_free(x->batch);
+}
+
+struct arena *
+inbox_arena(struct inbox *x)
+{
+	return x->batch;
+}
+
+bool
+inbox_is_full(const struct inbox *x)
+{
+	return x->job_count == JOBS_MOST || x->octets > OCTETS_MOST;
+}
+
+/* -------------------------------------------------------------- a job */
+
+struct mapping {
+	void *p;
+	size_t n;
+};
+
+static void
+unmap(void *ctx)
+{
+	struct mapping *m = ctx;
+	munmap(m->p, m->n);
+}
+
+/* A large content comes as a descriptor of a file nobody changes any more. */
+static bool
+content_of(struct arena *a, struct message *m, struct str *out)
+{
+	struct stat st;
+	*out = m->job.content;
+	if (m->fd < 0)
+		return true;
+	int fd = message_take_fd(m);
+	void *p = MAP_FAILED;
+	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	*out = STR("");
+	if (ok && st.st_size > 0)
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
+			0);
+	close(fd);
+	if (!ok || st.st_size == 0)
+		return ok;
+	if (p == MAP_FAILED)
+		return false;
+	struct mapping *kept = arena_one(a, struct mapping);
+	*kept = (struct mapping){p, (size_t)st.st_size};
+	arena_hook(a, unmap, kept);
+	*out = str_of(p, kept->n);
+	return true;
+}
+
+/* What comes before the message: once, whatever it went through before. */
+static struct str
+lines_before(struct arena *a, struct str sender, struct str rcpt)
+{
+	return str_printf(a, "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n",
+		STR_ARG(sender), STR_ARG(rcpt));
+}
+
+static struct mailbox_batch *
+mailbox_of(struct inbox *x, struct str home)
+{
+	struct mailbox_batch *b = map_get(x->by_home, home);
+	if (b != NULL)
+		return b;
+	b = arena_one(x->batch, struct mailbox_batch);
+	b->home = home;
+	list_add(&x->mailboxes, &b->link);
+	map_set(x->by_home, home, b);
+	return b;
+}
+
+static void
+add_parcel(struct inbox *x, struct gathered *g, size_t i)
+{
+	struct parcel *p = &g->parcels[i];
+	p->delivery = (struct delivery){
+		.name = g->job.name.v[i],
+		.head = lines_before(x->batch, g->job.sender, g->job.rcpt.v[i]),
+		.content = g->content,
+		.date = g->job.arrival,
+		.verify = g->job.verify != 0,
+	};
+	if (trace_delivered_to(g->content, g->job.rcpt.v[i])) {
+		p->delivery.status = status_never(4, 6,
+			STR("mail loop: it was delivered here before"));
+		return;
+	}
+	struct mailbox_batch *b = mailbox_of(x, g->job.home.v[i]);
+	if (b->last == NULL)
+		b->first = p;
+	else
+		b->last->next = p;
+	b->last = p;
+	b->n++;
+}
+
+bool
+inbox_add(struct inbox *x, struct message *m)
+{
+	struct msg_job *j = &m->job;
+	size_t n = j->number.n;
+	if (n == 0 || j->rcpt.n != n || j->home.n != n || j->name.n != n)
+		return false;
+	struct gathered *g = arena_one(x->batch, struct gathered);
+	g->parcels = arena_array(x->batch, n, sizeof *g->parcels);
+	g->job = *j;
+	x->jobs[x->job_count++] = g;
+	if (!content_of(x->batch, m, &g->content)) {
+		for (size_t i = 0; i < n; i++)
+			g->parcels[i].delivery.status = status_later(3, 0,
+				STR("the content cannot be read"));
+		return true;
+	}
+	x->octets += g->content.n;
+	for (size_t i = 0; i < n; i++)
+		add_parcel(x, g, i);
+	return true;
+}
+
+/* --------------------------------------------------------------- stores */
+
+/* The open store of a home, or the least used place for a new one. */
+static struct status
+store_of(struct inbox *x, struct str home, struct store **out)
+{
+	struct kept_store *k = NULL;
+	list_each(&x->lru, at, save) {
+		k = list_entry(at, struct kept_store, used);
+		if (k->store != NULL && str_eq(k->home, home))
+			break;
+	}
+	list_remove(&k->used);
+	list_push(&x->lru, &k->used);
+	*out = k->store;
+	if (k->store != NULL && str_eq(k->home, home))
+		return status_fine();
+	store_close(k->store);
+	k->store = NULL;
+	struct status st = store_open(x->batch, home, &k->store);
+	if (!status_is_fine(st))
+		return st;
+	store_patience(k->store, PATIENCE_MS);
+	/* path text of the store outlives the batch, the job's does not */
+	k->home = store_home(k->store);
+	*out = k->store;
+	return st;
+}
+
+/* What a checkpoint will have to sync. */
+static void
+note_system(struct inbox *x, const struct store *s)
+{
+	struct stat st;
+	if (fstat(store_dir(s), &st) != 0)
+		return;
+	for (size_t i = 0; i < x->system_count; i++)
+		if (x->systems[i].dev == st.st_dev)
+			return;
+	if (x->system_count == SYSTEMS_MOST)
+		fatal("checkpoint", "too many file systems");
+	int fd = dup(store_dir(s));
+	if (fd < 0)
+		fatal("checkpoint", "dup");
+	x->systems[x->system_count].dev = st.st_dev;
+	x->systems[x->system_count++].fd = fd;
+}
+
+struct status
+inbox_checkpoint(struct inbox *x)
+{
+	struct status out = status_fine();
+	for (size_t i = 0; i < x->system_count; i++)
+		if (syncfs(x->systems[i].fd) != 0)
+			out = status_later(3, 0, STR("syncfs failed"));
+	forget_systems(x);
+	return out;
+}
+
+/* ------------------------------------------------------------- delivery */
+
+static bool
+is_busy(struct status st)
+{
+	return status_is_later(st) && st.subject == 2 && st.detail == 0;
+}
+
+/* One mailbox.  False when it is locked. */
+static bool
+deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
+{
+	struct delivery *v = arena_array(x->batch, b->n, sizeof *v);
+	struct store *s;
+	size_t i = 0;
+	struct status st = store_of(x, b->home, &s);
+	for (struct parcel *p = b->first; p != NULL; p = p->next)
+		v[i++] = p->delivery;
+	if (status_is_fine(st)) {
+		note_system(x, s);
+		store_deliver(s, x->batch, v, b->n, x->each);
+	}
+	bool busy = is_busy(st);
+	i = 0;
+	for (struct parcel *p = b->first; p != NULL; p = p->next, i++) {
+		if (!status_is_fine(st))
+			v[i].status = st;
+		busy = busy || is_busy(v[i].status);
+		p->delivery = v[i];
+	}
+	return !busy;
+}
+
+static void
+deliver_all(struct inbox *x)
+{
+	struct list again;
+	list_init(&again);
+	list_each(&x->mailboxes, at, save) {
+		if (deliver_mailbox(x,
+			    list_entry(at, struct mailbox_batch, link)))
+			continue;
+		list_remove(at);
+		list_add(&again, at);
+	}
+	list_each(&again, at, save)
+		deliver_mailbox(x, list_entry(at, struct mailbox_batch, link));
+}
+
+static void
+answer(struct inbox *x, struct gathered *g, inbox_reply reply, void *ctx)
+{
+	struct message m = MESSAGE(job_result);
+	struct msg_job_result *r = &m.job_result;
+	size_t n = g->job.number.n;
+	r->id = g->job.id;
+	r->number = g->job.number;
+	r->status = (struct str_list){
+		arena_array(x->batch, n, sizeof(struct str)), n};
+	r->scope = STR("recipient");
+	for (size_t i = 0; i < n; i++) {
+		struct delivery *d = &g->parcels[i].delivery;
+		r->status.v[i] = status_format(x->batch, d->status);
+		log_info(g->job.id,
+			status_is_fine(d->status) ? "delivered" : "undelivered",
+			LOG_STR("to", g->job.rcpt.v[i]),
+			LOG_STR("file", d->file),
+			LOG_STR("status", r->status.v[i]));
+		if (n == 1)
+			r->detail = d->file;
+	}
+	reply(ctx, &m);
+}
+
+void
+inbox_deliver(struct inbox *x, inbox_reply reply, void *ctx)
+{
+	deliver_all(x);
+	for (size_t i = 0; i < x->job_count; i++)
+		answer(x, x->jobs[i], reply, ctx);
+	arena_free(x->batch);
+	begin(x);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * inbox: jobs of the queue into mailboxes, several at once.
+ *
+ * Jobs are gathered, their recipients grouped by mailbox, each mailbox served
+ * by one transaction, and every recipient answered.  Stores stay open, the
+ * last used ones.  A mailbox that is locked by somebody is put off behind the
+ * others once, and then answered "later": nobody else waits for it.
+ */
+#ifndef DELIVER_INBOX_H
+#define DELIVER_INBOX_H
+
+#include "ask/messages.h"
+
+struct arena;
+struct inbox;
+
+/* each: sync every file, instead of leaving that to checkpoints. */
+struct inbox *inbox_new(struct arena *a, bool each);
+void inbox_free(struct inbox *x);
+
+/*
+ * Adds a job to the batch; job is a copy that lives in the batch's arena, the
+ * descriptor is taken.  False when its lists do not fit together.
+ */
+struct arena *inbox_arena(struct inbox *x);
+bool inbox_add(struct inbox *x, struct message *job);
+/* Octets and jobs gathered are enough for one batch. */
+bool inbox_is_full(const struct inbox *x);
+
+/* Delivers the batch; reply is called once for each job, in order. */
+typedef void (*inbox_reply)(void *ctx, struct message *result);
+void inbox_deliver(struct inbox *x, inbox_reply reply, void *ctx);
+
+/* syncfs of every file system written to since the last. */
+struct status inbox_checkpoint(struct inbox *x);
+
+#endif

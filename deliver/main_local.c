@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * deliver-local: puts mail into mailboxes, as the user whose they are.
+ *
+ * The queue is the only one it talks to, over the descriptor "queue": jobs in,
+ * results out, and now and then a checkpoint.  All jobs that wait are taken as
+ * one batch (inbox.h).  It ends when the queue does; what it had not answered
+ * is handed out again, and recognised.
+ */
+#include "inbox.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/ipc.h"
+#include "sys/service.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct local_agent {
+	int queue;
+	struct inbox *inbox;
+	bool over; /* the queue is gone */
+};
+
+static void
+send_reply(void *ctx, struct message *m)
+{
+	struct local_agent *g = ctx;
+	if (ipc_send_wait(&ask_messages, g->queue, m, CLOCK_FOREVER) != IPC_OK)
+		g->over = true;
+}
+
+static void
+checkpoint(struct local_agent *g)
+{
+	struct message m = MESSAGE(done);
+	m.done.status = inbox_checkpoint(g->inbox);
+	if (!status_is_fine(m.done.status))
+		log_error(LOG_NO_ID, "sync-failed",
+			LOG_STR("why", m.done.status.text));
+	send_reply(g, &m);
+}
+
+/* False: nothing more waits, or what came is no job and is in *other. */
+static bool
+take_job(struct local_agent *g, bool wait, struct message *other)
+{
+	struct message m = MESSAGE(done);
+	struct arena *a = inbox_arena(g->inbox);
+	enum ipc_result r = wait
+		? ipc_recv_wait(&ask_messages, g->queue, a, &m, CLOCK_FOREVER)
+		: ipc_recv(&ask_messages, g->queue, a, &m);
+	if (r == IPC_AGAIN)
+		return false;
+	if (r == IPC_OK && m.kind == MSG_job && inbox_add(g->inbox, &m))
+		return true;
+	if (r == IPC_BAD || (r == IPC_OK && m.kind != MSG_checkpoint))
+		fatal("queue", "a message that is not for a local agent");
+	g->over = r == IPC_CLOSED;
+	*other = m;
+	return false;
+}
+
+static void
+turn(struct local_agent *g)
+{
+	struct message other = MESSAGE(done);
+	bool more = take_job(g, true, &other);
+	while (more && !inbox_is_full(g->inbox))
+		more = take_job(g, false, &other);
+	inbox_deliver(g->inbox, send_reply, g);
+	if (other.kind == MSG_checkpoint && !g->over)
+		checkpoint(g);
+	message_drop(&other);
+}
+
+static void
+run(struct program *p)
+{
+	struct local_agent g = {.queue = program_fd(p, "queue", 0)};
+	if (g.queue < 0)
+		fatal("queue", "no link to the queue was handed over");
+	g.inbox = inbox_new(p->arena,
+		str_eq(p->conf->queue.durability, STR("each")));
+	while (!g.over)
+		turn(&g);
+	inbox_free(g.inbox);
+}
+
+/* Where its user's mail can be: the mail root, or a system account's home. */
+static const char **
+trees(struct program *p)
+{
+	const char **v = arena_array(p->arena, 3, sizeof *v);
+	const char *ids = getenv("SURAT_IDS");
+	uid_t uid = geteuid() == 0 && ids != NULL
+		? (uid_t)strtoul(ids, NULL, 10) : geteuid();
+	const char *root = str_cstr(p->arena, p->conf->general.mail);
+	struct passwd *pw = getpwuid(uid);
+	size_t n = 0;
+	if (access(root, F_OK) == 0)
+		v[n++] = root;
+	if (pw != NULL && strlen(pw->pw_dir) > 1 &&
+		access(pw->pw_dir, F_OK) == 0)
+		v[n++] = str_cstr(p->arena, str_from(pw->pw_dir));
+	return v;
+}
+
+static const struct service service = {
+	.name = "deliver-local",
+	.profile = SANDBOX_TREE,
+	.trees = trees,
+	.run = run,
+	.usage = "Delivers queued mail into Maildirs.  Started by suratd for "
+		 "the queue, whose end of a socket it inherits.",
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_main(&service, argc, argv);
+}
