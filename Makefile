@@ -172,6 +172,36 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 
 unit: $(addprefix $(B)/t/unit_,$(UNITS))
 
+# ----------------------------------------------------------------- fuzzing
+# t/fuzz/fuzz_<x>.c is one entry: a libFuzzer binary in build/fuzz/bin, and in
+# every other build a program that replays t/fuzz/seeds/<x> (part of check).
+# All rooms are linked; what an entry needs besides, it names here.
+FUZZ := $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
+FUZZ_EXTRA_imap := imapd/parse.c imapd/seqset.c
+FUZZ_EXTRA_mime := t/unit/mail/grammar.c
+FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))))
+FUZZ_ROOMS := $(foreach r,store ask mail sys base,$(call room_lib,$(r)))
+
+define fuzz_entry
+$(B)/t/fuzz_$(1): $(B)/o/t/fuzz/fuzz_$(1).o $(B)/o/t/fuzz/replay.o \
+		$(patsubst %.c,$(B)/o/%.o,$(FUZZ_EXTRA_$(1))) $(FUZZ_ROOMS)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS)
+$(B)/bin/fuzz_$(1): $(B)/o/t/fuzz/fuzz_$(1).o \
+		$(patsubst %.c,$(B)/o/%.o,$(FUZZ_EXTRA_$(1))) $(FUZZ_ROOMS)
+	@mkdir -p $$(@D)
+	$$(CC) -fsanitize=fuzzer $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS)
+endef
+$(foreach x,$(FUZZ),$(eval $(call fuzz_entry,$(x))))
+$(B)/o/t/fuzz/%.o: t/fuzz/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I. -c -o $@ $<
+
+fuzz:
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-binaries
+fuzz-binaries: $(addprefix $(B)/bin/fuzz_,$(FUZZ))
+fuzz-replay: $(addprefix $(B)/t/fuzz_,$(FUZZ))
+
 -include $(shell find $(B)/o -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------- checks
@@ -180,16 +210,17 @@ deps:
 	@t/deps
 
 check: deps
-	@$(MAKE) --no-print-directory all unit
+	@$(MAKE) --no-print-directory all unit fuzz-replay
 	@t/run $(B)
 
 san: deps
-	@$(MAKE) --no-print-directory FLAVOUR=san all unit
+	@$(MAKE) --no-print-directory FLAVOUR=san all unit fuzz-replay
 	@t/run build/san
 
 lint:
 	@python3 t/lint/lint.py
 
-.PHONY: all unit check san run bench fuzz lint clean install deps
+.PHONY: all unit check san run bench fuzz fuzz-binaries fuzz-replay lint \
+	clean install deps
 clean:
 	rm -rf build
