@@ -30,7 +30,7 @@ buf_room(struct buf *b, size_t n)
 	size_t need;
 	if (__builtin_add_overflow(b->n, n, &need))
 		fatal("buffer", "too large");
-	if (need > b->cap) {
+	if (need > b->cap || b->p == NULL) {
 		size_t cap = b->cap < SMALLEST ? SMALLEST : b->cap * 2;
 		if (cap < need)
 			cap = need;

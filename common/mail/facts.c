@@ -156,14 +156,14 @@ address_keys(struct arena *a, struct str value, struct str *sort,
 	const struct header_address *x = first_address(&list);
 	if (x == NULL)
 		return;
-	*sort = folded(a, x->mailbox);
+	*sort = folded_value(a, x->mailbox);
 	if (display == NULL)
 		return;
 	/* RFC 5957 3: the display name, or the whole address. */
 	if (x->name.n > 0)
 		*display = folded_value(a, x->name);
 	else
-		*display = folded(a, str_printf(a, "%.*s@%.*s",
+		*display = folded_value(a, str_printf(a, "%.*s@%.*s",
 			STR_ARG(x->mailbox), STR_ARG(x->host)));
 }
 

@@ -350,23 +350,26 @@ read_fields(struct scanner *s, struct mime_part *p)
 	}
 }
 
-/* Content-Type with RFC 2045 5.2's default for what is missing or junk. */
+/* Content-Type with RFC 2045 5.2's default for what is missing or junk; what
+ * follows the two tokens without being a parameter is passed over. */
 static void
 read_type(struct scanner *s, struct mime_part *p)
 {
 	bool digest = p->parent != NULL && opened(p->parent)->digest;
-	struct str type, rest;
 	p->type = mime_parse_value(s->arena, p->fields[MIME_TYPE]);
-	rest = p->type.value;
-	if (!str_cut(&rest, '/', &type) || type.n == 0 || rest.n == 0) {
+	struct str rest = p->type.value, type = take_token(&rest), subtype;
+	bool slash = str_starts(rest, STR("/"));
+	rest = str_skip(rest, 1);
+	subtype = take_token(&rest);
+	if (type.n == 0 || !slash || subtype.n == 0) {
 		p->type = (struct mime_value){.count = 0};
 		type = digest ? STR("message") : STR("text");
-		rest = digest ? STR("rfc822") : STR("plain");
+		subtype = digest ? STR("rfc822") : STR("plain");
 	}
 	p->major = str_lower(s->arena, type);
-	p->minor = str_lower(s->arena, rest);
-	p->type.value = str_printf(
-		s->arena, "%.*s/%.*s", STR_ARG(type), STR_ARG(rest));
+	p->minor = str_lower(s->arena, subtype);
+	p->type.value = str_printf(s->arena, "%.*s/%.*s", STR_ARG(type),
+		STR_ARG(subtype));
 }
 
 static void
@@ -480,7 +483,8 @@ is_field(struct str line)
 static void
 take_header_line(struct scanner *s, struct str line)
 {
-	if (str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"))) {
+	if (str_eq(line, STR("\r\n")) || str_eq(line, STR("\n")) ||
+		str_eq(line, STR("\r"))) {
 		end_header(s, s->next);
 		return;
 	}

@@ -157,6 +157,8 @@ one_line(struct buf *out, size_t before, size_t most)
 {
 	size_t n = before;
 	bool blank = true;
+	if (out->n == before)
+		return;
 	for (size_t i = before; i < out->n; i++) {
 		unsigned char c = (unsigned char)out->p[i];
 		bool space = c <= ' ' || c == 0x7f;

@@ -74,6 +74,9 @@ static const struct {
 		"--x--\n", "digest(rfc822<plain:1>)"},
 	{"Content-Type: junk\n\nx", "plain:1"},
 	{"Content-Type: /\n\nx", "plain:1"},
+	{"Content-Type: text/html, charset=x\n\nx", "html:1"},
+	{"Content-Type: \"text\"/html\n\nx", "plain:1"},
+	{"Content-Type: t\xe9xt/html\n\nx", "plain:1"},
 	{"Content-Type: (c) Text / Html ; charset=x\n\nx", "plain:1"},
 	{"Content-Type:\n TEXT/HTML;\n charset=x\n\nx", "html:1"},
 };
