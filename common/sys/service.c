@@ -178,25 +178,39 @@ open_log(const struct program *p)
 
 /* --------------------------------------------------------- confinement */
 
+/* Ids and root directory as master said; nothing without root. */
+static void
+become(struct program *p)
+{
+	const char *ids = getenv("SURAT_IDS"), *root = getenv("SURAT_ROOT");
+	uint64_t uid, gid;
+	if (geteuid() != 0 || ids == NULL)
+		return;
+	struct str rest = str_from(ids), first;
+	if (!str_cut(&rest, ':', &first) ||
+		!str_number(first, UINT32_MAX, &uid) ||
+		!str_number(rest, UINT32_MAX, &gid))
+		fatal("SURAT_IDS", ids);
+	sandbox_become((unsigned)uid, (unsigned)gid, root);
+	if (root != NULL)
+		p->sockets = STR("");
+}
+
+void
+program_confine(struct program *p, enum sandbox_profile profile)
+{
+	become(p);
+	sandbox_enter(profile, NULL);
+}
+
 static void
 confine(const struct service *s, struct program *p)
 {
-	const char *ids = getenv("SURAT_IDS"), *root = getenv("SURAT_ROOT");
 	const char **trees = s->trees == NULL ? NULL : s->trees(p);
-	uint64_t uid, gid;
 	if (s->asker != NULL)
 		p->sockets = str_printf(p->arena, "%.*s/%s",
 			STR_ARG(p->conf->general.runtime), s->asker);
-	if (geteuid() == 0 && ids != NULL) {
-		struct str rest = str_from(ids), first;
-		if (!str_cut(&rest, ':', &first) ||
-			!str_number(first, UINT32_MAX, &uid) ||
-			!str_number(rest, UINT32_MAX, &gid))
-			fatal("SURAT_IDS", ids);
-		sandbox_become((unsigned)uid, (unsigned)gid, root);
-		if (root != NULL)
-			p->sockets = STR("");
-	}
+	become(p);
 	sandbox_enter(s->profile, trees);
 }
 

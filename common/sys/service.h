@@ -95,6 +95,10 @@ int service_main(const struct service *s, int argc, char **argv);
 /* The inherited descriptor of that name, the nth of several; -1. */
 int program_fd(const struct program *p, const char *name, size_t nth);
 
+/* For a helper process forked in prepare: gives up rights as the program
+ * itself will, into a profile of its own, without any directory. */
+void program_confine(struct program *p, enum sandbox_profile profile);
+
 /* A fresh id for a session: time and random, 12 letters and digits, sorts
  * roughly by time. */
 struct str program_session_id(struct arena *a);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: ISC */
+/* auth's service row and its loop. */
+#include "auth.h"
+#include "base/arena.h"
+#include "base/log.h"
+
+#include <libgen.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static void
+on_rcpt_lookup(struct peer *p, struct arena *a, struct message *m)
+{
+	struct auth *x = p->peers->ctx;
+	struct message answer = MESSAGE(rcpt_result);
+	tables_refresh(x);
+	lookup_rcpt(x, a, m->rcpt_lookup.address, &answer.rcpt_result);
+	peer_send(p, &answer);
+}
+
+static void
+on_route(struct peer *p, struct arena *a, struct message *m)
+{
+	struct auth *x = p->peers->ctx;
+	struct message answer = MESSAGE(route_result);
+	tables_refresh(x);
+	lookup_route(x, a, m->route.address, &answer.route_result);
+	peer_send(p, &answer);
+}
+
+static const struct peer_row rows[] = {
+	{MSG_rcpt_lookup, PEER_SMTPD | PEER_SURAT, on_rcpt_lookup},
+	{MSG_route, PEER_QUEUE | PEER_SURAT, on_route},
+	{MSG_auth_step, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, login_step},
+};
+
+static void
+prepare(struct program *p)
+{
+	struct auth *x = arena_one(p->arena, struct auth);
+	p->ctx = x;
+	x->program = p;
+	x->conf = p->conf;
+	x->arena = p->arena;
+	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
+}
+
+/* The directories the tables lie in: an editor replaces a file by renaming
+ * another over it. */
+static const char **
+trees(struct program *p)
+{
+	const char **list = arena_array(p->arena, 3, sizeof *list);
+	struct str files[] = {p->conf->general.users, p->conf->general.aliases};
+	size_t n = 0;
+	for (size_t i = 0; i < 2; i++) {
+		const char *d = dirname(str_cstr(p->arena, files[i]));
+		if (access(d, F_OK) == 0)
+			list[n++] = d;
+	}
+	return list;
+}
+
+static void
+watch_master(void *ctx, int fd, unsigned events)
+{
+	(void)fd, (void)events;
+	loop_stop(ctx);
+}
+
+static void
+listen_all(struct auth *x)
+{
+	static const char *const askers[] = {"smtpd", "imapd", "pop3d",
+		"queue", "surat"};
+	for (size_t i = 0; i < sizeof askers / sizeof *askers; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "ask.%s", askers[i]);
+		int fd = program_fd(x->program, name, 0);
+		if (fd >= 0)
+			peers_listen(&x->peers, fd,
+				ask_peer_bit(str_from(askers[i])));
+	}
+}
+
+static void
+run(struct program *p)
+{
+	struct auth *x = p->ctx;
+	x->loop = loop_new(p->arena);
+	x->cache = map_new(p->arena);
+	if (getrandom(x->cache_key, sizeof x->cache_key, 0) !=
+		sizeof x->cache_key)
+		fatal("getrandom", NULL);
+	x->peers = (struct peers){.loop = x->loop, .rows = rows,
+		.count = sizeof rows / sizeof *rows, .ctx = x,
+		.on_close = login_closed};
+	x->master = asker_new(p->arena, x->loop, p->sockets, "master");
+	hashers_start(x->hashers, x->loop);
+	tables_start(x);
+	listen_all(x);
+	int master = program_fd(p, "master", 0);
+	if (master >= 0)
+		loop_watch(x->loop, master, 0, watch_master, x->loop);
+	loop_run(x->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct service auth = {
+		.name = "auth",
+		.asker = "auth",
+		.profile = SANDBOX_TREE,
+		.prepare = prepare,
+		.trees = trees,
+		.run = run,
+		.usage = "Reads users and aliases: checks passwords, says where "
+			"mail for an address goes.",
+	};
+	return service_main(&auth, argc, argv);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Stored secrets: "{SCHEME}value" as other servers' tables have them.  Hashes
+ * of crypt(3) are slow on purpose and go to a hasher; plain text is compared
+ * here, in constant time.  A password that was right is remembered for a while
+ * as an HMAC under a key of this process's life.
+ */
+#include "auth.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+enum { CACHE_MOST = 10000 };
+
+static const char *const crypt_schemes[] = {"{CRYPT}", "{YESCRYPT}",
+	"{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}"};
+
+enum verdict
+password_check(struct arena *a, struct str secret, struct str password,
+	struct str *hash)
+{
+	(void)a;
+	if (str_starts_nocase(secret, STR("{PLAIN}")))
+		return str_eq_secret(str_skip(secret, 7), password)
+			? VERDICT_RIGHT : VERDICT_WRONG;
+	*hash = secret;
+	for (size_t i = 0;
+		i < sizeof crypt_schemes / sizeof *crypt_schemes; i++) {
+		struct str scheme = str_from(crypt_schemes[i]);
+		if (str_starts_nocase(secret, scheme))
+			*hash = str_skip(secret, scheme.n);
+	}
+	/* An empty or starred hash lets nobody in, at the usual price. */
+	if (!str_starts(*hash, STR("$")))
+		*hash = password_decoy();
+	return VERDICT_HASH;
+}
+
+struct str
+password_decoy(void)
+{
+	return STR("$y$j9T$F5Jx5fExrKuPp53xLKQ..1$"
+		"tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC");
+}
+
+static struct str
+cache_name(struct auth *x, struct arena *a, const struct user *u,
+	struct str password)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	struct str text = str_printf(a, "%zu %.*s %zu %.*s ", u->name.n,
+		STR_ARG(u->name), u->secret.n, STR_ARG(u->secret));
+	struct str parts[] = {text, password};
+	text = str_join(a, (struct str_list){parts, 2}, STR(""));
+	HMAC(EVP_sha256(), x->cache_key, sizeof x->cache_key,
+		(const unsigned char *)text.p, text.n, digest, &n);
+	OPENSSL_cleanse((char *)(uintptr_t)text.p, text.n);
+	return str_copy(a, str_of(digest, n));
+}
+
+bool
+cache_has(struct auth *x, struct arena *a, const struct user *u,
+	struct str password)
+{
+	if (x->conf->auth.cache == 0)
+		return false;
+	struct str name = cache_name(x, a, u, password);
+	void *expiry = map_get(x->cache, name);
+	if (expiry == NULL)
+		return false;
+	if ((int64_t)(intptr_t)expiry > clock_ms())
+		return true;
+	map_remove(x->cache, name);
+	return false;
+}
+
+void
+cache_add(struct auth *x, struct arena *a, const struct user *u,
+	struct str password)
+{
+	if (x->conf->auth.cache == 0)
+		return;
+	/* Full: begin anew, which costs everybody one hash. */
+	if (map_count(x->cache) >= CACHE_MOST) {
+		struct str key;
+		void *value;
+		size_t cursor = 0;
+		while (map_next(x->cache, &cursor, &key, &value))
+			map_remove(x->cache, key);
+	}
+	int64_t expiry = clock_in(x->conf->auth.cache * 1000);
+	map_set(x->cache, cache_name(x, a, u, password),
+		(void *)(intptr_t)expiry);
+}

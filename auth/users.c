@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: ISC */
+/* The users table; thousands of lines are read in milliseconds into a map. */
+#include "auth.h"
+#include "base/arena.h"
+#include "base/buf.h"
+
+enum { FIELDS = 8 };
+
+enum field { NAME, SECRET, UID, GID, GECOS, HOME, SHELL, OPTIONS };
+
+static bool
+is_name(struct str s)
+{
+	if (s.n == 0 || s.n > 255 || s.p[0] == '.' || s.p[0] == '-')
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c <= 0x20 || c == 0x7f || c == '/' || c == ':')
+			return false;
+	}
+	return str_search(s, STR("..")) == s.n &&
+		str_search(s, STR("@.")) == s.n;
+}
+
+static bool
+has_word(struct str list, struct str word)
+{
+	struct str piece;
+	while (str_cut(&list, ',', &piece))
+		if (str_eq(str_trim(piece), word))
+			return true;
+	return false;
+}
+
+/* <root>/<user> or <root>/<domain>/<user> */
+static struct str
+default_home(struct arena *a, struct str root, struct str name)
+{
+	size_t at = str_find_last(name, '@');
+	if (at == name.n)
+		return str_printf(
+			a, "%.*s/%.*s", STR_ARG(root), STR_ARG(name));
+	return str_printf(a, "%.*s/%.*s/%.*s", STR_ARG(root),
+		STR_ARG(str_skip(name, at + 1)), STR_ARG(str_head(name, at)));
+}
+
+static const char *
+parse_ids(struct arena *a, struct str uid, struct str gid, struct str *ids)
+{
+	uint64_t u, g;
+	*ids = STR("-");
+	if ((uid.n == 0 && gid.n == 0) ||
+		(str_eq(uid, STR("-")) && str_eq(gid, STR("-"))))
+		return NULL;
+	if (!str_number(uid, UINT32_MAX - 1, &u) ||
+		!str_number(gid, UINT32_MAX - 1, &g))
+		return "uid and gid must be numbers, or both empty";
+	if (u == 0 || g == 0)
+		return "root cannot have mail: alias it to a person";
+	*ids = str_printf(a, "%llu:%llu", (unsigned long long)u,
+		(unsigned long long)g);
+	return NULL;
+}
+
+static const char *
+parse_line(struct users *u, struct str line, struct str mail_root)
+{
+	struct str f[FIELDS] = {{NULL, 0}};
+	size_t n = 0;
+	while (n < FIELDS && str_cut(&line, ':', &f[n]))
+		n++;
+	if (n < 2)
+		return "a line is name:{SCHEME}secret:uid:gid:gecos:home:"
+			"shell:options";
+	if (!is_name(f[NAME]))
+		return "that name cannot be a user's";
+	struct user *x = arena_one(u->arena, struct user);
+	x->name = str_lower(u->arena, f[NAME]);
+	x->secret = str_copy(u->arena, f[SECRET]);
+	x->home = f[HOME].n > 0 ? str_copy(u->arena, f[HOME])
+				: default_home(u->arena, mail_root, x->name);
+	if (!str_starts(x->home, STR("/")))
+		return "home must be an absolute path";
+	const char *wrong = parse_ids(u->arena, f[UID], f[GID], &x->ids);
+	if (wrong != NULL)
+		return wrong;
+	x->disabled = has_word(f[OPTIONS], STR("disabled"));
+	if (map_get(u->by_name, x->name) != NULL)
+		return "the user stands here twice";
+	map_set(u->by_name, x->name, x);
+	return NULL;
+}
+
+struct users *
+users_parse(struct arena *a, struct str text, const char *name,
+	struct str mail_root, struct buf *errors)
+{
+	struct users *u = arena_one(a, struct users);
+	struct str line;
+	bool ok = true;
+	u->arena = a;
+	u->by_name = map_new(a);
+	for (int n = 1; str_cut(&text, '\n', &line); n++) {
+		line = str_trim(line);
+		if (line.n == 0 || line.p[0] == '#')
+			continue;
+		const char *wrong = parse_line(u, line, mail_root);
+		if (wrong == NULL)
+			continue;
+		buf_printf(errors, "%s:%d: %s\n", name, n, wrong);
+		ok = false;
+	}
+	return ok ? u : NULL;
+}
+
+struct user *
+users_find(const struct users *u, struct str name)
+{
+	char lower[256];
+	if (name.n > sizeof lower)
+		return NULL;
+	for (size_t i = 0; i < name.n; i++)
+		lower[i] = char_lower(name.p[i]);
+	return map_get(u->by_name, str_of(lower, name.n));
+}
