@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What TLS we speak: 1.2 and up, no renegotiation, no compression, small
+ * buffers when idle.  Tickets and sessions are bound to the service, so that
+ * one of port 25 is no key to port 993.
+ */
+#include "tls.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct str
+context_error(struct arena *a)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *why = e == 0 ? "the connection was closed"
+				 : ERR_reason_error_string(e);
+	ERR_clear_error();
+	return str_copy(a, str_from(why == NULL ? "unknown error" : why));
+}
+
+/* RFC 7301 with the registered names; a client that offers protocols and not
+ * ours has lost its way (ALPACA). */
+static int
+choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n,
+	const unsigned char *in, unsigned length, void *ctx)
+{
+	struct str service = str_from(SSL_get_app_data(ssl));
+	struct str offered = str_of(in, length);
+	(void)ctx;
+	if (str_eq(service, STR("submission")))
+		service = STR("smtp");
+	while (offered.n > 0) {
+		size_t size = (unsigned char)offered.p[0];
+		struct str name = str_head(str_skip(offered, 1), size);
+		if (str_eq(name, service)) {
+			*out = (const unsigned char *)name.p;
+			*n = (unsigned char)name.n;
+			return SSL_TLSEXT_ERR_OK;
+		}
+		offered = str_skip(offered, 1 + size);
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static SSL_CTX *
+new_context(const struct conf *c, const SSL_METHOD *method)
+{
+	SSL_CTX *x = SSL_CTX_new(method);
+	if (x == NULL)
+		fatal("SSL_CTX_new", NULL);
+	SSL_CTX_set_min_proto_version(x, str_eq(c->tls.minimum, STR("1.3"))
+			? TLS1_3_VERSION : TLS1_2_VERSION);
+	SSL_CTX_set_options(x, SSL_OP_NO_RENEGOTIATION |
+		SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+		SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(x, SSL_MODE_RELEASE_BUFFERS |
+		SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	return x;
+}
+
+static struct str
+fingerprint(struct arena *a, X509 *cert)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	X509_digest(cert, EVP_sha256(), digest, &n);
+	char *text = arena_alloc(a, n * 2);
+	for (unsigned i = 0; i < n; i++) {
+		text[i * 2] = hex[digest[i] >> 4];
+		text[i * 2 + 1] = hex[digest[i] & 15];
+	}
+	return str_of(text, n * 2);
+}
+
+static void
+load_certificate(struct tls *t, const char *path)
+{
+	struct arena *a = t->arena;
+	if (SSL_CTX_use_certificate_chain_file(t->server, path) != 1)
+		fatal(path, str_cstr(a, context_error(a)));
+	X509 *cert = SSL_CTX_get0_certificate(t->server);
+	t->certificate = fingerprint(a, cert);
+	EVP_PKEY *key = remote_key(t, cert);
+	if (SSL_CTX_use_PrivateKey(t->server, key) != 1)
+		fatal(path, str_cstr(a, context_error(a)));
+	EVP_PKEY_free(key);
+}
+
+void
+context_start(struct tls *t)
+{
+	const struct conf *c = t->program->conf;
+	struct str path = c->tls.certificate;
+	t->client = new_context(c, TLS_client_method());
+	char *roots = str_cstr(t->arena, c->tls.roots);
+	if (access(roots, R_OK) == 0 &&
+		SSL_CTX_load_verify_locations(t->client, roots, NULL) != 1)
+		fatal(roots, str_cstr(t->arena, context_error(t->arena)));
+	SSL_CTX_dane_enable(t->client);
+	errno = 0;
+	if (path.n == 0)
+		return;
+	t->server = new_context(c, TLS_server_method());
+	SSL_CTX_set_alpn_select_cb(t->server, choose_protocol, NULL);
+	SSL_CTX_set_session_cache_mode(t->server, SSL_SESS_CACHE_OFF);
+	load_certificate(t, str_cstr(t->arena, path));
+}
+
+/* ---------------------------------------------------------------- client */
+
+/* "3 1 1 hex" into the SSL; false when it is no usable record. */
+static bool
+add_tlsa(struct arena *a, SSL *ssl, struct str record)
+{
+	struct str word;
+	uint64_t n[3];
+	struct buf *data = buf_new(a);
+	for (int i = 0; i < 3; i++)
+		if (!str_word(&record, &word) || !str_number(word, 255, &n[i]))
+			return false;
+	record = str_trim(record);
+	for (size_t i = 0; i + 1 < record.n; i += 2) {
+		char pair[3] = {record.p[i], record.p[i + 1], 0};
+		char *end;
+		long octet = strtol(pair, &end, 16);
+		if (*end != 0)
+			return false;
+		buf_addc(data, (char)octet);
+	}
+	return SSL_dane_tlsa_add(ssl, (uint8_t)n[0], (uint8_t)n[1],
+		(uint8_t)n[2], (const unsigned char *)data->p, data->n) == 1;
+}
+
+/* RFC 7672: usable records decide; none usable means encrypt, verify not. */
+static void
+set_dane(struct arena *a, SSL *ssl, const char *name, struct str_list tlsa)
+{
+	bool usable = false;
+	if (SSL_dane_enable(ssl, name) != 1)
+		return;
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (size_t i = 0; i < tlsa.n; i++)
+		usable = add_tlsa(a, ssl, tlsa.v[i]) || usable;
+	if (usable)
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+}
+
+static SSL *
+new_client(struct tls *t, struct arena *a, const struct msg_tls_start *m)
+{
+	SSL *ssl = SSL_new(t->client);
+	char *name = str_cstr(a, m->name);
+	if (ssl == NULL)
+		fatal("SSL_new", NULL);
+	SSL_set_connect_state(ssl);
+	if (m->name.n > 0 && !str_has(m->name, ':'))
+		SSL_set_tlsext_host_name(ssl, name);
+	if (str_eq(m->policy, STR("verified"))) {
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+		SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+		SSL_set1_host(ssl, name);
+	} else if (str_eq(m->policy, STR("dane"))) {
+		set_dane(a, ssl, name, m->tlsa);
+	}
+	return ssl;
+}
+
+static const char *
+service_name(struct str service)
+{
+	static const char *const names[] = {
+		"smtp", "submission", "imap", "pop3", "lmtp"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (str_eq(service, str_from(names[i])))
+			return names[i];
+	return NULL;
+}
+
+SSL *
+context_new(struct tls *t, struct arena *a, const struct msg_tls_start *m,
+	struct status *s)
+{
+	const char *service = service_name(m->service);
+	SSL *ssl = NULL;
+	if (service == NULL)
+		*s = STATUS(STATUS_NEVER, 5, 4, "No such service");
+	else if (str_eq(m->role, STR("client")))
+		ssl = new_client(t, a, m);
+	else if (t->server == NULL)
+		*s = STATUS(STATUS_LATER, 7, 0,
+			"TLS is not available: no certificate is configured");
+	else if ((ssl = SSL_new(t->server)) == NULL)
+		fatal("SSL_new", NULL);
+	else
+		SSL_set_accept_state(ssl);
+	if (ssl == NULL)
+		return NULL;
+	/* A table's string: it outlives every link. */
+	SSL_set_app_data(ssl, (void *)(uintptr_t)service);
+	SSL_set_session_id_context(ssl, (const unsigned char *)service,
+		(unsigned)strlen(service));
+	return ssl;
+}
+
+struct str
+context_verified(SSL *ssl)
+{
+	if (SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE ||
+		SSL_get_verify_result(ssl) != X509_V_OK)
+		return STR("none");
+	return SSL_get0_dane_authority(ssl, NULL, NULL) >= 0 ? STR("dane")
+							     : STR("chain");
+}

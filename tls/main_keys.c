@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * keys: holds the private keys and signs.  It reads no octet of a stranger;
+ * who asks is tls, which may have been taken over and then can have
+ * signatures, at a counted rate, but never the key.
+ */
+#include "tls.h"
+#include "base/arena.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+
+enum { REPORT_EVERY = 100000 };
+
+struct keys {
+	struct loop *loop;
+	struct peers peers;
+	EVP_PKEY *key;
+	uint64_t signatures;
+};
+
+static void
+on_sign(struct peer *p, struct arena *a, struct message *m)
+{
+	struct keys *k = p->peers->ctx;
+	struct message answer = MESSAGE(key_signed);
+	if (k->key == NULL)
+		answer.key_signed.status = STATUS(STATUS_LATER, 7, 0,
+			"There is no private key: set tls.key");
+	else
+		answer.key_signed.status = key_sign(a, k->key,
+			m->key_sign.algorithm, m->key_sign.digest,
+			&answer.key_signed.signature);
+	if (!status_is_fine(answer.key_signed.status))
+		log_warn(LOG_NO_ID, "sign-refused",
+			LOG_STR("algorithm", m->key_sign.algorithm),
+			LOG_NUM("octets", m->key_sign.digest.n));
+	else if (++k->signatures % REPORT_EVERY == 0)
+		log_info(LOG_NO_ID, "signatures",
+			LOG_NUM("count", k->signatures));
+	peer_send(p, &answer);
+}
+
+static const struct peer_row rows[] = {
+	{MSG_key_sign, PEER_TLS, on_sign},
+};
+
+static int
+no_password(char *buf, int size, int writing, void *ctx)
+{
+	(void)buf, (void)size, (void)writing, (void)ctx;
+	return -1;
+}
+
+static void
+prepare(struct program *p)
+{
+	struct keys *k = arena_one(p->arena, struct keys);
+	p->ctx = k;
+	if (p->conf->tls.key.n == 0)
+		return;
+	char *path = str_cstr(p->arena, p->conf->tls.key);
+	FILE *f = fopen(path, "re");
+	if (f == NULL)
+		fatal("the private key", path);
+	k->key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
+	fclose(f);
+	errno = 0;
+	if (k->key == NULL)
+		fatal(path, "is not an unencrypted private key in PEM");
+}
+
+static void
+watch_master(void *ctx, int fd, unsigned events)
+{
+	(void)fd, (void)events;
+	loop_stop(ctx);
+}
+
+static void
+run(struct program *p)
+{
+	struct keys *k = p->ctx;
+	k->loop = loop_new(p->arena);
+	k->peers = (struct peers){.loop = k->loop, .rows = rows,
+		.count = sizeof rows / sizeof *rows, .ctx = k};
+	int fd = program_fd(p, "ask.tls", 0);
+	if (fd >= 0)
+		peers_listen(&k->peers, fd, PEER_TLS);
+	int master = program_fd(p, "master", 0);
+	if (master >= 0)
+		loop_watch(k->loop, master, 0, watch_master, k->loop);
+	loop_run(k->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct service keys = {
+		.name = "keys",
+		.profile = SANDBOX_PURE,
+		.prepare = prepare,
+		.run = run,
+		.usage = "Holds the private keys of certificates and signs for "
+			"tls; gives none away.",
+	};
+	return service_main(&keys, argc, argv);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * tls: TLS under other people's streams.  keys: the private keys, apart.
+ *
+ *	main_tls.c	tls: service row, tls_start
+ *	link.c		one stream: handshake, then octets both ways
+ *	context.c	certificates, policies, ALPN, what was verified
+ *	remote_key.c	a private key that is somebody else's process
+ *	main_keys.c	keys: loads them, signs, gives none away
+ *	key_sign.c	what it signs, and what not
+ *
+ * tls holds no secret but those of the sessions it carries: the key whose
+ * compromise would matter is asked for one signature at a time.
+ */
+#ifndef TLS_TLS_H
+#define TLS_TLS_H
+
+#include "ask/link.h"
+#include "ask/messages.h"
+#include "ask/peers.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "sys/loop.h"
+#include "sys/service.h"
+
+#include <openssl/ssl.h>
+
+struct tls {
+	struct program *program;
+	struct arena *arena;
+	struct loop *loop;
+	struct peers peers;
+	struct link *keys;
+	SSL_CTX *server, *client;
+	struct str certificate; /* SHA-256 of its DER, hex */
+};
+
+/* -------------------------------------------------------------- context.c */
+/* Reads the certificate and the trusted roots; fatal when one is named but
+ * cannot be used. */
+void context_start(struct tls *t);
+/* An SSL for this start, with policy and names set; NULL with *s. */
+SSL *context_new(struct tls *t, struct arena *a, const struct msg_tls_start *m,
+	struct status *s);
+/* none, chain or dane */
+struct str context_verified(SSL *ssl);
+/* The last error of the library, as words. */
+struct str context_error(struct arena *a);
+
+/* ----------------------------------------------------------- remote_key.c */
+/* A private key that matches the certificate and asks keys for signatures. */
+EVP_PKEY *remote_key(struct tls *t, X509 *certificate);
+
+/* ----------------------------------------------------------------- link.c */
+/* Takes net (the stranger's end) and begins the handshake; p gets tls_ready
+ * when it is over.  The policy and names are in ssl. */
+void link_start(struct tls *t, struct peer *p, SSL *ssl, int net, bool server,
+	struct str session);
+/* The peer who asked went away: its handshake is over. */
+void link_forget(struct peer *p);
+
+/* -------------------------------------------------------------- key_sign.c */
+/* Signs if the digest is one that TLS could have made; else never. */
+struct status key_sign(struct arena *a, EVP_PKEY *key, struct str algorithm,
+	struct str digest, struct str *signature);
+
+#endif
