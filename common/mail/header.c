@@ -337,7 +337,8 @@ open_group(struct parser *p)
 {
 	if (p->in_group || p->in_angle)
 		return;
-	add(p, (struct header_address){.mailbox = kept(p, p->words)});
+	add(p, (struct header_address){.mailbox = kept(p, p->words),
+		.group = true});
 	reset(p);
 	p->in_group = true;
 }
@@ -347,7 +348,7 @@ close_group(struct parser *p)
 {
 	finish(p);
 	if (p->in_group)
-		add(p, (struct header_address){.mailbox = {NULL, 0}});
+		add(p, (struct header_address){.group = true});
 	p->in_group = false;
 }
 

@@ -44,6 +44,7 @@ struct header_address {
 	struct str route;
 	struct str mailbox;
 	struct str host;
+	bool group; /* begins or ends one: tells "root" from "friends:" */
 };
 
 struct header_addresses {
