@@ -67,7 +67,10 @@ int ctl_dispatch(struct ctl *c, const char *prefix,
 
 /* ---------------------------------------------------------------- house */
 
-/* The configuration; ends with EX_CONFIG and its mistakes. */
+/*
+ * The configuration; ends with EX_CONFIG and its mistakes.  It may hold a
+ * password and be root's alone: then what suratd publishes of it will do.
+ */
 const struct conf *ctl_conf(struct ctl *c);
 
 /*
@@ -134,6 +137,39 @@ bool user_name_ok(struct str name);
  * there is one that holds for another day. */
 void certificate_make(struct ctl *c, const char *cert, const char *key,
 	struct str_list names);
+
+/* ------------------------------------------------------------- sendmail */
+
+/* A message on its way from a local program into the queue. */
+struct letter {
+	struct arena *arena;
+	struct str hostname;
+	struct str domain; /* for addresses without one */
+	struct str sender; /* of the envelope; "" is the null sender */
+	struct str author; /* full name for a missing From; may be empty */
+	struct str_list rcpts;
+	struct str notify, ret, envid; /* RFC 3461; may be empty */
+	struct buf *content; /* CRLF lines */
+};
+
+/* Adds the addresses of a list as people write it, qualified; false when one
+ * cannot be understood or there are too many. */
+bool letter_rcpts(struct letter *l, struct str list);
+/* "user" or "user@domain" in normal form; false when it is no address. */
+bool letter_address(const struct letter *l, struct str text, struct str *out);
+/*
+ * Makes l->content of what the program wrote: lines ended by CRLF, a header
+ * with From, Date and Message-ID, no Bcc and no Return-Path.  With extract
+ * the addressees of the header are added to rcpts; false as letter_rcpts.
+ */
+bool letter_compose(struct letter *l, struct str raw, bool extract);
+/* Into the queue at path/queue; fine: id names the message. */
+struct status letter_submit(const struct letter *l, struct str sockets,
+	struct str *id);
+
+/* -bs: SMTP on standard input and output, for one program; l is the mould of
+ * every message. */
+int stdio_smtp(const struct letter *l, struct str sockets, int64_t max_size);
 
 /* Queue listing, for `surat queue` and mailq. */
 int queue_list(struct ctl *c, const struct msg_queue_list *filter);
