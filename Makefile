@@ -156,6 +156,9 @@ UNDER_resolve := ask sys base
 EXTRA_deliver := $(filter-out deliver/main_%.c,$(wildcard deliver/*.c))
 UNDER_deliver := store ask mail sys base
 LIBS_deliver := -lcrypto
+EXTRA_ctl := $(filter-out ctl/main_%.c,$(wildcard ctl/*.c))
+UNDER_ctl := store ask mail sys base
+LIBS_ctl := -ljansson -lcrypt -lcrypto
 
 define unit
 UOBJ_$(1) := $(patsubst %.c,$(B)/o/%.o,$(wildcard t/unit/$(1)/*.c) $(EXTRA_$(1)))

@@ -35,21 +35,21 @@ add_rcpt(struct letter *l, struct str address)
 			sizeof *l->rcpts.v);
 	if (l->rcpts.n == RCPTS_MOST)
 		return false;
-	l->rcpts.v[l->rcpts.n++] = address;
+	l->rcpts.v[l->rcpts.n++] = str_copy(l->arena, address);
 	return true;
 }
 
 /* What was meant by mailbox and host, in normal form. */
 static bool
-normal(const struct letter *l, struct str mailbox, struct str host,
-	struct str *out)
+normal(struct arena *a, const struct letter *l,
+	const struct header_address *x, struct str *out)
 {
-	struct address meant = {.local = mailbox,
-		.domain = host.n > 0 ? host : l->domain}, checked;
-	struct str text = address_text(l->arena, &meant);
-	if (mailbox.n == 0 || !address_parse(l->arena, text, true, &checked))
+	struct address meant = {.local = x->mailbox,
+		.domain = x->host.n > 0 ? x->host : l->domain}, checked;
+	struct str text = address_text(a, &meant);
+	if (x->mailbox.n == 0 || !address_parse(a, text, true, &checked))
 		return false;
-	*out = address_text(l->arena, &checked);
+	*out = address_text(a, &checked);
 	return true;
 }
 
@@ -57,26 +57,31 @@ bool
 letter_address(const struct letter *l, struct str text, struct str *out)
 {
 	struct header_addresses list = header_parse_addresses(l->arena, text);
-	return list.n == 1 &&
-		normal(l, list.v[0].mailbox, list.v[0].host, out);
+	return list.n == 1 && normal(l->arena, l, &list.v[0], out);
+}
+
+static bool
+add_list(struct arena *a, struct letter *l, struct str text)
+{
+	struct header_addresses list = header_parse_addresses(a, text);
+	struct str address;
+	for (size_t i = 0; i < list.n; i++) {
+		if (list.v[i].group)
+			continue;
+		if (!normal(a, l, &list.v[i], &address) ||
+			!add_rcpt(l, address))
+			return false;
+	}
+	return list.n < HEADER_ADDRESSES_MOST;
 }
 
 bool
 letter_rcpts(struct letter *l, struct str text)
 {
-	struct header_addresses list = header_parse_addresses(l->arena, text);
-	struct str address;
-	if (list.n == HEADER_ADDRESSES_MOST)
-		return false;
-	for (size_t i = 0; i < list.n; i++) {
-		const struct header_address *x = &list.v[i];
-		if (x->group)
-			continue;
-		if (!normal(l, x->mailbox, x->host, &address) ||
-			!add_rcpt(l, address))
-			return false;
-	}
-	return true;
+	struct arena *a = arena_new("addresses");
+	bool ok = add_list(a, l, text);
+	arena_free(a);
+	return ok;
 }
 
 /* ----------------------------------------------------------------- lines */

@@ -292,6 +292,7 @@ renew(struct master *m, struct generation *next)
 			team_retire(t);
 	}
 	generation_free(old);
+	sockets_publish(m);
 	teams_tend(m);
 }
 

@@ -254,8 +254,9 @@ take_snapshots(struct generation *g)
 	c.remote.smarthost_password = STR("");
 	conf_write(&c, public);
 	g->text = buf_str(all);
+	g->public = buf_str(public);
 	g->secret = snapshot(g->arena, g->text);
-	g->config = snapshot(g->arena, buf_str(public));
+	g->config = snapshot(g->arena, g->public);
 }
 
 struct generation *

@@ -183,6 +183,7 @@ run(struct master *m)
 	if (!sockets_lock(m, errors) || !sockets_make(m, errors) ||
 		!generation_listen(m->now, NULL, errors))
 		give_up(errors);
+	sockets_publish(m);
 	watch_signals(m);
 	control_open(m);
 	log_info(LOG_NO_ID, "starting", LOG_CSTR("config", m->source.file),

@@ -94,6 +94,7 @@ struct generation {
 	struct arena *arena;
 	const struct conf *conf;
 	struct str text; /* the whole configuration */
+	struct str public; /* without secrets */
 	int config; /* snapshot without secrets */
 	int secret; /* snapshot with them */
 	struct listener *listeners;
@@ -236,6 +237,9 @@ pid_t spawn(const struct master *m, const struct spawn *s);
 bool sockets_lock(const struct master *m, struct buf *errors);
 /* Directories below RUNTIME and the sockets of ASK_LINKS in them. */
 bool sockets_make(struct master *m, struct buf *errors);
+
+/* The configuration without secrets, where people's commands find it. */
+void sockets_publish(const struct master *m);
 
 /* ------------------------------------------------------- control, ready */
 

@@ -153,3 +153,24 @@ sockets_make(struct master *m, struct buf *errors)
 			make_link(m, i, errors);
 	return ok;
 }
+
+/* A failure costs ordinary users sendmail without an option -C, no more. */
+void
+sockets_publish(const struct master *m)
+{
+	struct arena *a = arena_new("publish");
+	struct str dir = m->now->conf->general.runtime, text = m->now->public;
+	const char *path = str_cstr(a, str_printf(a, "%.*s/sendmail/surat.conf",
+		STR_ARG(dir)));
+	const char *beside = str_cstr(a, str_printf(a, "%s.new", path));
+	unlink(beside);
+	int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
+		fchmod(fd, 0644) == 0 && rename(beside, path) == 0;
+	if (!ok)
+		log_warn(LOG_NO_ID, "not-published", LOG_CSTR("file", path),
+			LOG_CSTR("why", strerror(errno)));
+	if (fd >= 0)
+		close(fd);
+	arena_free(a);
+}

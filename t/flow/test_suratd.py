@@ -169,6 +169,10 @@ def test_start():
     ok(field(line, 'names') == 'smtp:submission:config:master',
        'a worker has its sockets by name', line)
     ok(field(line, 'extra') == '[]', 'and no other descriptor', line)
+    path = s.run + '/sendmail/surat.conf'
+    text = open(path).read()
+    ok(os.stat(path).st_mode & 0o777 == 0o644 and 'example.test' in text and
+       'geheim' not in text, 'the configuration is published, no password')
     c2, line2 = s.client('imap')
     ok(line2.startswith('imapd '), 'imapd serves', line2)
     for x in (c, c2):
