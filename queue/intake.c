@@ -328,6 +328,20 @@ at(struct str_list l, size_t i)
 	return i < l.n ? l.v[i] : STR("");
 }
 
+/* A submission whose answer was lost is asked again over another connection,
+ * which its body file no longer belongs to. */
+static bool
+was_taken(struct queue *q, struct str token, int64_t *id)
+{
+	sqlite3_stmt *s = table_get(q->reader, FIND_TOKEN);
+	table_bind_text(s, 1, token);
+	bool found = token.n > 0 && sqlite3_step(s) == SQLITE_ROW;
+	if (found)
+		*id = sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	return found;
+}
+
 static struct status
 take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 {
@@ -367,6 +381,11 @@ on_submit(struct peer *p, struct arena *a, struct message *m)
 	struct queue *q = p->peers->ctx;
 	struct message answer = MESSAGE(submitted);
 	struct status st = check_submit(&m->submit);
+	int64_t id;
+	if (m->submit.body.n > 0 && was_taken(q, m->submit.token, &id)) {
+		answer_submit(submitter_of(q, p), st, id);
+		return;
+	}
 	if (status_is_fine(st))
 		st = take(q, p, a, &m->submit);
 	if (status_is_fine(st))

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: ISC */
+/* smtpd's service row. */
+#include "smtpd.h"
+
+int
+main(int argc, char **argv)
+{
+	static const struct service smtpd = {
+		.name = "smtpd",
+		.asker = "smtpd",
+		.profile = SANDBOX_ASKER,
+		.serve = smtp_serve,
+		.usage = "Takes mail by SMTP, submission and LMTP and hands it "
+			"to the queue.",
+	};
+	return service_main(&smtpd, argc, argv);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The loop: one line, one row, one function, one reply.  What goes wrong in
+ * the same way for every command (no such verb, wrong order, a line too long
+ * or not ended by CRLF, too many errors, silence) is answered here.
+ */
+#include "smtpd.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { ARENA_MOST = 16 << 20 };
+
+void
+session_reset(struct session *s)
+{
+	arena_free(s->transaction_arena);
+	s->transaction_arena = arena_new("transaction");
+	arena_limit(s->transaction_arena, ARENA_MOST);
+	s->t = (struct transaction){.count = 0};
+	s->t.last = &s->t.first;
+}
+
+static void
+write_reply(struct session *s, struct status st, bool enhanced)
+{
+	smtp_write_reply(conn_out(s->conn), st, enhanced);
+	conn_pace(s->conn);
+}
+
+/* RFC 2034 3: only after EHLO, and not where no code can be. */
+void
+session_reply(struct session *s, struct status st)
+{
+	write_reply(s, st,
+		s->esmtp && st.reply != 220 && st.reply != 354);
+}
+
+void
+session_close(struct session *s, struct status st)
+{
+	session_reply(s, st);
+	s->state = SMTP_CLOSED;
+}
+
+/* -------------------------------------------------------------- errors */
+
+static void
+count_error(struct session *s, struct status st)
+{
+	if (status_is_fine(st) || ++s->errors < s->conf->smtp.max_errors)
+		return;
+	log_warn(s->id, "too-many-errors", LOG_STR("client", s->ip),
+		LOG_NUM("errors", s->errors));
+	session_close(s, status_reply(STATUS(STATUS_LATER, 7, 0,
+		"Too many errors; good bye"), 421));
+}
+
+static void
+answer_error(struct session *s, struct status st)
+{
+	session_reply(s, st);
+	count_error(s, st);
+}
+
+/* Somebody speaks HTTP, or worse, to us: the first line is enough. */
+static bool
+is_another_protocol(struct str verb)
+{
+	static const char *const verbs[] = {"GET", "POST", "PUT", "CONNECT",
+		"OPTIONS", "HEAD", "USER-AGENT:", "HOST:"};
+	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+		if (str_eq_nocase(verb, str_from(verbs[i])))
+			return true;
+	return false;
+}
+
+static void
+unknown_verb(struct session *s, struct str verb)
+{
+	if (is_another_protocol(verb)) {
+		log_warn(s->id, "another-protocol", LOG_STR("client", s->ip));
+		session_close(s, status_reply(STATUS(STATUS_NEVER, 7, 0,
+			"This is a mail server"), 554));
+		return;
+	}
+	answer_error(s, STATUS(STATUS_NEVER, 5, 2, "No such command; try HELP"));
+}
+
+/* ------------------------------------------------------------ dispatch */
+
+static const struct smtp_row *
+find_row(const struct session *s, struct str verb)
+{
+	size_t count;
+	const struct smtp_row *rows = smtp_rows(&count);
+	const struct smtp_row *r =
+		command_find(rows, count, sizeof *rows, verb);
+	unsigned not_here = s->lmtp ? CMD_NO_LMTP : CMD_ONLY_LMTP;
+	return r == NULL || (r->command.flags & not_here) ? NULL : r;
+}
+
+static struct status
+wrong_order(const struct session *s)
+{
+	switch (s->state) {
+	case SMTP_FRESH:
+		return STATUS(STATUS_NEVER, 5, 1, "Say EHLO first");
+	case SMTP_READY:
+		return STATUS(STATUS_NEVER, 5, 1, "Say MAIL first");
+	case SMTP_MAIL:
+		return STATUS(STATUS_NEVER, 5, 1,
+			"Say RCPT first; no recipient was taken yet");
+	default:
+		return STATUS(STATUS_NEVER, 5, 1,
+			"Finish the transaction first, or say RSET");
+	}
+}
+
+static void
+run(struct session *s, const struct smtp_row *row, struct str args)
+{
+	const struct command *c = &row->command;
+	struct status st = wrong_order(s);
+	bool legal = (c->states & s->state) != 0;
+	if (legal)
+		st = row->fn(s, args);
+	if (s->state == SMTP_CLOSED)
+		return;
+	if (c->flags & CMD_PLAIN && status_is_fine(st))
+		write_reply(s, st, false);
+	else
+		session_reply(s, st);
+	if (legal)
+		s->state = command_next(c, s->state, status_is_fine(st)
+				? COMMAND_DONE : COMMAND_FAILED);
+	if (!status_is_later(st))
+		count_error(s, st);
+	if ((c->flags & CMD_FREE) == 0 &&
+		++s->idle_commands > SMTP_IDLE_COMMANDS)
+		session_close(s, status_reply(STATUS(STATUS_LATER, 7, 0,
+			"All talk and no mail; good bye"), 421));
+}
+
+static void
+one_line(struct session *s, struct str line)
+{
+	struct str args, verb = command_verb(line, &args);
+	const struct smtp_row *row = find_row(s, verb);
+	for (size_t i = 0; i < line.n; i++) {
+		if ((unsigned char)line.p[i] >= 0x20 || line.p[i] == '\t')
+			continue;
+		answer_error(s, STATUS(STATUS_NEVER, 5, 2,
+			"Control characters in a command"));
+		return;
+	}
+	if (row == NULL)
+		unknown_verb(s, verb);
+	else
+		run(s, row, args);
+	/* STARTTLS has answered 220: now the handshake, or never. */
+	if (row != NULL && row->fn == smtp_starttls &&
+		s->state == SMTP_FRESH && !login_start_tls(s))
+		s->state = SMTP_CLOSED;
+}
+
+static void
+say_why(struct session *s)
+{
+	switch (conn_state(s->conn)) {
+	case CONN_TIMEOUT:
+		session_close(s, status_reply(STATUS(STATUS_LATER, 4, 2,
+			"You were silent too long; good bye"), 421));
+		break;
+	default:
+		s->state = SMTP_CLOSED;
+		break;
+	}
+}
+
+static void
+step(struct session *s)
+{
+	struct str line;
+	conn_deadline(s->conn, clock_in(s->conf->smtp.timeout * 1000));
+	switch (conn_line(s->conn, SMTP_COMMAND_MOST, &line)) {
+	case LINE_OK:
+		one_line(s, line);
+		break;
+	case LINE_TOO_LONG:
+		answer_error(s, STATUS(STATUS_NEVER, 5, 2, "Line too long"));
+		break;
+	case LINE_BARE:
+		/* What one server takes for a line end and another does not
+		 * is how mail is smuggled: no second guess. */
+		log_warn(s->id, "bare-newline", LOG_STR("client", s->ip));
+		session_close(s, status_reply(STATUS(STATUS_NEVER, 5, 2,
+			"Lines end in CRLF; good bye"), 500));
+		break;
+	case LINE_NONE:
+		say_why(s);
+		break;
+	}
+}
+
+/* ------------------------------------------------------------- sessions */
+
+static bool
+is_trusted(const struct session *s)
+{
+	const struct str_list *l = &s->conf->smtp.relay_networks;
+	for (size_t i = 0; i < l->n; i++)
+		if (net_within(&s->client->peer, l->v[i]))
+			return true;
+	return false;
+}
+
+/* Links last as long as the process: its askings are one after another. */
+struct links {
+	struct link *auth, *tls, *queue;
+};
+
+static struct links *
+process_links(struct program *p)
+{
+	struct links *l = p->ctx;
+	if (l != NULL)
+		return l;
+	l = p->ctx = arena_one(p->arena, struct links);
+	l->auth = link_new(p->arena, p->sockets, "auth");
+	l->tls = link_new(p->arena, p->sockets, "tls");
+	l->queue = link_new(p->arena, p->sockets, "queue");
+	link_patience(l->tls, 60 * 1000);
+	link_patience(l->queue, 120 * 1000);
+	return l;
+}
+
+static void
+start(struct session *s, struct program *p, struct client *c)
+{
+	struct links *l = process_links(p);
+	s->program = p;
+	s->conf = p->conf;
+	s->client = c;
+	s->arena = arena_new("session");
+	arena_limit(s->arena, ARENA_MOST);
+	s->conn = conn_new(s->arena, c->in, c->out);
+	s->id = program_session_id(s->arena);
+	s->ip = net_ip(s->arena, &c->peer);
+	s->state = SMTP_FRESH;
+	s->lmtp = str_eq(c->service, STR("lmtp"));
+	s->submission = str_starts(c->service, STR("submission"));
+	s->trusted = is_trusted(s);
+	s->auth = l->auth;
+	s->to_tls = l->tls;
+	s->queue = l->queue;
+	session_reset(s);
+}
+
+static void
+greet(struct session *s)
+{
+	struct str text = str_printf(s->arena, "%.*s %s surat",
+		STR_ARG(s->program->hostname), s->lmtp ? "LMTP" : "ESMTP");
+	session_reply(s, (struct status){STATUS_FINE, 0, 0, 220, text});
+}
+
+enum served
+smtp_serve(struct program *p, struct client *c)
+{
+	struct session s = {.state = SMTP_FRESH};
+	start(&s, p, c);
+	log_info(s.id, "connect", LOG_STR("client", s.ip),
+		LOG_NUM("port", net_port(&c->peer)),
+		LOG_STR("service", c->service));
+	if (!c->tls || login_start_tls(&s)) {
+		greet(&s);
+		while (s.state != SMTP_CLOSED)
+			step(&s);
+	}
+	conn_close(s.conn);
+	log_info(s.id, "disconnect", LOG_NUM("messages", s.transactions),
+		LOG_NUM("errors", s.errors));
+	bool secrets = s.user.n > 0;
+	arena_free(s.transaction_arena);
+	arena_free(s.arena);
+	return secrets ? SERVED_RETIRE : SERVED_AGAIN;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * smtpd: SMTP, submission and LMTP as a server (RFC 5321, 6409, 2033).
+ *
+ *	main.c		the service row
+ *	session.c	greet, read, dispatch, reply; the end of a transaction
+ *	commands.c	the tables, and the short commands
+ *	envelope.c	MAIL and RCPT
+ *	policy.c	who may send what to whom
+ *	data.c		DATA: content in, one submission out
+ *	submission.c	what only submission repairs: Date, Message-ID, Bcc
+ *	login.c		STARTTLS and AUTH
+ *
+ * One client, one process, straight-line code. A command's function is called
+ * only in the states its row names; it returns one status, which the loop
+ * writes, logs and moves to the next state by. Every way out of a transaction
+ * ends in session_reset.
+ */
+#ifndef SMTPD_SMTPD_H
+#define SMTPD_SMTPD_H
+
+#include "ask/link.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "mail/command.h"
+#include "mail/smtp.h"
+#include "sys/conn.h"
+#include "sys/service.h"
+
+struct arena;
+
+enum smtp_state {
+	SMTP_FRESH = 1, /* greeted, nothing said yet */
+	SMTP_READY = 2, /* HELO, EHLO or LHLO said */
+	SMTP_MAIL = 4, /* MAIL said */
+	SMTP_RCPT = 8, /* at least one recipient */
+	SMTP_CLOSED = 16,
+	SMTP_TALKING = SMTP_READY | SMTP_MAIL | SMTP_RCPT,
+	SMTP_ANY = SMTP_FRESH | SMTP_TALKING,
+};
+
+enum smtp_flags {
+	CMD_LAST = 1, /* ends a pipelining group: input behind it is an error
+		       * only for STARTTLS */
+	CMD_FREE = 2, /* no mail in it, but not counted as idle talk */
+	CMD_NO_LMTP = 4,
+	CMD_ONLY_LMTP = 8,
+	CMD_PLAIN = 16, /* replies without enhanced codes (RFC 2034 3) */
+};
+
+/* RFC 5321 4.5.3 and reliability 2.4 */
+enum smtp_limits {
+	SMTP_IDLE_COMMANDS = 100, /* that move no mail */
+	SMTP_TRANSACTIONS = 1000, /* of one session */
+	SMTP_INLINE_MOST = 64 * 1024,
+	SMTP_HEADER_MOST = 256 * 1024,
+	SMTP_DATA_RATE = 500, /* octets a second, after half a minute */
+};
+
+struct recipient {
+	struct str address, orcpt, notify;
+	struct recipient *next;
+};
+
+struct transaction {
+	struct str sender;
+	struct recipient *first, **last;
+	size_t count;
+	struct str ret, envid, body_type;
+	bool utf8;
+	uint64_t declared; /* SIZE=, 0: not said */
+};
+
+struct session {
+	struct program *program;
+	const struct conf *conf;
+	struct client *client;
+	struct arena *arena; /* the session's */
+	struct arena *transaction_arena;
+	struct conn *conn;
+	struct str id, ip;
+	enum smtp_state state;
+	bool lmtp, submission, trusted; /* trusted: relay_networks */
+	struct str helo;
+	bool esmtp, tls;
+	struct str tls_version, binding;
+	struct str user; /* logged in */
+	struct str_list senders; /* may send from these */
+	int errors, login_failures;
+	unsigned idle_commands, transactions;
+	struct transaction t;
+	struct link *auth, *to_tls, *queue;
+};
+
+typedef struct status (*smtp_fn)(struct session *s, struct str args);
+
+struct smtp_row {
+	struct command command; /* first */
+	smtp_fn fn;
+};
+
+const struct smtp_row *smtp_rows(size_t *count);
+
+/* -------------------------------------------------------------- session.c */
+enum served smtp_serve(struct program *p, struct client *c);
+/* Forgets the transaction; the only way out of one. */
+void session_reset(struct session *s);
+void session_reply(struct session *s, struct status st);
+/* 221, 421 ...: the last thing said. */
+void session_close(struct session *s, struct status st);
+
+/* ----------------------------------------------------------- the commands */
+struct status smtp_helo(struct session *s, struct str args);
+struct status smtp_ehlo(struct session *s, struct str args);
+struct status smtp_lhlo(struct session *s, struct str args);
+struct status smtp_starttls(struct session *s, struct str args);
+struct status smtp_auth(struct session *s, struct str args);
+struct status smtp_mail(struct session *s, struct str args);
+struct status smtp_rcpt(struct session *s, struct str args);
+struct status smtp_data(struct session *s, struct str args);
+struct status smtp_rset(struct session *s, struct str args);
+struct status smtp_noop(struct session *s, struct str args);
+struct status smtp_vrfy(struct session *s, struct str args);
+struct status smtp_help(struct session *s, struct str args);
+struct status smtp_quit(struct session *s, struct str args);
+
+/* --------------------------------------------------------------- policy.c */
+/* May this client begin a transaction with this sender at all? */
+struct status policy_sender(struct session *s, const struct address *sender);
+/* May it send to this recipient?  Asks auth. */
+struct status policy_rcpt(struct session *s, const struct address *rcpt);
+
+/* ---------------------------------------------------------------- login.c */
+/* After the 220 of STARTTLS, or before the greeting: the handshake; closes
+ * the session when it fails. */
+bool login_start_tls(struct session *s);
+bool login_may_auth(const struct session *s);
+
+/* ----------------------------------------------------------- submission.c */
+/* The header as it should have been: Date and Message-ID added where missing,
+ * Bcc taken out.  Appends the whole header with its empty line. */
+void submission_repair(struct session *s, struct arena *a, struct str header,
+	struct buf *out);
+
+#endif
