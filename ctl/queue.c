@@ -308,10 +308,8 @@ ctl_queue(struct ctl *c)
 		{"expire", "ID|all [FILTER]...",
 			"Gives up; the sender is told.", change_expire},
 	};
-	static char *plain[] = {(char *)(uintptr_t)"list", NULL};
-	if (c->argc == 0)
-		*c = (struct ctl){c->arena, c->config, c->overrides, c->json,
-			1, plain};
+	if (c->argc == 0 || c->argv[0][0] == '-')
+		return list(c);
 	return ctl_dispatch(c, "surat queue", rows,
 		sizeof rows / sizeof *rows);
 }
