@@ -51,18 +51,39 @@ show_option(const struct ctl *c, const struct conf_option *o)
 	json_end(j);
 }
 
+/* The part of surat.conf(5) that lists them; a test holds the two together. */
+static void
+show_manual(struct arena *a, const struct conf_option *o, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct str kind = str_lower(a, str_from(o[i].kind));
+		if (i == 0 || strcmp(o[i].section, o[i - 1].section) != 0)
+			printf("%s.Ss Section %s\n.Bl -tag -width Ds\n",
+				i == 0 ? "" : ".El\n", o[i].section);
+		printf(".It Ic %s.%s\n%s\nA %.*s; default%s", o[i].section,
+			o[i].name, o[i].help, STR_ARG(kind),
+			*o[i].def == '\0' ? " empty.\n" : "\n");
+		if (*o[i].def != '\0')
+			printf(".Dq %s .\n", o[i].def);
+	}
+	printf(".El\n");
+}
+
 int
 ctl_config(struct ctl *c)
 {
-	bool options = false;
+	bool options = false, manual = false;
 	size_t count;
 	const struct option_row rows[] = {
-		{"--options", OPTION_FLAG, &options}};
-	ctl_options(c, rows, 1);
+		{"--options", OPTION_FLAG, &options},
+		{"--mdoc", OPTION_FLAG, &manual}};
+	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	const struct conf_option *o = conf_options(&count);
-	for (size_t i = 0; options && i < count; i++)
+	if (manual)
+		show_manual(c->arena, o, count);
+	for (size_t i = 0; options && !manual && i < count; i++)
 		show_option(c, &o[i]);
-	if (options)
+	if (options || manual)
 		return EX_OK;
 	struct buf *text = buf_new(c->arena);
 	conf_write(ctl_conf(c), text);

@@ -42,8 +42,9 @@ user_name_ok(struct str name)
 {
 	size_t ats = 0;
 	if (name.n == 0 || name.n > NAME_MOST || name.p[0] == '.' ||
-		name.p[0] == '#' || name.p[0] == '@' ||
+		name.p[0] == '#' || name.p[0] == '@' || name.p[0] == '-' ||
 		name.p[name.n - 1] == '@' ||
+		str_search(name, STR("..")) < name.n ||
 		str_search(name, STR("@.")) < name.n)
 		return false;
 	for (size_t i = 0; i < name.n; i++) {

@@ -251,6 +251,20 @@ def test_config():
        and call(SURAT, 'nonsense').returncode == 64, 'usage')
 
 
+def test_manuals():
+    man = os.path.dirname(os.path.dirname(HERE)) + '/man/'
+    out = call(SURAT, 'config', '--mdoc')
+    ok(out.stdout in open(man + 'surat.conf.5').read(),
+       'surat.conf(5) has every option as it is; put the output of `surat '
+       'config --mdoc` there')
+    if not shutil.which('mandoc'):
+        print('ok %d - # SKIP no mandoc' % (count + 1))
+        return
+    for page in sorted(os.listdir(man)):
+        out = call('mandoc', '-T', 'lint', '-W', 'warning', man + page)
+        ok(out.returncode == 0, 'mandoc: ' + page, out.stdout)
+
+
 class Queue(threading.Thread):
     """Answers what sendmail asks, once."""
 
@@ -373,7 +387,7 @@ try:
     for p in PROGRAMS:
         shutil.copy(HERE + '/stub/stub.py', lib + '/' + p)
         os.chmod(lib + '/' + p, 0o755)
-    for test in (test_users, test_config, test_sendmail, test_stdio,
+    for test in (test_users, test_config, test_manuals, test_sendmail, test_stdio,
                  test_run_wrong, test_run, test_run_table, test_run_root):
         test()
 finally:

@@ -17,7 +17,8 @@ START_TEST(names)
 		{"", false}, {"a:b", false}, {"a/b", false}, {"..", false},
 		{".x", false}, {"a b", false}, {"a\nb", false},
 		{"a@b@c", false}, {"@b", false}, {"a@", false},
-		{"a@..", false}, {"#a", false}, {"a\x7f", false},
+		{"a@..", false}, {"#a", false}, {"a\x7f", false}, {"-x", false},
+		{"a..b", false},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		ck_assert_msg(user_name_ok(str_from(rows[i].name)) ==
