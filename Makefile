@@ -217,6 +217,10 @@ check: deps
 	@$(MAKE) --no-print-directory all unit fuzz-replay
 	@t/run $(B)
 
+run: deps
+	@$(MAKE) --no-print-directory all
+	@t/demo $(B)
+
 san: deps
 	@$(MAKE) --no-print-directory FLAVOUR=san all unit fuzz-replay
 	@t/run build/san
