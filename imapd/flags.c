@@ -22,8 +22,8 @@ static const struct {
 
 enum { NAMES = sizeof names / sizeof *names };
 
-static unsigned
-find_bit(struct str name)
+unsigned
+flags_bit(struct str name)
 {
 	for (size_t i = 0; i < NAMES; i++)
 		if (str_eq_nocase(name, names[i].name))
@@ -47,7 +47,7 @@ is_keyword(struct str s)
 static bool
 take_flag(struct str name, bool recent, struct flags *out, const char **why)
 {
-	unsigned bit = find_bit(name);
+	unsigned bit = flags_bit(name);
 	out->bits |= bit;
 	if (bit != 0)
 		return true;
@@ -110,6 +110,6 @@ flags_print_all(struct buf *out, const struct str_list *keywords)
 	for (size_t i = 0; i < NAMES; i++)
 		add_word(out, names[i].name, &first);
 	for (size_t i = 0; i < keywords->n; i++)
-		if (find_bit(keywords->v[i]) == 0)
+		if (flags_bit(keywords->v[i]) == 0)
 			add_word(out, keywords->v[i], &first);
 }

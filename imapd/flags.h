@@ -20,6 +20,9 @@ struct flags {
 bool flags_parse(struct arena *a, const struct arg *arg, bool recent,
 	struct flags *out, const char **why);
 
+/* The bit of a system flag, or of a keyword that is one to the store; 0. */
+unsigned flags_bit(struct str name);
+
 /* "\Seen $Junk", without parentheses. */
 void flags_print(
 	struct buf *out, unsigned bits, struct str keywords, bool recent);

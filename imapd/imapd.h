@@ -30,6 +30,7 @@
 #include "sys/conn.h"
 #include "sys/service.h"
 
+struct body;
 struct buf;
 struct imap_session;
 struct link;
@@ -76,12 +77,7 @@ void reply_line(struct conn *c, struct str tag, struct imap_reply r);
 void reply_untagged(struct conn *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A string in its shortest legal form: quoted, or a literal.  NUL cannot be
- * sent in either and becomes 0x80 (RFC 3501 9, CHAR8). */
-void reply_string(struct buf *out, struct str text);
-/* The same, NIL when text.p is NULL. */
-void reply_nstring(struct buf *out, struct str text);
-/* Writes an atom where one suffices. */
+/* Writes an atom where one suffices, else mail/structure's string. */
 void reply_astring(struct buf *out, struct str text);
 
 /* -------------------------------------------------------------- session */
@@ -134,6 +130,7 @@ struct imap_session {
 	struct store *store;
 	struct arena *view;      /* lives as long as a mailbox is selected */
 	struct mailbox *mailbox; /* NULL: none is */
+	struct body *body;       /* the message read last (fetch.h) */
 	size_t keywords_told;    /* how many the client knows of */
 	bool unsettled;          /* the mailbox has work for quiet times */
 };

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the server says: tagged and untagged lines, strings in quotes or as
- * literals; RFC 3501 7 and 9, response codes of RFC 5530.  Strict to the
+ * What the server says: tagged and untagged lines, atoms and strings; RFC 3501
+ * 7 and 9, response codes of RFC 5530.  Strict to the
  * octet: clients break on a space too many.
  */
 #include "imapd.h"
 #include "base/buf.h"
+#include "mail/structure.h"
 
 #include <stdio.h>
-
-/* Longer strings go as literals, which need no scanning by the client. */
-enum { QUOTED_MOST = 1000 };
 
 static const char *const results[] = {
 	[IMAP_OK] = "OK",
@@ -104,57 +102,6 @@ reply_untagged(struct conn *c, const char *fmt, ...)
 	conn_pace(c);
 }
 
-static bool
-fits_quoted(struct str text)
-{
-	if (text.n > QUOTED_MOST)
-		return false;
-	for (size_t i = 0; i < text.n; i++)
-		if (text.p[i] < 0x20 || text.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
-static void
-add_quoted(struct buf *out, struct str text)
-{
-	buf_addc(out, '"');
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\')
-			buf_addc(out, '\\');
-		buf_addc(out, text.p[i]);
-	}
-	buf_addc(out, '"');
-}
-
-static void
-add_literal(struct buf *out, struct str text)
-{
-	buf_printf(out, "{%zu}\r\n", text.n);
-	char *to = buf_room(out, text.n);
-	for (size_t i = 0; i < text.n; i++)
-		to[i] = text.p[i] == 0 ? (char)0x80 : text.p[i];
-	buf_grew(out, text.n);
-}
-
-void
-reply_string(struct buf *out, struct str text)
-{
-	if (fits_quoted(text))
-		add_quoted(out, text);
-	else
-		add_literal(out, text);
-}
-
-void
-reply_nstring(struct buf *out, struct str text)
-{
-	if (text.p == NULL)
-		buf_adds(out, "NIL");
-	else
-		reply_string(out, text);
-}
-
 /* NIL would be read as no string where a client expects an nstring. */
 static bool
 fits_atom(struct str text)
@@ -174,5 +121,5 @@ reply_astring(struct buf *out, struct str text)
 	if (fits_atom(text))
 		buf_add(out, text);
 	else
-		reply_string(out, text);
+		structure_nstring(out, text);
 }

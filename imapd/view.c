@@ -5,18 +5,20 @@
  * 5.1.3).
  */
 #include "view.h"
+#include "fetch.h"
 #include "flags.h"
 #include "seqset.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
-#include "store/maildir.h"
+#include "mail/utf7.h"
 
 void
 view_close(struct imap_session *s)
 {
 	if (s->mailbox == NULL)
 		return;
+	body_close(s);
 	mailbox_close(s->mailbox);
 	s->mailbox = NULL;
 	s->keywords_told = 0;
@@ -159,7 +161,7 @@ view_take_name(struct imap_session *s, const struct arg *arg, struct str *name)
 {
 	struct str wire;
 	struct buf *utf8 = buf_new(s->transaction);
-	if (!arg_astring(arg, &wire) || !maildir_decode(utf8, wire))
+	if (!arg_astring(arg, &wire) || !utf7_to_utf8(utf8, wire))
 		return false;
 	struct str text = buf_str(utf8);
 	if (text.n > 1 && text.p[text.n - 1] == FOLDERS_SEPARATOR)
@@ -171,6 +173,5 @@ void
 view_put_name(struct imap_session *s, struct buf *out, struct str name)
 {
 	struct buf *wire = buf_new(s->transaction);
-	maildir_encode(wire, name, "");
-	reply_astring(out, buf_str(wire));
+	reply_astring(out, utf7_from_utf8(wire, name) ? buf_str(wire) : name);
 }

@@ -83,7 +83,7 @@ OPTION(smtp, idle_processes, NUMBER, "3", 1, 1000,
 	"Waiting smtpd processes kept ready.")
 OPTION(smtp, max_errors, NUMBER, "10", 1, 1000,
 	"Errors after which a client is sent away.")
-OPTION(smtp, max_hops, NUMBER, "50", 5, 1000,
+OPTION(smtp, max_hops, NUMBER, "100", 5, 1000,
 	"Received lines at which a message is taken for a loop.")
 OPTION(smtp, timeout, DURATION, "5m", 5, 86400,
 	"How long a client may keep silent.")

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * FETCH, RFC 3501 6.4.5 and 7.4.2, with CHANGEDSINCE and MODSEQ of RFC 7162.
+ *
+ * Items are compiled into a list of rows of a table, each of which writes
+ * itself; the index answers what it can, and only sections of bodies open the
+ * message.  Rows are streamed: what is in memory is one message.
+ */
+#include "commands.h"
+#include "fetch.h"
+#include "flags.h"
+#include "view.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/date.h"
+
+/* Messages marked \Seen at a time, before their bodies are sent. */
+enum { SEEN_BATCH = 50 };
+
+struct fetch;
+struct item;
+
+struct item_row {
+	const char *name;
+	void (*write)(struct fetch *f, const struct item *it);
+	unsigned want;
+	enum section_kind kind; /* of those that send octets */
+	bool peek;
+};
+
+struct item {
+	const struct item_row *row;
+	struct section section;
+	struct str label;
+	struct item *next;
+};
+
+struct fetch {
+	struct imap_session *s;
+	struct buf *out;
+	struct item *items, **tail;
+	unsigned want;
+	bool marks;       /* an item sets \Seen */
+	bool tells_flags; /* FLAGS is among the items */
+	uint64_t since;
+	/* Of the message in hand: */
+	struct message_row row;
+	struct uid_set marked; /* their FLAGS changed by this command */
+	bool first;
+	size_t sent;
+	struct status status;
+};
+
+/* ---------------------------------------------------------------- items */
+
+static void
+write_flags(struct fetch *f, const struct item *it)
+{
+	(void)it;
+	buf_adds(f->out, "FLAGS (");
+	flags_print(f->out, f->row.flags, f->row.keywords,
+		mailbox_is_recent(f->s->mailbox, f->row.uid));
+	buf_addc(f->out, ')');
+}
+
+static void
+write_uid(struct fetch *f, const struct item *it)
+{
+	(void)it;
+	buf_printf(f->out, "UID %u", f->row.uid);
+}
+
+static void
+write_date(struct fetch *f, const struct item *it)
+{
+	struct date d = {f->row.date, f->row.zone};
+	struct str text = date_format_imap(f->s->transaction, d);
+	(void)it;
+	buf_printf(f->out, "INTERNALDATE \"%.*s\"", STR_ARG(text));
+}
+
+static void
+write_size(struct fetch *f, const struct item *it)
+{
+	(void)it;
+	buf_adds(f->out, "RFC822.SIZE ");
+	buf_addn(f->out, f->row.size);
+}
+
+static void
+write_modseq(struct fetch *f, const struct item *it)
+{
+	(void)it;
+	buf_adds(f->out, "MODSEQ (");
+	buf_addn(f->out, f->row.modseq);
+	buf_addc(f->out, ')');
+}
+
+static void
+write_text(struct fetch *f, const struct item *it, struct str text)
+{
+	buf_printf(f->out, "%s ", it->row->name);
+	buf_add(f->out, text);
+}
+
+static void
+write_envelope(struct fetch *f, const struct item *it)
+{
+	write_text(f, it, f->row.envelope);
+}
+
+static void
+write_structure(struct fetch *f, const struct item *it)
+{
+	write_text(f, it, f->row.structure);
+}
+
+static void
+write_body(struct fetch *f, const struct item *it)
+{
+	write_text(f, it, f->row.body);
+}
+
+/* What cannot be read is NIL, and the command's reply says why. */
+static void
+write_section(struct fetch *f, const struct item *it)
+{
+	struct body *b;
+	struct str raw;
+	struct status st = body_open(f->s, f->row.uid, &b);
+	buf_add(f->out, it->label);
+	if (!status_is_fine(st)) {
+		f->status = st;
+		buf_adds(f->out, " NIL");
+	} else if (!body_section(f->s->transaction, b, &it->section, &raw)) {
+		buf_adds(f->out, " NIL");
+	} else {
+		body_write(f->s->conn, b, raw, &it->section);
+	}
+}
+
+static const struct item_row rows[] = {
+	{"FLAGS", write_flags},
+	{"UID", write_uid},
+	{"INTERNALDATE", write_date, WANT_DATES},
+	{"RFC822.SIZE", write_size, WANT_SIZES},
+	{"ENVELOPE", write_envelope, WANT_ENVELOPE},
+	{"BODY", write_body, WANT_BODY},
+	{"BODYSTRUCTURE", write_structure, WANT_STRUCTURE},
+	{"MODSEQ", write_modseq},
+	{"RFC822", write_section},
+	{"RFC822.HEADER", write_section, 0, SECTION_HEADER, true},
+	{"RFC822.TEXT", write_section, 0, SECTION_TEXT},
+};
+
+static const struct item_row section_row = {"BODY[", write_section};
+
+static const struct {
+	const char *name;
+	const char *items[6];
+} macros[] = {
+	{"ALL", {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"}},
+	{"FAST", {"FLAGS", "INTERNALDATE", "RFC822.SIZE"}},
+	{"FULL", {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"}},
+};
+
+/* -------------------------------------------------------------- compiling */
+
+static struct item *
+add_item(struct fetch *f, const struct item_row *row)
+{
+	struct item *it = arena_one(f->s->transaction, struct item);
+	it->row = row;
+	it->label = str_from(row->name);
+	it->section.kind = row->kind;
+	f->want |= row->want;
+	f->tells_flags |= row->write == write_flags;
+	f->marks |= row->write == write_section && row != &section_row &&
+		    !row->peek;
+	*f->tail = it;
+	f->tail = &it->next;
+	return it;
+}
+
+static const struct item_row *
+find_row(struct str name)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (str_eq_nocase(name, str_from(rows[i].name)))
+			return &rows[i];
+	return NULL;
+}
+
+static bool
+add_macro(struct fetch *f, const struct arg *arg)
+{
+	for (size_t i = 0; i < sizeof macros / sizeof *macros; i++) {
+		if (!arg_is(arg, macros[i].name))
+			continue;
+		for (const char *const *name = macros[i].items; *name; name++)
+			add_item(f, find_row(str_from(*name)));
+		return true;
+	}
+	return false;
+}
+
+static bool
+add_section(struct fetch *f, const struct arg **arg, const char **why)
+{
+	struct section section;
+	if (!section_parse(f->s->transaction, arg, &section, why))
+		return false;
+	struct buf *label = buf_new(f->s->transaction);
+	struct item *it = add_item(f, &section_row);
+	section_print(&section, label);
+	it->section = section;
+	it->label = buf_str(label);
+	f->marks |= !section.peek;
+	return true;
+}
+
+static bool
+add_items(struct fetch *f, const struct arg *arg, const char **why)
+{
+	while (arg != NULL) {
+		struct str name;
+		if (add_section(f, &arg, why))
+			continue;
+		if (*why != NULL)
+			return false;
+		const struct item_row *row =
+			arg_atom(arg, &name) ? find_row(name) : NULL;
+		*why = "Unknown FETCH item";
+		if (row == NULL)
+			return false;
+		add_item(f, row);
+		arg = arg->next;
+	}
+	*why = "FETCH items expected";
+	return f->items != NULL;
+}
+
+/* (CHANGEDSINCE n), behind the items; a client that asks knows CONDSTORE. */
+static bool
+take_modifiers(struct fetch *f, const struct arg *arg, const char **why)
+{
+	const struct arg *word;
+	struct str text;
+	*why = "Unknown FETCH modifier";
+	if (arg == NULL)
+		return true;
+	if (arg->next != NULL || !arg_list(arg, &word) ||
+		!arg_is(word, "CHANGEDSINCE") || arg_count(word) != 2 ||
+		!arg_atom(word->next, &text) ||
+		!str_number(text, INT64_MAX, &f->since))
+		return false;
+	f->s->enabled |= IMAP_CONDSTORE;
+	add_item(f, find_row(STR("MODSEQ")));
+	return true;
+}
+
+/* One macro, one item (which may take several arguments), or a list. */
+static bool
+compile(struct fetch *f, const struct arg *arg, const char **why)
+{
+	const struct arg *first;
+	if (f->s->uid)
+		add_item(f, find_row(STR("UID")));
+	*why = "FETCH items expected";
+	if (arg == NULL)
+		return false;
+	if (add_macro(f, arg))
+		return take_modifiers(f, arg->next, why);
+	if (arg_list(arg, &first))
+		return add_items(f, first, why) &&
+		       take_modifiers(f, arg->next, why);
+	if (add_section(f, &arg, why))
+		return take_modifiers(f, arg, why);
+	if (*why != NULL)
+		return false;
+	struct arg alone = *arg;
+	alone.next = NULL;
+	return add_items(f, &alone, why) && take_modifiers(f, arg->next, why);
+}
+
+/* --------------------------------------------------------------- sending */
+
+static void
+write_item(struct fetch *f, const struct item *it)
+{
+	if (!f->first)
+		buf_addc(f->out, ' ');
+	f->first = false;
+	it->row->write(f, it);
+}
+
+static void
+write_message(struct fetch *f)
+{
+	static const struct item flags = {.row = &rows[0]};
+	struct arena_mark mark = arena_mark(f->s->transaction);
+	uint32_t seq = mailbox_seq(f->s->mailbox, f->row.uid);
+	if (seq == 0)
+		return;
+	f->first = true;
+	buf_printf(f->out, "* %u FETCH (", seq);
+	for (const struct item *it = f->items; it != NULL; it = it->next)
+		write_item(f, it);
+	if (!f->tells_flags && uid_set_has(&f->marked, f->row.uid))
+		write_item(f, &flags);
+	buf_adds(f->out, ")\r\n");
+	conn_pace(f->s->conn);
+	f->sent++;
+	/* A status keeps its text: there are few, and they end the command. */
+	if (status_is_fine(f->status))
+		arena_rewind(f->s->transaction, mark);
+}
+
+static void
+send_rows(struct fetch *f, const struct uid_set *uids)
+{
+	struct mailbox *m = f->s->mailbox;
+	struct mailbox_scan scan = {
+		.uids = *uids, .want = f->want, .since = f->since};
+	while (conn_state(f->s->conn) == CONN_OPEN &&
+		mailbox_next(m, &scan, &f->row))
+		write_message(f);
+	struct status st = mailbox_scan_end(m, &scan);
+	if (!status_is_fine(st))
+		f->status = st;
+}
+
+/* Marks a batch, then sends it: a client that goes away in the middle has
+ * not "seen" the rest. */
+static void
+mark_and_send(struct fetch *f, const struct uid_set *batch)
+{
+	struct mailbox_store how = {.how = FLAGS_ADD,
+		.flags = FLAG_SEEN,
+		.unchanged_since = UINT64_MAX};
+	struct status st =
+		mailbox_store(f->s->mailbox, f->s->transaction, batch, &how);
+	if (!status_is_fine(st))
+		f->status = st;
+	f->marked = how.changed;
+	f->s->unsettled |= how.changed.n > 0;
+	send_rows(f, batch);
+}
+
+static void
+send_in_batches(struct fetch *f, const struct uid_set *uids)
+{
+	for (size_t i = 0; i < uids->n; i++) {
+		struct uid_range r = uids->v[i];
+		while (conn_state(f->s->conn) == CONN_OPEN) {
+			struct arena_mark mark = arena_mark(f->s->transaction);
+			bool last = r.last - r.first < SEEN_BATCH;
+			struct uid_range part = {r.first,
+				last ? r.last : r.first + SEEN_BATCH - 1};
+			mark_and_send(f, &(struct uid_set){&part, 1});
+			if (status_is_fine(f->status))
+				arena_rewind(f->s->transaction, mark);
+			if (last)
+				break;
+			r.first = part.last + 1;
+		}
+	}
+}
+
+/* RFC 2180 4.1.2: what is gone is left out, and the client told why. */
+static struct imap_reply
+outcome(const struct fetch *f, const struct uid_set *uids)
+{
+	if (!status_is_fine(f->status))
+		return reply_status(f->status);
+	if (f->since == 0 && f->sent < uid_set_count(uids))
+		return REPLY(IMAP_OK, "EXPUNGEISSUED", "Some are gone");
+	return REPLY_OK("Fetched");
+}
+
+struct imap_reply
+imap_fetch(struct imap_session *s, const struct arg *args)
+{
+	struct fetch f = {
+		.s = s, .out = conn_out(s->conn), .status = status_fine()};
+	struct uid_set uids;
+	struct imap_reply r;
+	const char *why;
+	f.tail = &f.items;
+	if (args == NULL || !compile(&f, args->next, &why))
+		return (struct imap_reply){IMAP_BAD, STR(""),
+			args == NULL ? STR("Message set expected")
+				     : str_from(why)};
+	if (!view_take_set(s, args, &uids, &r))
+		return r;
+	if (f.marks && !mailbox_is_read_only(s->mailbox))
+		send_in_batches(&f, &uids);
+	else
+		send_rows(&f, &uids);
+	return outcome(&f, &uids);
+}

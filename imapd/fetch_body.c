@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Sections of messages, RFC 3501 6.4.5 (BODY[...]) and 9 (section-part): from
+ * part numbers to octets, and onto the wire as literals.  Nothing is copied
+ * but header fields picked out.
+ */
+#include "fetch.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/header.h"
+
+enum { CHUNK = 16 * 1024 };
+
+void
+body_close(struct imap_session *s)
+{
+	if (s->body == NULL)
+		return;
+	arena_free(s->body->arena);
+	s->body = NULL;
+}
+
+struct status
+body_open(struct imap_session *s, uint32_t uid, struct body **out)
+{
+	if (s->body == NULL || s->body->uid != uid) {
+		struct arena *a = arena_new("body");
+		struct body *b = arena_one(a, struct body);
+		body_close(s);
+		b->arena = a;
+		b->uid = uid;
+		struct status st = mailbox_read(s->mailbox, a, uid, &b->file);
+		if (!status_is_fine(st)) {
+			st.text = str_copy(s->transaction, st.text);
+			arena_free(a);
+			return st;
+		}
+		s->body = b;
+	}
+	*out = s->body;
+	return status_fine();
+}
+
+/* ---------------------------------------------------------------- parts */
+
+/* Part n within a part.  What is no multipart has one part, itself (RFC 3501
+ * 6.4.5). */
+static const struct mime_part *
+child(const struct mime_part *p, uint32_t n)
+{
+	if (!p->multipart)
+		return n == 1 ? p : NULL;
+	for (p = p->child; p != NULL && n > 1; n--)
+		p = p->next;
+	return p;
+}
+
+static const struct mime_part *
+find_part(const struct mime_part *root, const struct section *s)
+{
+	const struct mime_part *p = root;
+	for (size_t i = 0; p != NULL && i < s->depth; i++) {
+		bool leaf = !p->multipart && i > 0;
+		if (leaf && p->message && p->child != NULL)
+			p = p->child;
+		else if (leaf)
+			return NULL;
+		p = child(p, s->path[i]);
+	}
+	return p;
+}
+
+static bool
+is_named(const struct section *s, struct str name)
+{
+	for (size_t i = 0; i < s->fields.n; i++)
+		if (str_eq_nocase(s->fields.v[i], name))
+			return true;
+	return false;
+}
+
+/* Fields in their order, folded as they are, and the empty line. */
+static struct str
+pick_fields(struct arena *a, struct str header, const struct section *s)
+{
+	struct buf *out = buf_new(a);
+	struct header_field field;
+	bool wanted = s->kind == SECTION_FIELDS;
+	while (header_next(&header, &field)) {
+		if (is_named(s, field.name) != wanted)
+			continue;
+		buf_add(out, field.whole);
+		if (!str_ends(field.whole, STR("\n")))
+			buf_addc(out, '\n');
+	}
+	buf_addc(out, '\n');
+	return buf_str(out);
+}
+
+/* HEADER and TEXT are a message's: of the whole, or of a part that is one. */
+static const struct mime_part *
+message_of(const struct mime_part *p, const struct section *s)
+{
+	if (s->depth == 0)
+		return p;
+	return p->message ? p->child : NULL;
+}
+
+static struct mime_part *
+tree(const struct body *b)
+{
+	struct body *mine = (struct body *)b;
+	if (mine->root == NULL)
+		mine->root = mime_parse(mine->arena, mine->file.raw);
+	return mine->root;
+}
+
+bool
+body_section(struct arena *a, const struct body *b, const struct section *s,
+	struct str *raw)
+{
+	struct str all = b->file.raw;
+	bool whole = s->depth == 0 && s->kind == SECTION_ALL;
+	*raw = all;
+	if (whole)
+		return true;
+	const struct mime_part *p = find_part(tree(b), s);
+	if (p == NULL)
+		return false;
+	if (s->kind == SECTION_ALL || s->kind == SECTION_MIME) {
+		*raw = s->kind == SECTION_ALL ? mime_body(all, p)
+					      : mime_header(all, p);
+		return true;
+	}
+	p = message_of(p, s);
+	if (p == NULL)
+		return false;
+	if (s->kind == SECTION_TEXT)
+		*raw = mime_body(all, p);
+	else if (s->kind == SECTION_HEADER)
+		*raw = mime_header(all, p);
+	else
+		*raw = pick_fields(a, mime_header(all, p), s);
+	return true;
+}
+
+/* ----------------------------------------------------------------- wire */
+
+/* A literal holds no NUL (RFC 3501 9, CHAR8); its length must not change. */
+static void
+mask_nul(char *p, size_t n)
+{
+	for (char *nul; n > 0 && (nul = memchr(p, 0, n)) != NULL;) {
+		*nul = (char)0x80;
+		n -= (size_t)(nul + 1 - p);
+		p = nul + 1;
+	}
+}
+
+static void
+write_wire(struct conn *c, struct message_wire *w, uint64_t left)
+{
+	while (left > 0 && conn_state(c) == CONN_OPEN) {
+		size_t want = left < CHUNK ? (size_t)left : CHUNK;
+		char *to = buf_room(conn_out(c), want);
+		size_t n = message_wire_fill(w, to, want);
+		if (n == 0)
+			break;
+		mask_nul(to, n);
+		buf_grew(conn_out(c), n);
+		conn_pace(c);
+		left -= n;
+	}
+}
+
+/* A stretch that begins past the end is the empty string. */
+void
+body_write(struct conn *c, const struct body *b, struct str raw,
+	const struct section *s)
+{
+	bool whole = raw.p == b->file.raw.p && raw.n == b->file.raw.n;
+	uint64_t size = whole ? b->file.size : message_wire_size(raw);
+	struct message_wire w = {.raw = raw};
+	if (s->partial) {
+		uint64_t from = s->from < size ? s->from : size;
+		size = size - from < s->most ? size - from : s->most;
+		message_wire_skip(&w, from);
+	}
+	buf_printf(conn_out(c), " {%llu}\r\n", (unsigned long long)size);
+	write_wire(c, &w, size);
+}

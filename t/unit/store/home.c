@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: ISC */
+/* What the store's tests share: an account in a temporary directory, a shell
+ * in its Maildir that plays the foreign program, and a few short cuts. */
+#include "store_suites.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void
+home_new(struct home *h)
+{
+	h->a = arena_new("test");
+	arena_limit(h->a, (size_t)1 << 30);
+	snprintf(h->path, sizeof h->path, "%s/surat-store-XXXXXX",
+		getenv("TMPDIR") != NULL && strlen(getenv("TMPDIR")) < 30
+			? getenv("TMPDIR") : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(h->path));
+	ck_fine(store_open(h->a, str_from(h->path), &h->s));
+}
+
+void
+home_gone(struct home *h)
+{
+	char command[128];
+	store_close(h->s);
+	snprintf(command, sizeof command, "rm -rf '%s'", h->path);
+	ck_assert_int_eq(system(command), 0);
+	arena_free(h->a);
+}
+
+void
+home_reopen(struct home *h)
+{
+	store_close(h->s);
+	ck_fine(store_open(h->a, str_from(h->path), &h->s));
+}
+
+struct store *
+home_other(struct home *h)
+{
+	struct store *s;
+	ck_fine(store_open(h->a, str_from(h->path), &s));
+	return s;
+}
+
+static char *
+command_of(struct home *h, const char *fmt, va_list ap)
+{
+	struct str what = str_vprintf(h->a, fmt, ap);
+	return str_cstr(h->a, str_printf(h->a, "cd '%s/Maildir' && %.*s",
+		h->path, STR_ARG(what)));
+}
+
+int
+shell(struct home *h, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	char *c = command_of(h, fmt, ap);
+	va_end(ap);
+	/* so that no change hides in the tick of the one before */
+	usleep(25000);
+	int rc = system(c);
+	usleep(25000);
+	return rc;
+}
+
+long
+shell_number(struct home *h, const char *fmt, ...)
+{
+	va_list ap;
+	long n = -1;
+	va_start(ap, fmt);
+	FILE *f = popen(command_of(h, fmt, ap), "r");
+	va_end(ap);
+	ck_assert_ptr_nonnull(f);
+	if (fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	pclose(f);
+	return n;
+}
+
+static const char text[] =
+	"From: Bob <bob@example.test>\r\n"
+	"To: Alice <alice@example.test>\r\n"
+	"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= from %s\r\n"
+	"Date: Mon, 23 Nov 2026 17:00:00 +0100\r\n"
+	"Message-ID: <%s@example.test>\r\n\r\n"
+	"Hello,\r\nthis is %s.\r\n";
+
+static void
+fill(struct arena *a, struct delivery *d, const char *name)
+{
+	*d = (struct delivery){
+		.name = str_printf(a, "1764000000.%s.host", name),
+		.head = STR("Return-Path: <bob@example.test>\r\n"),
+		.content = str_printf(a, text, name, name, name),
+		.date = 1764000000,
+	};
+}
+
+void
+deliver_one(struct store *s, struct arena *a, const char *name)
+{
+	struct delivery d;
+	fill(a, &d, name);
+	store_deliver(s, a, &d, 1, false);
+	ck_fine(d.status);
+}
+
+void
+deliver_many(struct store *s, struct arena *a, const char *prefix, unsigned n)
+{
+	struct delivery *v = arena_array(a, n, sizeof *v);
+	for (unsigned i = 0; i < n; i++)
+		fill(a, &v[i], str_cstr(a, str_printf(a, "%s%u", prefix, i)));
+	store_deliver(s, a, v, n, false);
+	for (unsigned i = 0; i < n; i++)
+		ck_fine(v[i].status);
+}
+
+struct mailbox *
+open_box(struct store *s, struct arena *a, const char *name)
+{
+	struct mailbox *m = NULL;
+	ck_fine(mailbox_open(s, a, str_from(name), false, &m));
+	return m;
+}
+
+struct uid_set
+set_of(struct arena *a, uint32_t first, uint32_t last)
+{
+	struct uid_range r = {first, last};
+	return (struct uid_set){arena_copy(a, &r, sizeof r), 1};
+}
+
+void
+set_flags(struct mailbox *m, struct arena *a, uint32_t uid,
+	enum flag_change how, unsigned flags, const char *keyword)
+{
+	struct uid_set set = set_of(a, uid, uid);
+	struct str word = str_from(keyword);
+	struct mailbox_store st = {.how = how, .flags = flags,
+		.keywords = {&word, keyword == NULL ? 0 : 1},
+		.unchanged_since = UINT64_MAX};
+	ck_fine(mailbox_store(m, a, &set, &st));
+}
+
+void
+settle(struct mailbox *m)
+{
+	while (!mailbox_settle(m, clock_in(10000)))
+		;
+}
+
+struct folder
+status_of(struct store *s, struct arena *a, const char *name)
+{
+	struct folder f = {0};
+	ck_fine(folders_status(s, a, str_from(name), &f));
+	return f;
+}
+
+struct str
+rows_of(struct mailbox *m, struct arena *a)
+{
+	struct buf *b = buf_new(a);
+	struct mailbox_scan c = {.uids = set_of(a, 1, UINT32_MAX)};
+	struct message_row row;
+	while (mailbox_next(m, &c, &row))
+		buf_printf(b, "%s%u:%x:%.*s", b->n > 0 ? " " : "", row.uid,
+			row.flags, STR_ARG(row.keywords));
+	ck_fine(mailbox_scan_end(m, &c));
+	return buf_str(b);
+}
+
+static const char counted[] =
+	"SELECT count(*) FROM folder f WHERE "
+	"(messages,unseen,deleted,size,file_size) IS NOT "
+	"(SELECT count(*),coalesce(sum(flags&1=0),0),"
+	"coalesce(sum(flags&8<>0),0),coalesce(sum(size),0),"
+	"coalesce(sum(file_size),0) FROM message m WHERE m.folder=f.id)"
+	" OR messages<>(SELECT coalesce(sum(last-first+1),0) FROM run r "
+	"WHERE r.folder=f.id)"
+	" OR messages<>(SELECT count(*) FROM header h WHERE h.key>>32=f.id)"
+	" OR messages<>(SELECT count(*) FROM content c WHERE c.key>>32=f.id)"
+	" OR uidnext<=(SELECT coalesce(max(key&4294967295),0) FROM message m "
+	"WHERE m.folder=f.id)"
+	" OR modseq<(SELECT coalesce(max(modseq),0) FROM message m "
+	"WHERE m.folder=f.id)";
+
+void
+check_counts(struct store *s, struct arena *a)
+{
+	sqlite3_stmt *st;
+	ck_fine(index_begin_read(s, a));
+	ck_assert_int_eq(sqlite3_prepare_v2(s->ix.db, counted, -1, &st, NULL),
+		SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
+	int wrong = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	ck_fine(index_commit(s, a));
+	ck_assert_int_eq(wrong, 0);
+}
