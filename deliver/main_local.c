@@ -15,7 +15,6 @@
 #include "sys/service.h"
 
 #include <pwd.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 struct local_agent {
@@ -94,11 +93,8 @@ static const char **
 trees(struct program *p)
 {
 	const char **v = arena_array(p->arena, 3, sizeof *v);
-	const char *ids = getenv("SURAT_IDS");
-	uid_t uid = geteuid() == 0 && ids != NULL
-		? (uid_t)strtoul(ids, NULL, 10) : geteuid();
 	const char *root = str_cstr(p->arena, p->conf->general.mail);
-	struct passwd *pw = getpwuid(uid);
+	struct passwd *pw = getpwuid(geteuid());
 	size_t n = 0;
 	if (access(root, F_OK) == 0)
 		v[n++] = root;

@@ -11,7 +11,7 @@
 static bool
 offers_tls(const struct imap_session *s)
 {
-	return !s->tls && s->conf->tls.certificate.n > 0;
+	return guest_may_start_tls(&s->guest);
 }
 
 static bool

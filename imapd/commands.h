@@ -59,7 +59,6 @@ COMMAND(imap_idle);
 
 /* main.c's rows: a client to log in; a client that has. */
 enum served login_serve(struct program *p, struct client *c);
-void start_prepare(struct program *p);
 const char **start_trees(struct program *p);
 void start_run(struct program *p);
 

@@ -17,12 +17,13 @@
  *	view		the selected mailbox: news, names, sets
  *	capability.c	what is offered
  *	cmd_*.c		the commands, one file a family
- *	start.c		how a session process comes by its client
+ *	start.c		the session process: its first words
  *	main.c		the two service rows
  */
 #ifndef IMAPD_IMAPD_H
 #define IMAPD_IMAPD_H
 
+#include "ask/guest.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "parse.h"
@@ -33,7 +34,6 @@
 struct body;
 struct buf;
 struct imap_session;
-struct link;
 struct mailbox;
 struct store;
 
@@ -115,15 +115,8 @@ struct imap_session {
 	struct parse parse;
 	bool uid; /* its name was preceded by UID */
 
-	/* Where the client is. */
-	struct net_address peer;
-	struct str client; /* as text */
-	bool tls;
-	struct str binding; /* tls-exporter octets */
-
-	/* Login role. */
-	struct link *auth, *to_tls;
-	int64_t failures;
+	/* Where the client is, and its login. */
+	struct guest guest;
 
 	/* Session role. */
 	struct str user, home;

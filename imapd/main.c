@@ -7,6 +7,7 @@
  * (PREAUTH, RFC 3501 7.1.4).
  */
 #include "commands.h"
+#include "ask/handover.h"
 
 static const struct service login_service = {
 	.name = "imapd",
@@ -20,26 +21,16 @@ static const struct service login_service = {
 static const struct service session_service = {
 	.name = "imapd",
 	.profile = SANDBOX_TREE,
-	.prepare = start_prepare,
+	.prepare = handover_prepare,
 	.trees = start_trees,
 	.run = start_run,
 	.usage = "imapd --session serves one user.",
 };
 
-static bool
-is_session(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--session") == 0 ||
-			strcmp(argv[i], "-i") == 0)
-			return true;
-	return false;
-}
-
 int
 main(int argc, char **argv)
 {
 	const struct service *row =
-		is_session(argc, argv) ? &session_service : &login_service;
+		handover_is_session(argc, argv) ? &session_service : &login_service;
 	return service_main(row, argc, argv);
 }

@@ -23,10 +23,9 @@ session_new(struct program *p, int in, int out)
 	s->conf = p->conf;
 	s->arena = a;
 	s->transaction = arena_new("transaction");
-	s->conn = conn_new(a, in, out);
-	s->id = program_session_id(a);
-	s->peer = net_peer(in);
-	s->client = net_ip(a, &s->peer);
+	guest_init(&s->guest, p, a, STR("imap"), in, out);
+	s->conn = s->guest.conn;
+	s->id = s->guest.id;
 	s->state = IMAP_GREETED;
 	return s;
 }

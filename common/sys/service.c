@@ -206,11 +206,12 @@ program_confine(struct program *p, enum sandbox_profile profile)
 static void
 confine(const struct service *s, struct program *p)
 {
-	const char **trees = s->trees == NULL ? NULL : s->trees(p);
 	if (s->asker != NULL)
 		p->sockets = str_printf(p->arena, "%.*s/%s",
 			STR_ARG(p->conf->general.runtime), s->asker);
 	become(p);
+	/* As the user: a tree that has to be made is the user's. */
+	const char **trees = s->trees == NULL ? NULL : s->trees(p);
 	sandbox_enter(s->profile, trees);
 }
 

@@ -80,7 +80,7 @@ struct service {
 	 * NULL. */
 	void (*prepare)(struct program *p);
 	/* Directories (NULL-ended, in the arena) that a TREE program may use;
-	 * may be NULL. */
+	 * called with the program's own ids.  May be NULL. */
 	const char **(*trees)(struct program *p);
 	/* One of the two: */
 	void (*run)(struct program *p);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: ISC */
+/* What happens between a client's first octet and its session.  How
+ * challenges and refusals look on the wire is the protocol's. */
+#include "ask/guest.h"
+#include "ask/link.h"
+#include "base/log.h"
+#include "sys/service.h"
+
+void
+guest_init(struct guest *g, struct program *p, struct arena *a,
+	struct str service, int in, int out)
+{
+	*g = (struct guest){
+		.conf = p->conf,
+		.arena = a,
+		.conn = conn_new(a, in, out),
+		.service = service,
+		.id = program_session_id(a),
+		.peer = net_peer(in),
+	};
+	g->client = net_ip(a, &g->peer);
+}
+
+void
+guest_welcome(struct guest *g, struct program *p, const struct client *c)
+{
+	g->auth = link_new(g->arena, p->sockets, "auth");
+	g->to_tls = link_new(g->arena, p->sockets, "tls");
+	log_info(g->id, "connect", LOG_STR("client", g->client),
+		LOG_STR("service", c->service));
+}
+
+bool
+guest_may_login(const struct guest *g)
+{
+	return g->tls ||
+		(g->conf->smtp.plaintext_auth && net_is_loopback(&g->peer));
+}
+
+bool
+guest_may_start_tls(const struct guest *g)
+{
+	return !g->tls && g->conf->tls.certificate.n > 0;
+}
+
+/* ------------------------------------------------------------------ TLS */
+
+static struct status
+ask_tls(struct guest *g, struct message *answer)
+{
+	struct message m = MESSAGE(tls_start);
+	conn_flush(g->conn);
+	m.fd = conn_fd(g->conn);
+	m.tls_start.session = g->id;
+	m.tls_start.role = STR("server");
+	m.tls_start.service = g->service;
+	struct status st =
+		link_call(g->to_tls, g->arena, &m, MSG_tls_ready, answer);
+	if (!status_is_fine(st))
+		return st;
+	if (status_is_fine(answer->tls_ready.status) && answer->fd < 0)
+		return status_later(3, 0, STR("tls gave no stream"));
+	return answer->tls_ready.status;
+}
+
+bool
+guest_start_tls(struct guest *g)
+{
+	struct message answer;
+	struct status st = ask_tls(g, &answer);
+	if (!status_is_fine(st)) {
+		log_info(g->id, "tls-failed", LOG_STR("why", st.text),
+			LOG_STR("client", g->client));
+		return false;
+	}
+	int fd = message_take_fd(&answer);
+	if (conn_swap(g->conn, fd, fd) > 0) {
+		log_warn(g->id, "tls-injection", LOG_STR("client", g->client));
+		return false;
+	}
+	g->tls = true;
+	g->binding = answer.tls_ready.binding;
+	log_info(g->id, "tls", LOG_STR("version", answer.tls_ready.version),
+		LOG_STR("cipher", answer.tls_ready.cipher));
+	return true;
+}
+
+/* ---------------------------------------------------------------- login */
+
+static struct status
+ask_auth(struct guest *g, struct arena *a, struct str mechanism,
+	const struct guest_login *how, struct message *answer)
+{
+	struct message m = MESSAGE(auth_step);
+	conn_flush(g->conn);
+	m.fd = conn_fd(g->conn);
+	m.auth_step.session = g->id;
+	m.auth_step.service = g->service;
+	m.auth_step.mechanism = mechanism;
+	m.auth_step.response = how->response;
+	m.auth_step.client = g->client;
+	m.auth_step.tls = g->tls;
+	m.auth_step.binding = g->binding;
+	m.auth_step.tag = how->tag;
+	m.auth_step.pending = conn_pending(g->conn);
+	struct status st =
+		link_call(g->auth, a, &m, MSG_auth_result, answer);
+	return status_is_fine(st) ? answer->auth_result.status : st;
+}
+
+static enum guest_result
+outcome(struct guest *g, const struct msg_auth_result *r, struct status *why)
+{
+	if (status_is_later(*why))
+		return GUEST_LATER;
+	if (!status_is_fine(*why)) {
+		g->failures++;
+		log_info(g->id, "login-failed", LOG_STR("client", g->client));
+		return GUEST_REFUSED;
+	}
+	if (!r->handed) {
+		*why = status_later(3, 0, STR("No session can be started"));
+		return GUEST_LATER;
+	}
+	log_info(g->id, "handed", LOG_STR("user", r->user));
+	return GUEST_HANDED;
+}
+
+enum guest_result
+guest_login(struct guest *g, struct arena *a, const struct guest_login *how,
+	struct status *why)
+{
+	struct guest_login step = *how;
+	struct message m = MESSAGE(auth_result);
+	*why = ask_auth(g, a, how->mechanism, &step, &m);
+	while (status_is_fine(*why) && m.auth_result.more) {
+		if (how->exchange == NULL ||
+			!how->exchange(how->ctx, m.auth_result.challenge,
+				&step.response)) {
+			/* auth still waits for that response. */
+			link_close(g->auth);
+			return GUEST_CANCELLED;
+		}
+		*why = ask_auth(g, a, STR(""), &step, &m);
+	}
+	return outcome(g, &m.auth_result, why);
+}
+
+bool
+guest_is_trying(const struct guest *g)
+{
+	return g->failures >= g->conf->auth.max_failures;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: ISC */
+/* The client, and whose it is, by the starter's word or the system's. */
+#include "ask/handover.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/ipc.h"
+#include "sys/service.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PATIENCE = 30 * 1000 };
+
+bool
+handover_is_session(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--session") == 0 ||
+			strcmp(argv[i], "-i") == 0)
+			return true;
+	return false;
+}
+
+/* The user's home by the system's word; HOME wins, as for any program. */
+static void
+from_inetd(struct program *p, struct handover *h)
+{
+	const struct passwd *pw = getpwuid(getuid());
+	const char *home = getenv("HOME");
+	struct msg_session_start *m = &h->message.session_start;
+	if (home == NULL && pw != NULL)
+		home = pw->pw_dir;
+	if (home == NULL || *home != '/')
+		fatal("session", "no home directory");
+	m->home = str_copy(p->arena, str_from(home));
+	m->user =
+		str_copy(p->arena, str_from(pw == NULL ? "user" : pw->pw_name));
+	m->session = program_session_id(p->arena);
+	h->in = STDIN_FILENO;
+	h->out = STDOUT_FILENO;
+	h->inetd = true;
+}
+
+static void
+from_master(struct program *p, struct handover *h, int master)
+{
+	enum ipc_result r = ipc_recv_wait(
+		&ask_messages, master, p->arena, &h->message, clock_in(PATIENCE));
+	if (r == IPC_CLOSED)
+		exit(0);
+	if (r != IPC_OK || h->message.kind != MSG_session_start ||
+		h->message.fd < 0)
+		fatal("session", "no session_start from the starter");
+	h->in = h->out = message_take_fd(&h->message);
+}
+
+void
+handover_prepare(struct program *p)
+{
+	struct handover *h = arena_one(p->arena, struct handover);
+	int master = program_fd(p, "master", 0);
+	h->message = MESSAGE(session_start);
+	h->start = &h->message.session_start;
+	if (master >= 0)
+		from_master(p, h, master);
+	else
+		from_inetd(p, h);
+	p->ctx = h;
+}
+
+const struct handover *
+handover_of(const struct program *p)
+{
+	return p->ctx;
+}
+
+const char **
+handover_trees(struct program *p)
+{
+	const char **trees = arena_array(p->arena, 2, sizeof *trees);
+	trees[0] = str_cstr(p->arena, handover_of(p)->start->home);
+	return trees;
+}
