@@ -273,8 +273,8 @@ step(struct dialogue *d, struct str response)
 		refuse(d);
 		break;
 	case SASL_MALFORMED:
-		refuse_now(d, STATUS(STATUS_NEVER, 5, 2,
-			"That is not a response of this mechanism"));
+		refuse_now(d, status_reply(STATUS(STATUS_NEVER, 5, 2,
+			"That is not a response of this mechanism"), 501));
 		break;
 	}
 }

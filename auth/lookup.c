@@ -76,17 +76,29 @@ find_exact(const struct auth *x, struct arena *a, struct str local,
 	return out->targets != NULL || out->user != NULL;
 }
 
+/* "mary-ann+list" may be mary-ann's or mary's: the longest name that exists
+ * wins, whichever of the separators comes first. */
+static bool
+find_base(const struct auth *x, struct arena *a, const struct address *addr,
+	bool no_alias, struct found *out)
+{
+	struct str separators = x->conf->general.plus;
+	for (size_t n = addr->local.n; n-- > 1;)
+		if (str_has(separators, addr->local.p[n]) &&
+			n + 1 < addr->local.n &&
+			find_exact(x, a, str_head(addr->local, n),
+				addr->domain, no_alias, out))
+			return true;
+	return false;
+}
+
 static bool
 find_any(const struct auth *x, struct arena *a, const struct address *addr,
 	bool no_alias, struct found *out)
 {
-	struct str user, extension;
 	*out = (struct found){NULL, NULL};
-	if (find_exact(x, a, addr->local, addr->domain, no_alias, out))
-		return true;
-	address_split(addr->local, x->conf->general.plus, &user, &extension);
-	if (extension.n > 0 &&
-		find_exact(x, a, user, addr->domain, no_alias, out))
+	if (find_exact(x, a, addr->local, addr->domain, no_alias, out) ||
+		find_base(x, a, addr, no_alias, out))
 		return true;
 	if (addr->domain.n > 0 && !no_alias)
 		out->targets = aliases_find(

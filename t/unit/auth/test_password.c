@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "auth_suites.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "sys/loop.h"
+
+#include <crypt.h>
+
+static int answers;
+static bool last;
+
+static void
+answered(void *ctx, bool right)
+{
+	(void)ctx;
+	answers++;
+	last = right;
+}
+
+static void
+turn_until(struct loop *l, int count)
+{
+	int64_t deadline = clock_in(60000);
+	while (answers < count && clock_left(deadline) > 0)
+		loop_turn(l, 100);
+	ck_assert_int_eq(answers, count);
+}
+
+START_TEST(schemes)
+{
+	static const struct {
+		const char *secret, *password;
+		enum verdict verdict;
+		const char *hash; /* NULL: the decoy */
+	} rows[] = {
+		{"{PLAIN}secret", "secret", VERDICT_RIGHT, NULL},
+		{"{plain}secret", "secret", VERDICT_RIGHT, NULL},
+		{"{PLAIN}secret", "secreT", VERDICT_WRONG, NULL},
+		{"{PLAIN}secret", "secrets", VERDICT_WRONG, NULL},
+		{"{PLAIN}", "x", VERDICT_WRONG, NULL},
+		{"$6$salt$hash", "x", VERDICT_HASH, "$6$salt$hash"},
+		{"{CRYPT}$y$j9T$x$y", "x", VERDICT_HASH, "$y$j9T$x$y"},
+		{"{SHA512-CRYPT}$6$x$y", "x", VERDICT_HASH, "$6$x$y"},
+		{"{blf-crypt}$2y$x", "x", VERDICT_HASH, "$2y$x"},
+		/* nobody gets in by these, at the usual price */
+		{"", "", VERDICT_HASH, NULL},
+		{"*", "*", VERDICT_HASH, NULL},
+		{"!$6$x$y", "x", VERDICT_HASH, NULL},
+		{"{MD5}abc", "abc", VERDICT_HASH, NULL},
+		{"{CRYPT}ab.old.des", "x", VERDICT_HASH, NULL},
+	};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct str hash = STR("");
+		enum verdict v = password_check(a, str_from(rows[i].secret),
+			str_from(rows[i].password), &hash);
+		ck_assert_msg(v == rows[i].verdict, "row %zu", i);
+		if (v == VERDICT_HASH)
+			ck_assert_msg(str_eq(hash, rows[i].hash == NULL
+				? password_decoy() : str_from(rows[i].hash)),
+				"row %zu: %.*s", i, STR_ARG(hash));
+	}
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(hashers_answer)
+{
+	struct arena *a = arena_new("test");
+	struct program *p = arena_one(a, struct program);
+	p->arena = a;
+	struct loop *l = loop_new(a);
+	struct hashers *h = hashers_fork(p, 2);
+	hashers_start(h, l);
+	const char *right = crypt("Hello world!", "$6$saltstring");
+	ck_assert_ptr_nonnull(right);
+	answers = 0;
+	ck_assert(hashers_ask(h, str_from(right), STR("Hello world!"), answered,
+		NULL));
+	turn_until(l, 1);
+	ck_assert(last);
+	ck_assert(hashers_ask(h, str_from(right), STR("Hello world"), answered,
+		NULL));
+	turn_until(l, 2);
+	ck_assert(!last);
+	ck_assert(hashers_ask(h, STR("nonsense"), STR("x"), answered, NULL));
+	turn_until(l, 3);
+	ck_assert(!last);
+	/* what no hash can be asked about */
+	ck_assert(!hashers_ask(h, STR("$6$a\0b"), STR("x"), answered, NULL));
+	ck_assert(!hashers_ask(h, str_from(right), STR("x\0y"), answered, NULL));
+	/* more than the workers: in order, none forgotten */
+	for (int i = 0; i < 20; i++)
+		ck_assert(hashers_ask(h, str_from(right), STR("Hello world!"),
+			answered, NULL));
+	turn_until(l, 23);
+	ck_assert(last);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(decoy_is_a_hash)
+{
+	/* crypt(3) must take as long over it as over a real one */
+	ck_assert(str_starts(password_decoy(), STR("$y$j9T$")));
+	ck_assert_uint_eq(password_decoy().n, 73);
+}
+END_TEST
+
+START_TEST(cache)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = test_auth(a, "auth { cache = 1m }",
+		"alice:{PLAIN}a\nbob:{PLAIN}a\n", "");
+	const struct user *alice = users_find(x->users, STR("alice"));
+	const struct user *bob = users_find(x->users, STR("bob"));
+	struct user changed = *alice;
+	x->cache = map_new(a);
+	ck_assert(!cache_has(x, a, alice, STR("pw")));
+	cache_add(x, a, alice, STR("pw"));
+	ck_assert(cache_has(x, a, alice, STR("pw")));
+	ck_assert(!cache_has(x, a, alice, STR("pW")));
+	ck_assert(!cache_has(x, a, bob, STR("pw")));
+	/* a new password in the table ends the old one's memory */
+	changed.secret = STR("{PLAIN}b");
+	ck_assert(!cache_has(x, a, &changed, STR("pw")));
+	/* bounded */
+	for (int i = 0; i < 30000; i++) {
+		struct arena_mark m = arena_mark(a);
+		cache_add(x, a, alice, str_printf(a, "pw%d", i));
+		arena_rewind(a, m);
+	}
+	ck_assert_uint_le(map_count(x->cache), 10000);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(cache_ends)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = test_auth(a, "auth { cache = 1s }",
+		"alice:{PLAIN}a\n", "");
+	const struct user *alice = users_find(x->users, STR("alice"));
+	x->cache = map_new(a);
+	cache_add(x, a, alice, STR("pw"));
+	int64_t deadline = clock_in(60000);
+	while (cache_has(x, a, alice, STR("pw")))
+		ck_assert_int_gt(clock_left(deadline), 0);
+	ck_assert_uint_eq(map_count(x->cache), 0);
+	x = test_auth(a, "auth { cache = 0 }", "alice:{PLAIN}a\n", "");
+	x->cache = map_new(a);
+	cache_add(x, a, alice, STR("pw"));
+	ck_assert(!cache_has(x, a, alice, STR("pw")));
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_password(void)
+{
+	return SUITE("password", schemes, hashers_answer, decoy_is_a_hash,
+		cache, cache_ends);
+}
