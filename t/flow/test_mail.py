@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import House, after_trace, done, message, ok, same, until
 
+MTA = ('imapd', 'pop3d', 'deliver-remote')
 CORPUS = os.path.join(os.path.dirname(__file__), '..', 'corpus')
 
 
@@ -198,7 +199,7 @@ def garbage(h):
 
 
 def main():
-    with House(sets=['smtp.max_size=6m']) as h:
+    with House(sets=['smtp.max_size=6m'], without=MTA) as h:
         simple(h)
         several(h)
         refused(h)
@@ -210,7 +211,7 @@ def main():
         until(lambda: not h.queue())
         same(h.queue(), [], 'the queue is empty at the end')
         same(h.stop(), 0, 'it ends cleanly')
-    with House(sets=['smtp.max_size=1m']) as h:
+    with House(sets=['smtp.max_size=1m'], without=MTA) as h:
         too_large(h)
     done()
 

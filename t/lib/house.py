@@ -84,9 +84,9 @@ PROGRAMS = ('suratd smtpd pop3d imapd queue deliver-local deliver-remote auth '
             'tls keys resolve surat sendmail').split()
 
 
-def need_programs():
+def need_programs(programs=PROGRAMS):
     """A build that is not whole has no flows; says so aloud."""
-    missing = [p for p in PROGRAMS if not os.path.exists(BUILD + '/bin/' + p)]
+    missing = [p for p in programs if not os.path.exists(BUILD + '/bin/' + p)]
     if missing:
         skip('the whole house', 'not built: ' + ' '.join(missing))
         done()
@@ -94,13 +94,18 @@ def need_programs():
 
 class House:
     def __init__(self, domains=('example.test',), users=None, sets=(),
-                 options=('--plaintext-auth',), directory=None):
-        need_programs()
+                 options=('--plaintext-auth',), directory=None, without=()):
+        """without: programs this house does not run ('imapd', 'pop3d')."""
+        need_programs([p for p in PROGRAMS if p not in without])
         self.own = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix='surat.')
         self.domains, self.sets = domains, list(sets)
         self.users = {'alice': 'secret', 'bob': 'hunter2'} \
             if users is None else users
+        for program in without:
+            if program in ('imapd', 'pop3d'):
+                name = program[:-1]
+                self.sets += ['listen.%s=' % name, 'listen.%ss=' % name]
         self.options = list(options)
         self.offset = free_offset()
         self.process = None
