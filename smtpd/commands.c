@@ -74,12 +74,13 @@ smtp_ehlo(struct session *s, struct str args)
 	struct buf *text = buf_new(s->transaction_arena);
 	buf_add(text, s->program->hostname);
 	buf_printf(text, "\nPIPELINING\nSIZE %lld\n8BITMIME\nSMTPUTF8\n"
-		"ENHANCEDSTATUSCODES\nDSN\nHELP",
+		"ENHANCEDSTATUSCODES\nDSN",
 		(long long)s->conf->smtp.max_size);
-	if (!s->tls && s->conf->tls.certificate.n > 0 && !s->client->inetd)
+	if (login_may_start_tls(s))
 		buf_adds(text, "\nSTARTTLS");
 	if (login_may_auth(s))
 		buf_adds(text, "\nAUTH PLAIN LOGIN");
+	buf_adds(text, "\nHELP");
 	st.text = buf_str(text);
 	return st;
 }

@@ -63,6 +63,41 @@ add_trace(struct incoming *in, struct buf *out)
 	trace_received(out, &t);
 }
 
+static bool
+is_too_much(struct str header)
+{
+	struct header_field f;
+	size_t fields = 0;
+	while (header_next(&header, &f))
+		if (++fields > SMTP_FIELDS_MOST)
+			return true;
+	return false;
+}
+
+/* Does text follow the last field without an empty line?  Readers differ on
+ * what that is. */
+static bool
+is_unended(struct str header, struct str body)
+{
+	return body.n > 0 && !str_eq(header, STR("\r\n")) &&
+		!str_ends(header, STR("\n\r\n"));
+}
+
+static struct status
+check_header(const struct session *s, struct str header, struct str body)
+{
+	if (trace_hops(header) >= (size_t)s->conf->smtp.max_hops)
+		return STATUS(STATUS_NEVER, 4, 6,
+			"Too many hops: this message is in a loop");
+	if (header.n > SMTP_HEADER_MOST || is_too_much(header))
+		return STATUS(STATUS_NEVER, 3, 4, "The header is too large");
+	if (is_unended(header, body) &&
+		str_eq(s->conf->smtp.bad_header, STR("refuse")))
+		return status_reply(STATUS(STATUS_NEVER, 6, 0,
+			"No empty line between header and text"), 550);
+	return status_fine();
+}
+
 /* Once, when the whole header is in memory: what the message begins with. */
 static void
 prepare(struct incoming *in)
@@ -72,12 +107,12 @@ prepare(struct incoming *in)
 	if (have.p == NULL)
 		have = STR("");
 	size_t n = header_length(have);
-	struct str header = str_head(have, n);
+	struct str header = str_head(have, n), body = str_skip(have, n);
 	struct buf *out = buf_new(in->arena);
 	in->prepared = true;
-	if (trace_hops(header) >= (size_t)s->conf->smtp.max_hops) {
-		give_up(in, STATUS(STATUS_NEVER, 4, 6,
-			"Too many hops: this message is in a loop"));
+	struct status st = check_header(s, header, body);
+	if (!status_is_fine(st)) {
+		give_up(in, st);
 		return;
 	}
 	add_trace(in, out);
@@ -85,7 +120,10 @@ prepare(struct incoming *in)
 		submission_repair(s, in->arena, header, out);
 	else
 		buf_add(out, header);
-	buf_add(out, str_skip(have, n));
+	if (!s->submission && is_unended(header, body) &&
+		str_eq(s->conf->smtp.bad_header, STR("insert")))
+		buf_adds(out, "\r\n");
+	buf_add(out, body);
 	in->content = out;
 }
 

@@ -7,6 +7,14 @@
 
 /* ------------------------------------------------------------------ TLS */
 
+/* TLS needs a socket to hand over; inetd may have given us pipes. */
+bool
+login_may_start_tls(const struct session *s)
+{
+	return !s->tls && s->conf->tls.certificate.n > 0 &&
+		s->client->peer.n > 0;
+}
+
 struct status
 smtp_starttls(struct session *s, struct str args)
 {
@@ -14,7 +22,7 @@ smtp_starttls(struct session *s, struct str args)
 		return STATUS(STATUS_NEVER, 5, 4, "STARTTLS stands alone");
 	if (s->tls)
 		return STATUS(STATUS_NEVER, 5, 1, "TLS is already active");
-	if (s->conf->tls.certificate.n == 0 || s->client->inetd)
+	if (!login_may_start_tls(s))
 		return status_reply(STATUS(STATUS_NEVER, 5, 1,
 			"No TLS here"), 502);
 	return status_reply(STATUS(STATUS_FINE, 0, 0, "Go ahead"), 220);
@@ -163,7 +171,9 @@ keep_login(struct session *s, const struct msg_auth_result *r)
 static struct status
 failed(struct session *s, struct status st)
 {
-	if (s->state == SMTP_CLOSED || status_is_later(st))
+	/* Guessing is what counts, not typing errors. */
+	if (s->state == SMTP_CLOSED || status_is_later(st) ||
+		st.subject != 7 || st.detail != 8)
 		return st;
 	if (++s->login_failures < s->conf->auth.max_failures)
 		return st;

@@ -117,7 +117,8 @@ wrong_order(const struct session *s)
 	}
 }
 
-static void
+/* True when the command was done. */
+static bool
 run(struct session *s, const struct smtp_row *row, struct str args)
 {
 	const struct command *c = &row->command;
@@ -126,7 +127,7 @@ run(struct session *s, const struct smtp_row *row, struct str args)
 	if (legal)
 		st = row->fn(s, args);
 	if (s->state == SMTP_CLOSED)
-		return;
+		return false;
 	if (c->flags & CMD_PLAIN && status_is_fine(st))
 		write_reply(s, st, false);
 	else
@@ -140,6 +141,13 @@ run(struct session *s, const struct smtp_row *row, struct str args)
 		++s->idle_commands > SMTP_IDLE_COMMANDS)
 		session_close(s, status_reply(STATUS(STATUS_LATER, 7, 0,
 			"All talk and no mail; good bye"), 421));
+	return legal && status_is_fine(st);
+}
+
+static struct status
+too_long(void)
+{
+	return STATUS(STATUS_NEVER, 5, 2, "Line too long");
 }
 
 static void
@@ -147,20 +155,25 @@ one_line(struct session *s, struct str line)
 {
 	struct str args, verb = command_verb(line, &args);
 	const struct smtp_row *row = find_row(s, verb);
+	/* Only AUTH may be longer (RFC 4954 4). */
+	if (line.n > SMTP_COMMAND_MOST &&
+		(row == NULL || row->fn != smtp_auth)) {
+		answer_error(s, too_long());
+		return;
+	}
 	for (size_t i = 0; i < line.n; i++) {
-		if ((unsigned char)line.p[i] >= 0x20 || line.p[i] == '\t')
+		unsigned char c = (unsigned char)line.p[i];
+		if ((c >= 0x20 && c != 0x7f) || c == '\t')
 			continue;
 		answer_error(s, STATUS(STATUS_NEVER, 5, 2,
 			"Control characters in a command"));
 		return;
 	}
+	bool done = row != NULL && run(s, row, args);
 	if (row == NULL)
 		unknown_verb(s, verb);
-	else
-		run(s, row, args);
 	/* STARTTLS has answered 220: now the handshake, or never. */
-	if (row != NULL && row->fn == smtp_starttls &&
-		s->state == SMTP_FRESH && !login_start_tls(s))
+	if (done && row->fn == smtp_starttls && !login_start_tls(s))
 		s->state = SMTP_CLOSED;
 }
 
@@ -182,13 +195,14 @@ static void
 step(struct session *s)
 {
 	struct str line;
+	size_t most = login_may_auth(s) ? SMTP_AUTH_MOST : SMTP_COMMAND_MOST;
 	conn_deadline(s->conn, clock_in(s->conf->smtp.timeout * 1000));
-	switch (conn_line(s->conn, SMTP_COMMAND_MOST, &line)) {
+	switch (conn_line(s->conn, most, &line)) {
 	case LINE_OK:
 		one_line(s, line);
 		break;
 	case LINE_TOO_LONG:
-		answer_error(s, STATUS(STATUS_NEVER, 5, 2, "Line too long"));
+		answer_error(s, too_long());
 		break;
 	case LINE_BARE:
 		/* What one server takes for a line end and another does not

@@ -55,6 +55,7 @@ enum smtp_limits {
 	SMTP_TRANSACTIONS = 1000, /* of one session */
 	SMTP_INLINE_MOST = 64 * 1024,
 	SMTP_HEADER_MOST = 256 * 1024,
+	SMTP_FIELDS_MOST = 1000,
 	SMTP_DATA_RATE = 500, /* octets a second, after half a minute */
 };
 
@@ -135,6 +136,7 @@ struct status policy_rcpt(struct session *s, const struct address *rcpt);
 /* After the 220 of STARTTLS, or before the greeting: the handshake; closes
  * the session when it fails. */
 bool login_start_tls(struct session *s);
+bool login_may_start_tls(const struct session *s);
 bool login_may_auth(const struct session *s);
 
 /* ----------------------------------------------------------- submission.c */

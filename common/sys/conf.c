@@ -429,6 +429,7 @@ static const struct check checks[] = {
 	WORDS(log, level, "error warning info debug"),
 	WORDS(tls, minimum, "1.2 1.3"),
 	WORDS(smtp, bare_newline, "refuse normalise"),
+	WORDS(smtp, bad_header, "keep insert refuse"),
 	WORDS(queue, durability, "batch each"),
 	WORDS(remote, tls, "none opportunistic required verified"),
 	WORDS(remote, smarthost_tls, "none opportunistic required verified"),

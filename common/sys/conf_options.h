@@ -89,6 +89,8 @@ OPTION(smtp, timeout, DURATION, "5m", 5, 86400,
 	"How long a client may keep silent.")
 OPTION(smtp, bare_newline, TEXT, "refuse", 0, 0,
 	"A CR or LF that is not CRLF in a message: refuse or normalise.")
+OPTION(smtp, bad_header, TEXT, "keep", 0, 0,
+	"Text behind a header without an empty line: keep, insert one, refuse.")
 OPTION(smtp, plaintext_auth, BOOL, "no", 0, 0,
 	"Let clients on loopback log in without TLS (SMTP, IMAP and POP3).")
 OPTION(smtp, relay_networks, LIST, "", 0, 0,

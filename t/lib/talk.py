@@ -12,6 +12,8 @@ value` at the top changes how:
 
     @program imapd --session    the program and its arguments
     @set imap.timeout=60        an option of surat.conf, may be repeated
+    @peers smtpd                whom it asks are those of peers.py; their
+                                messages lie in queue/ of the home directory
 
 Then come steps, one a line, played in order:
 
@@ -50,6 +52,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import peers
 
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -120,6 +124,7 @@ class Talk:
         self.transcript = []
         self.program = ['false']
         self.sets = ['log.target=stderr']
+        self.peers = None
         self.steps = list(self.read())
         self.home = tempfile.mkdtemp(prefix='talk.')
         self.config = os.path.join(self.home, 'surat.conf')
@@ -127,6 +132,9 @@ class Talk:
         for s in self.sets:
             self.program += ['--set', s]
         self.log = tempfile.TemporaryFile()
+        if self.peers:
+            self.program += ['--set', 'general.runtime=%s/run' % self.home]
+            self.peers = peers.Peers(self.home, self.peers)
 
     def read(self):
         for n, line in enumerate(open(self.path, encoding='utf-8'), 1):
@@ -135,6 +143,8 @@ class Talk:
                 name, value = line[1:].split(' ', 1)
                 if name == 'program':
                     self.program = value.split()
+                elif name == 'peers':
+                    self.peers = value
                 else:
                     self.sets.append(value)
             elif line and not line.startswith('#'):
@@ -288,6 +298,8 @@ class Talk:
             c.sock.close()
             c.process.kill()
             c.process.wait()
+        if self.peers:
+            self.peers.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
 

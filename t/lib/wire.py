@@ -2,25 +2,37 @@
 """Talking to one program of the suite as its peer would: starting it with
 inherited descriptors, and messages in their wire form (common/sys/ipc.h)."""
 import os
+import re
 import socket
 import subprocess
 import tempfile
 
-# Kinds of fields, in order: N number, T text, L list, B octets, S status.
-MESSAGES = {
-    'dns_ask': 'name:T type:T',
-    'dns_answer': 'rcode:T secure:N canonical:T ttl:N records:L',
-    'tls_start': 'session:T role:T service:T name:T policy:T tlsa:L',
-    'tls_ready': 'status:S version:T cipher:T verified:T name:T binding:B',
-    'job': 'id:T sender:T arrival:N ret:T envid:T body_type:T utf8:N '
-           'requiretls:N size:N destination:T verify:N number:L rcpt:L '
-           'orcpt:L notify:L user:L home:L name:L content:B',
-    'job_result': 'id:T number:L status:L remote:T scope:T detail:T',
-}
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HEADER = os.path.join(HERE, '..', '..', 'common', 'ask', 'messages.h')
+KINDS = {'NUM': 'N', 'TEXT': 'T', 'LIST': 'L', 'BYTES': 'B', 'SECRET': 'B',
+         'STATUS': 'S'}
+
+
+def definitions(path=HEADER):
+    """name -> 'field:kind ...' (N number, T text, L list, B octets, S
+    status), from the one place that defines them."""
+    text = open(path).read().replace('\\\n', ' ')
+    found = {}
+    for name, fields in re.findall(r'^#define FIELDS_(\w+)\(F\)(.*)$', text,
+                                   re.M):
+        found[name] = ' '.join(
+            '%s:%s' % (field, KINDS[kind]) for kind, field in
+            re.findall(r'F\((\w+), (\w+)\)', fields))
+    return found
+
+
+MESSAGES = definitions()
+SPILLED = b'\x01spilled'
 
 
 def octets(value):
-    return value if isinstance(value, bytes) else str(value).encode()
+    return value if isinstance(value, bytes) else str(value).encode('utf-8', 'surrogateescape')
 
 
 def encode(kind, **fields):
@@ -54,12 +66,12 @@ def decode(data):
         key, data = data.split(b'=', 1)
         assert key == name.encode(), key
         if k == 'L':
-            found[name] = [cut().decode() for _ in range(int(cut()))]
+            found[name] = [cut().decode('utf-8', 'surrogateescape') for _ in range(int(cut()))]
         elif k == 'B':
             n = int(cut())
             found[name], data = data[:n], data[n + 1:]
         else:
-            found[name] = cut().decode()
+            found[name] = cut().decode('utf-8', 'surrogateescape')
             if k == 'N':
                 found[name] = int(found[name])
     return kind, found
@@ -108,3 +120,20 @@ def connect(path):
     s.settimeout(30)
     s.connect(path)
     return s
+
+
+def receive(s):
+    """(kind, fields, descriptor or None); None at the end."""
+    data, fds, _, _ = socket.recv_fds(s, 1 << 20, 4)
+    if not data and not fds:
+        return None
+    if data == SPILLED:
+        with os.fdopen(fds.pop(0), 'rb') as f:
+            f.seek(0)
+            data = f.read()
+    kind, fields = decode(data)
+    return kind, fields, fds[0] if fds else None
+
+
+def send(s, kind, fd=None, **fields):
+    socket.send_fds(s, [encode(kind, **fields)], [] if fd is None else [fd])
