@@ -5,7 +5,7 @@
 #   make check    installs what is missing, builds, runs every test
 #   make san      the same tests under AddressSanitizer and UBSan
 #   make fuzz     libFuzzer binaries (clang) under build/fuzz
-#   make bench    t/bench, peers side by side
+#   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
 #
 # Folder = program, room = archive, sources found by pattern: a new file
@@ -206,6 +206,19 @@ fuzz:
 fuzz-binaries: $(addprefix $(B)/bin/fuzz_,$(FUZZ))
 fuzz-replay: $(addprefix $(B)/t/fuzz_,$(FUZZ))
 
+# ----------------------------------------------------------------- benches
+# t/bench/<x>.c is one tool of the benches, by itself: no room is linked.
+BENCH_TOOLS := $(patsubst t/bench/%.c,$(B)/t/bench/%,$(wildcard t/bench/*.c))
+$(B)/t/bench/%: t/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -lpthread
+bench-tools: $(BENCH_TOOLS)
+
+# make bench BENCH=--quick
+bench: deps
+	@$(MAKE) --no-print-directory all bench-tools
+	@BUILD=$(B) t/bench/run $(BENCH)
+
 -include $(shell find $(B)/o -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------- checks
@@ -228,7 +241,7 @@ san: deps
 lint:
 	@python3 t/lint/lint.py
 
-.PHONY: all unit check san run bench fuzz fuzz-binaries fuzz-replay lint \
-	clean install deps
+.PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries \
+	fuzz-replay lint clean install deps
 clean:
 	rm -rf build

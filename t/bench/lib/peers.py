@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: ISC
+"""The servers: surat, and Postfix from Debian, each in a directory of its own
+on loopback.  start() and stop(); port, boxes (where the mail of mailbox N
+lies) and account (its CPU time) in between.
+
+Packages are installed without starting or enabling anything; what runs is
+started here from a private directory and ended by its process id.
+"""
+import atexit
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from bench import Account, note
+
+POLICY = '/usr/sbin/policy-rc.d'
+BOXES = 50
+
+
+def install(command, package, *units):
+    """None, or why there is no such command."""
+    path = '/usr/sbin:/sbin:' + os.environ['PATH']
+    if shutil.which(command, path=path):
+        return None
+    if os.getuid() != 0:
+        return '%s is not installed' % package
+    note('installing %s with apt-get' % package)
+    ours = not os.path.exists(POLICY)
+    if ours:
+        with open(POLICY, 'w') as f:
+            f.write('#!/bin/sh\nexit 101\n')
+        os.chmod(POLICY, 0o755)
+    try:
+        env = dict(os.environ, DEBIAN_FRONTEND='noninteractive')
+        quiet = {'env': env, 'stdout': subprocess.DEVNULL,
+                 'stderr': subprocess.DEVNULL}
+        get = ['apt-get', 'install', '-y', '-q', '--no-install-recommends']
+        if subprocess.run(get + [package], **quiet).returncode != 0:
+            subprocess.run(['apt-get', 'update', '-q'], **quiet)
+            if subprocess.run(get + [package], **quiet).returncode != 0:
+                return 'apt-get cannot install %s' % package
+        for unit in units:
+            subprocess.run(['systemctl', 'disable', unit], **quiet)
+    finally:
+        if ours:
+            os.unlink(POLICY)
+    return None
+
+
+class Server:
+    """Started and stopped once or several times; stopped at the end."""
+    running = False
+
+    def __init__(self):
+        self.account = Account(self.name)
+        atexit.register(self.stop)
+
+    def start(self):
+        self.running = True
+        self._start()
+
+    def stop(self):
+        if self.running:
+            self._stop()
+        self.running = False
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def greets(port, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(('127.0.0.1', port), 5) as s:
+                if s.recv(100).startswith((b'220', b'* OK', b'+OK')):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise SystemExit('nothing answers on port %d' % port)
+
+
+class Surat(Server):
+    name = 'surat'
+
+    def __init__(self, place, sets=(), users=None, options=()):
+        self.place, self.sets, self.options = place, sets, options
+        self.users = users or {'%du' % (i + 1): 'pw' for i in range(BOXES)}
+        super().__init__()
+
+    def _start(self):
+        from house import House
+        self.dir = self.place.fresh('surat')
+        sets = ['smtp.max_processes=300', 'imap.max_processes=2000']
+        self.house = House(domains=['bench.test'], users=self.users,
+                           sets=sets + list(self.sets),
+                           options=list(self.options), directory=self.dir)
+        # the log goes to a file: who reads a pipe costs time beside us
+        self.log = open(self.dir + '.log', 'wb')
+        self.house.process = subprocess.Popen(
+            self.house.command(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=self.log)
+        line = self.house.process.stdout.readline()
+        if not line.startswith(b'surat: ready'):
+            raise SystemExit('surat does not start: see %s.log' % self.dir)
+        self.port = self.house.port('smtp')
+        self.pid = self.house.process.pid
+        self.account.take(self.pid)
+
+    def box(self, n):
+        return self.house.maildir('%du' % n) + '/new'
+
+    def _stop(self):
+        self.house.stop()
+
+
+class Postfix(Server):
+    """virtual(8) delivery into Maildirs, what it syncs left as it is; limits
+    raised so that 200 sessions find processes."""
+    name = 'postfix'
+    ENV = dict(os.environ, PATH='/usr/sbin:/sbin:' + os.environ['PATH'])
+
+    def __init__(self, place, relay=None):
+        self.place, self.relay = place, relay
+        super().__init__()
+
+    @staticmethod
+    def missing():
+        if os.getuid() != 0:
+            return 'Postfix wants root'
+        return install('postfix', 'postfix', 'postfix.service')
+
+    def _start(self):
+        self.dir = self.place.fresh('postfix')
+        self.port = free_port()
+        for sub in ('etc', 'spool', 'data', 'mail'):
+            os.mkdir(os.path.join(self.dir, sub), 0o755)
+        owner = pwd.getpwnam('postfix')
+        os.chown(self.dir + '/data', owner.pw_uid, owner.pw_gid)
+        nobody = pwd.getpwnam('nobody')
+        for n in range(1, BOXES + 1):
+            home = '%s/mail/%du' % (self.dir, n)
+            for d in (home, home + '/Maildir', home + '/Maildir/new',
+                      home + '/Maildir/cur', home + '/Maildir/tmp'):
+                os.mkdir(d, 0o700)
+                os.chown(d, nobody.pw_uid, nobody.pw_gid)
+        self._configure(nobody)
+        done = subprocess.run(['postfix', '-c', self.dir + '/etc', 'start'],
+                              env=self.ENV, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit('postfix: ' + done.stderr)
+        with open(self.dir + '/spool/pid/master.pid') as f:
+            self.pid = int(f.read())
+        self.account.take(self.pid)
+        greets(self.port)
+
+    def _configure(self, nobody):
+        with open(self.dir + '/etc/boxes', 'w') as f:
+            for n in range(1, BOXES + 1):
+                f.write('%du@bench.test %du/Maildir/\n' % (n, n))
+        with open(self.dir + '/etc/main.cf', 'w') as f:
+            f.write(MAIN_CF % {'dir': self.dir, 'uid': nobody.pw_uid,
+                               'gid': nobody.pw_gid,
+                               'relay': self.relay or 1})
+        with open(self.dir + '/etc/master.cf', 'w') as f:
+            f.write(MASTER_CF % {'port': self.port})
+
+    def box(self, n):
+        return '%s/mail/%du/Maildir/new' % (self.dir, n)
+
+    def _stop(self):
+        subprocess.run(['postfix', '-c', self.dir + '/etc', 'stop'],
+                       env=self.ENV, capture_output=True)
+        end = time.monotonic() + 10
+        while os.path.exists('/proc/%d' % self.pid):
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.1)
+
+
+MAIN_CF = '''compatibility_level = 3.6
+queue_directory = %(dir)s/spool
+data_directory = %(dir)s/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = %(dir)s/log
+maillog_file_prefixes = %(dir)s
+myhostname = mx.bench.test
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtpd_peername_lookup = no
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+alias_maps =
+alias_database =
+local_recipient_maps =
+virtual_mailbox_domains = bench.test
+virtual_transport = virtual
+virtual_mailbox_base = %(dir)s/mail
+virtual_mailbox_maps = texthash:%(dir)s/etc/boxes
+virtual_uid_maps = static:%(uid)d
+virtual_gid_maps = static:%(gid)d
+virtual_minimum_uid = 1
+virtual_mailbox_limit = 0
+virtual_destination_concurrency_limit = 50
+relay_domains = relay.test
+transport_maps = inline:{ { relay.test = smtp:[127.0.0.1]:%(relay)d } }
+default_process_limit = 250
+in_flow_delay = 0
+initial_destination_concurrency = 20
+smtp_destination_concurrency_limit = 20
+smtpd_client_connection_count_limit = 0
+smtpd_recipient_limit = 1000
+message_size_limit = 52428800
+'''
+
+MASTER_CF = '''127.0.0.1:%(port)d inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+'''
