@@ -239,13 +239,19 @@ fail_all(struct delivery *v, size_t n, struct status st)
 		v[i].status = st;
 }
 
-/* Foreign changes first: after a crash, files whose rows were lost. */
+/*
+ * Foreign changes first where they matter: after a crash there may be files
+ * whose rows were lost, and an index made anew gives out no UID before it has
+ * seen those in the names.  Otherwise a delivery does not look at what others
+ * did, which would read a whole new/ for every batch: the next session does.
+ */
 static struct status
 begin(struct batch *b, bool verify)
 {
 	struct folder_row f;
-	struct status st = verify ? sync_whole(b->s, b->a, b->f.id, &f)
-		: sync_folder(b->s, b->a, b->f.id, &f);
+	struct status st = status_fine();
+	if (verify || b->f.rebuild)
+		st = sync_whole(b->s, b->a, b->f.id, &f);
 	if (status_is_fine(st))
 		st = index_begin(b->s, b->a);
 	if (!status_is_fine(st))
