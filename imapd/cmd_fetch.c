@@ -35,13 +35,20 @@ struct item {
 	struct item *next;
 };
 
+struct items {
+	struct item *first, *last;
+};
+
 struct fetch {
 	struct imap_session *s;
 	struct buf *out;
-	struct item *items, **tail;
+	/* Sections come last: what the index said of the message holds until
+	 * it is asked something else, as opening the file may need. */
+	struct items rows, sections;
 	unsigned want;
 	bool marks;       /* an item sets \Seen */
 	bool tells_flags; /* FLAGS is among the items */
+	bool tells_modseq;
 	uint64_t since;
 	/* Of the message in hand: */
 	struct message_row row;
@@ -127,7 +134,7 @@ write_section(struct fetch *f, const struct item *it)
 {
 	struct body *b;
 	struct str raw;
-	struct status st = body_open(f->s, f->row.uid, &b);
+	struct status st = body_open(f->s, &f->row, &b);
 	buf_add(f->out, it->label);
 	if (!status_is_fine(st)) {
 		f->status = st;
@@ -139,21 +146,23 @@ write_section(struct fetch *f, const struct item *it)
 	}
 }
 
+enum { ROW_FLAGS, ROW_MODSEQ };
+
 static const struct item_row rows[] = {
-	{"FLAGS", write_flags},
+	[ROW_FLAGS] = {"FLAGS", write_flags},
+	[ROW_MODSEQ] = {"MODSEQ", write_modseq},
 	{"UID", write_uid},
 	{"INTERNALDATE", write_date, WANT_DATES},
 	{"RFC822.SIZE", write_size, WANT_SIZES},
 	{"ENVELOPE", write_envelope, WANT_ENVELOPE},
 	{"BODY", write_body, WANT_BODY},
 	{"BODYSTRUCTURE", write_structure, WANT_STRUCTURE},
-	{"MODSEQ", write_modseq},
-	{"RFC822", write_section},
-	{"RFC822.HEADER", write_section, 0, SECTION_HEADER, true},
-	{"RFC822.TEXT", write_section, 0, SECTION_TEXT},
+	{"RFC822", write_section, WANT_FILE},
+	{"RFC822.HEADER", write_section, WANT_FILE, SECTION_HEADER, true},
+	{"RFC822.TEXT", write_section, WANT_FILE, SECTION_TEXT},
 };
 
-static const struct item_row section_row = {"BODY[", write_section};
+static const struct item_row section_row = {"BODY[", write_section, WANT_FILE};
 
 static const struct {
 	const char *name;
@@ -169,16 +178,21 @@ static const struct {
 static struct item *
 add_item(struct fetch *f, const struct item_row *row)
 {
+	bool section = row->write == write_section;
+	struct items *to = section ? &f->sections : &f->rows;
 	struct item *it = arena_one(f->s->transaction, struct item);
 	it->row = row;
 	it->label = str_from(row->name);
 	it->section.kind = row->kind;
 	f->want |= row->want;
 	f->tells_flags |= row->write == write_flags;
-	f->marks |= row->write == write_section && row != &section_row &&
-		    !row->peek;
-	*f->tail = it;
-	f->tail = &it->next;
+	f->tells_modseq |= row->write == write_modseq;
+	f->marks |= section && row != &section_row && !row->peek;
+	if (to->last == NULL)
+		to->first = it;
+	else
+		to->last->next = it;
+	to->last = it;
 	return it;
 }
 
@@ -237,16 +251,19 @@ add_items(struct fetch *f, const struct arg *arg, const char **why)
 		arg = arg->next;
 	}
 	*why = "FETCH items expected";
-	return f->items != NULL;
+	return f->rows.first != NULL || f->sections.first != NULL;
 }
 
-/* (CHANGEDSINCE n), behind the items; a client that asks knows CONDSTORE. */
+/* (CHANGEDSINCE n), behind the items; a client that asks for that or for
+ * MODSEQ knows CONDSTORE (RFC 7162 3.1). */
 static bool
 take_modifiers(struct fetch *f, const struct arg *arg, const char **why)
 {
 	const struct arg *word;
 	struct str text;
 	*why = "Unknown FETCH modifier";
+	if (f->tells_modseq)
+		f->s->enabled |= IMAP_CONDSTORE;
 	if (arg == NULL)
 		return true;
 	if (arg->next != NULL || !arg_list(arg, &word) ||
@@ -255,7 +272,8 @@ take_modifiers(struct fetch *f, const struct arg *arg, const char **why)
 		!str_number(text, INT64_MAX, &f->since))
 		return false;
 	f->s->enabled |= IMAP_CONDSTORE;
-	add_item(f, find_row(STR("MODSEQ")));
+	if (!f->tells_modseq)
+		add_item(f, find_row(STR("MODSEQ")));
 	return true;
 }
 
@@ -295,19 +313,38 @@ write_item(struct fetch *f, const struct item *it)
 }
 
 static void
+write_items(struct fetch *f, const struct items *list)
+{
+	for (const struct item *it = list->first; it != NULL; it = it->next)
+		write_item(f, it);
+}
+
+/* What marking the message changed is told in the same breath. */
+static void
+write_marked(struct fetch *f)
+{
+	static const struct item flags = {.row = &rows[ROW_FLAGS]};
+	static const struct item modseq = {.row = &rows[ROW_MODSEQ]};
+	if (!uid_set_has(&f->marked, f->row.uid))
+		return;
+	if (!f->tells_flags)
+		write_item(f, &flags);
+	if (!f->tells_modseq && (f->s->enabled & IMAP_CONDSTORE))
+		write_item(f, &modseq);
+}
+
+static void
 write_message(struct fetch *f)
 {
-	static const struct item flags = {.row = &rows[0]};
 	struct arena_mark mark = arena_mark(f->s->transaction);
 	uint32_t seq = mailbox_seq(f->s->mailbox, f->row.uid);
 	if (seq == 0)
 		return;
 	f->first = true;
 	buf_printf(f->out, "* %u FETCH (", seq);
-	for (const struct item *it = f->items; it != NULL; it = it->next)
-		write_item(f, it);
-	if (!f->tells_flags && uid_set_has(&f->marked, f->row.uid))
-		write_item(f, &flags);
+	write_items(f, &f->rows);
+	write_marked(f);
+	write_items(f, &f->sections);
 	buf_adds(f->out, ")\r\n");
 	conn_pace(f->s->conn);
 	f->sent++;
@@ -373,7 +410,7 @@ outcome(const struct fetch *f, const struct uid_set *uids)
 {
 	if (!status_is_fine(f->status))
 		return reply_status(f->status);
-	if (f->since == 0 && f->sent < uid_set_count(uids))
+	if (f->since == 0 && f->sent < mailbox_count_in(f->s->mailbox, uids))
 		return REPLY(IMAP_OK, "EXPUNGEISSUED", "Some are gone");
 	return REPLY_OK("Fetched");
 }
@@ -386,7 +423,6 @@ imap_fetch(struct imap_session *s, const struct arg *args)
 	struct uid_set uids;
 	struct imap_reply r;
 	const char *why;
-	f.tail = &f.items;
 	if (args == NULL || !compile(&f, args->next, &why))
 		return (struct imap_reply){IMAP_BAD, STR(""),
 			args == NULL ? STR("Message set expected")

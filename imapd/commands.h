@@ -29,7 +29,14 @@ void login_start_tls(struct imap_session *s);
 /* May a password be sent now? */
 bool login_is_allowed(const struct imap_session *s);
 
+struct folder;
+
 /* cmd_folders.c, cmd_list.c */
+/* "(MESSAGES UNSEEN ...)" as a set, at least one; and what was asked for as a
+ * line. */
+bool status_parse_items(const struct arg *list, unsigned *items);
+void status_put(
+	struct imap_session *s, const struct folder *f, unsigned items);
 COMMAND(imap_create);
 COMMAND(imap_delete);
 COMMAND(imap_rename);

@@ -18,23 +18,30 @@ struct body {
 	struct arena *arena;
 	uint32_t uid;
 	struct message_file file;
-	struct mime_part *root;
+	struct mime_part *root; /* see body_tree */
+	/* The stretch written last, its size on the wire, and how far into it
+	 * that went: the next piece mostly begins there. */
+	struct str raw;
+	uint64_t size, at;
+	struct message_wire wire;
 };
 
-/* The message of that UID in the selected mailbox, until the next call. */
-struct status body_open(
-	struct imap_session *s, uint32_t uid, struct body **out);
+/* The message of a row read with WANT_FILE, until the next call. */
+struct status body_open(struct imap_session *s, const struct message_row *row,
+	struct body **out);
+/* Its parts. */
+struct mime_part *body_tree(struct body *b);
 /* Forgets it; harmless when there is none. */
 void body_close(struct imap_session *s);
 
 /* What a section names, as it lies on disk; false: there is no such part.
  * Fields picked out of a header are in the arena. */
-bool body_section(struct arena *a, const struct body *b,
+bool body_section(struct arena *a, struct body *b,
 	const struct section *section, struct str *raw);
 
 /* " {n}" and the octets in wire form, of which from and most (if partial)
  * pick a stretch. */
-void body_write(struct conn *c, const struct body *b, struct str raw,
+void body_write(struct conn *c, struct body *b, struct str raw,
 	const struct section *section);
 
 #endif

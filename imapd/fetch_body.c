@@ -21,24 +21,25 @@ body_close(struct imap_session *s)
 }
 
 struct status
-body_open(struct imap_session *s, uint32_t uid, struct body **out)
+body_open(struct imap_session *s, const struct message_row *row,
+	struct body **out)
 {
-	if (s->body == NULL || s->body->uid != uid) {
-		struct arena *a = arena_new("body");
-		struct body *b = arena_one(a, struct body);
-		body_close(s);
-		b->arena = a;
-		b->uid = uid;
-		struct status st = mailbox_read(s->mailbox, a, uid, &b->file);
-		if (!status_is_fine(st)) {
-			st.text = str_copy(s->transaction, st.text);
-			arena_free(a);
-			return st;
-		}
-		s->body = b;
-	}
 	*out = s->body;
-	return status_fine();
+	if (s->body != NULL && s->body->uid == row->uid)
+		return status_fine();
+	body_close(s);
+	struct arena *a = arena_new("body");
+	struct body *b = arena_one(a, struct body);
+	b->arena = a;
+	b->uid = row->uid;
+	struct status st = mailbox_read_row(s->mailbox, a, row, &b->file);
+	if (!status_is_fine(st)) {
+		st.text = str_copy(s->transaction, st.text);
+		arena_free(a);
+		return st;
+	}
+	*out = s->body = b;
+	return st;
 }
 
 /* ---------------------------------------------------------------- parts */
@@ -106,17 +107,16 @@ message_of(const struct mime_part *p, const struct section *s)
 	return p->message ? p->child : NULL;
 }
 
-static struct mime_part *
-tree(const struct body *b)
+struct mime_part *
+body_tree(struct body *b)
 {
-	struct body *mine = (struct body *)b;
-	if (mine->root == NULL)
-		mine->root = mime_parse(mine->arena, mine->file.raw);
-	return mine->root;
+	if (b->root == NULL)
+		b->root = mime_parse(b->arena, b->file.raw);
+	return b->root;
 }
 
 bool
-body_section(struct arena *a, const struct body *b, const struct section *s,
+body_section(struct arena *a, struct body *b, const struct section *s,
 	struct str *raw)
 {
 	struct str all = b->file.raw;
@@ -124,7 +124,7 @@ body_section(struct arena *a, const struct body *b, const struct section *s,
 	*raw = all;
 	if (whole)
 		return true;
-	const struct mime_part *p = find_part(tree(b), s);
+	const struct mime_part *p = find_part(body_tree(b), s);
 	if (p == NULL)
 		return false;
 	if (s->kind == SECTION_ALL || s->kind == SECTION_MIME) {
@@ -173,19 +173,47 @@ write_wire(struct conn *c, struct message_wire *w, uint64_t left)
 	}
 }
 
+/* Clients fetch large parts in pieces, one after the other: the next begins
+ * where the last one ended, and the size is known.  Picked fields are made
+ * anew each time, perhaps in the same place. */
+static void
+take_stretch(struct body *b, struct str raw)
+{
+	struct str all = b->file.raw;
+	bool mine = raw.p >= all.p && raw.p < all.p + all.n;
+	bool whole = raw.p == all.p && raw.n == all.n;
+	if (mine && b->raw.p == raw.p && b->raw.n == raw.n)
+		return;
+	b->raw = raw;
+	b->size = whole ? b->file.size : message_wire_size(raw);
+	b->at = 0;
+	b->wire = (struct message_wire){.raw = raw};
+}
+
+static void
+move_to(struct body *b, uint64_t from)
+{
+	if (from < b->at) {
+		b->at = 0;
+		b->wire = (struct message_wire){.raw = b->raw};
+	}
+	message_wire_skip(&b->wire, from - b->at);
+	b->at = from;
+}
+
 /* A stretch that begins past the end is the empty string. */
 void
-body_write(struct conn *c, const struct body *b, struct str raw,
+body_write(struct conn *c, struct body *b, struct str raw,
 	const struct section *s)
 {
-	bool whole = raw.p == b->file.raw.p && raw.n == b->file.raw.n;
-	uint64_t size = whole ? b->file.size : message_wire_size(raw);
-	struct message_wire w = {.raw = raw};
+	take_stretch(b, raw);
+	uint64_t size = b->size, from = 0;
 	if (s->partial) {
-		uint64_t from = s->from < size ? s->from : size;
+		from = s->from < size ? s->from : size;
 		size = size - from < s->most ? size - from : s->most;
-		message_wire_skip(&w, from);
 	}
+	move_to(b, from);
 	buf_printf(conn_out(c), " {%llu}\r\n", (unsigned long long)size);
-	write_wire(c, &w, size);
+	write_wire(c, &b->wire, size);
+	b->at += size;
 }

@@ -8,7 +8,7 @@
  * same table (commands.c); what a role may do follows from the state: GREETED
  * exists only in the login process, AUTH and SELECTED only in a session.
  *
- *	session.c	the loop: one command, one tagged reply
+ *	session.c	the loop: one command, its news, one tagged reply
  *	commands.c	the table; commands.h has what it names
  *	parse		a command's arguments as a tree
  *	seqset, flags, section, search
@@ -79,6 +79,7 @@ void reply_untagged(struct conn *c, const char *fmt, ...)
 
 /* Writes an atom where one suffices, else mail/structure's string. */
 void reply_astring(struct buf *out, struct str text);
+void reply_string(struct buf *out, struct str text);
 
 /* -------------------------------------------------------------- session */
 enum imap_limits {
@@ -92,6 +93,7 @@ enum imap_limits {
 	IMAP_ERRORS = 20, /* BADs without any OK between them */
 	IMAP_LOGIN_PATIENCE = 3 * 60 * 1000,
 	IMAP_QUIET = 300, /* ms of silence before files are renamed */
+	IMAP_SLICE = 20,  /* ms of that work before the next look at input */
 };
 
 /* Extensions a client has switched on (RFC 5161). */
@@ -135,8 +137,8 @@ void session_free(struct imap_session *s);
 /* Serves until the state is CLOSED or the connection is gone. */
 void session_run(struct imap_session *s);
 
-/* A line or a literal of a command that is read by its own function. */
-struct parse_source session_source(struct imap_session *s);
+/* Work that waits for silence, for a moment (IMAP_SLICE). */
+void session_tidy(struct imap_session *s);
 
 /* ------------------------------------------------------------- commands */
 typedef struct imap_reply (*imap_fn)(
@@ -148,6 +150,7 @@ enum imap_flags {
 	CMD_READS = 1 << 2,    /* parses its arguments itself */
 	CMD_SEQUENCE = 1 << 3, /* no EXPUNGE may be sent (RFC 3501 7.4.1) */
 	CMD_NO_NEWS = 1 << 4,  /* nor anything else of the mailbox */
+	CMD_WRITES = 1 << 5,   /* not in a mailbox opened by EXAMINE */
 };
 
 struct imap_command {

@@ -18,8 +18,9 @@ parse_begin(struct parse *p, struct arena *a, const struct parse_source *source,
 		.arena = a,
 		.source = *source,
 		.limits = *limits,
-		.rest = str_copy(a, line),
+		.line = str_copy(a, line),
 	};
+	p->rest = p->line;
 }
 
 static bool
@@ -64,7 +65,7 @@ next_line(struct parse *p)
 	p->has_pending = false;
 	if (!p->source.line(p->source.ctx, &line))
 		return lose(p);
-	p->rest = str_copy(p->arena, line);
+	p->rest = p->line = str_copy(p->arena, line);
 	p->spaced = false;
 	return true;
 }
@@ -89,6 +90,13 @@ parse_is_end(struct parse *p)
 {
 	skip_spaces(p);
 	return p->rest.n == 0 && !p->has_pending;
+}
+
+bool
+parse_is_next(struct parse *p, char c)
+{
+	skip_spaces(p);
+	return p->rest.n > 0 && p->rest.p[0] == c;
 }
 
 static bool
@@ -346,12 +354,12 @@ parse_args(struct parse *p, struct arg **first)
 }
 
 /* A refused command goes on as long as its lines end with literals for which
- * the client does not wait. */
+ * the client does not wait, wherever in the line the fault was. */
 bool
 parse_drain(struct parse *p)
 {
 	struct literal l = p->pending;
-	bool more = p->has_pending || parse_line_literal(&p->rest, &l);
+	bool more = p->has_pending || parse_line_literal(&p->line, &l);
 	while (more && !l.sync && !p->lost) {
 		if (l.size > p->limits.swallow ||
 			!p->source.skip(p->source.ctx, l.size))

@@ -72,7 +72,7 @@ struct parse {
 	struct arena *arena;
 	struct parse_source source;
 	struct parse_limits limits;
-	struct str rest;        /* of the line in hand */
+	struct str line, rest;  /* the line in hand, what is left of it */
 	struct literal pending; /* its head was read, its octets were not */
 	bool has_pending;
 	bool spaced;         /* a space stood before rest */
@@ -88,6 +88,9 @@ void parse_begin(struct parse *p, struct arena *a,
 
 /* The next argument, NULL at the command's end.  False: p->error. */
 bool parse_arg(struct parse *p, struct arg **arg);
+
+/* Does the next argument begin like this: '(' for a list, '"', '{'? */
+bool parse_is_next(struct parse *p, char c);
 
 /* All that are left, as a list by next. */
 bool parse_args(struct parse *p, struct arg **first);

@@ -27,6 +27,8 @@ static const struct {
 	{0, 2, 3, STR_INIT("TOOBIG")},
 	{0, 3, 4, STR_INIT("TOOBIG")},
 	{STATUS_NEVER, 1, 1, STR_INIT("NONEXISTENT")},
+	{STATUS_NEVER, 1, 3, STR_INIT("CANNOT")},
+	{STATUS_NEVER, 1, 4, STR_INIT("ALREADYEXISTS")},
 	{STATUS_NEVER, 2, 0, STR_INIT("CANNOT")},
 	{STATUS_NEVER, 7, -1, STR_INIT("NOPERM")},
 	{STATUS_LATER, 3, -1, STR_INIT("UNAVAILABLE")},
@@ -100,6 +102,12 @@ reply_untagged(struct conn *c, const char *fmt, ...)
 	va_end(ap);
 	buf_adds(out, "\r\n");
 	conn_pace(c);
+}
+
+void
+reply_string(struct buf *out, struct str text)
+{
+	structure_nstring(out, text);
 }
 
 /* NIL would be read as no string where a client expects an nstring. */

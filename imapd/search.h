@@ -5,7 +5,8 @@
  *
  * Compiled once from the arguments; then asked for one message after another,
  * cheap tests first.  Numbers, sizes and dates are all ranges [low, high);
- * texts are UTF-8, case-folded.
+ * texts are UTF-8, case-folded.  Days are compared as they were written, in
+ * whatever zone (RFC 3501 6.4.4): low and high are such days at 00:00.
  */
 #ifndef IMAPD_SEARCH_H
 #define IMAPD_SEARCH_H
@@ -22,7 +23,8 @@ enum search_op {
 	SEARCH_MODSEQ,
 	SEARCH_KEYWORD,
 	SEARCH_SIZE,
-	SEARCH_ARRIVED, /* INTERNALDATE */
+	SEARCH_ARRIVED, /* day of INTERNALDATE, as written */
+	SEARCH_AGE,     /* INTERNALDATE, to the second */
 	SEARCH_AND,
 	SEARCH_OR,
 	SEARCH_SENT, /* Date field */

@@ -10,9 +10,11 @@
  * write.
  */
 #include "imapd.h"
+#include "view.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/store.h"
 
 struct imap_session *
 session_new(struct program *p, int in, int out)
@@ -34,6 +36,8 @@ void
 session_free(struct imap_session *s)
 {
 	conn_close(s->conn);
+	view_close(s);
+	store_close(s->store);
 	arena_free(s->transaction);
 	arena_free(s->arena);
 }
@@ -78,8 +82,8 @@ source_skip(void *ctx, uint64_t n)
 	return true;
 }
 
-struct parse_source
-session_source(struct imap_session *s)
+static struct parse_source
+source(struct imap_session *s)
 {
 	return (struct parse_source){
 		source_line, source_literal, source_skip, s};
@@ -154,6 +158,8 @@ call(struct imap_session *s, const struct imap_command *row)
 	unsigned flags = row->command.flags;
 	if ((row->command.states & s->state) == 0)
 		return REPLY_BAD("Not now");
+	if ((flags & CMD_WRITES) && mailbox_is_read_only(s->mailbox))
+		return REPLY_NO("CANNOT", "The mailbox is read-only");
 	if (!(flags & CMD_READS) && !parse_args(&s->parse, &args))
 		return bad(s->parse.error);
 	if ((flags & CMD_NO_ARGS) && args != NULL)
@@ -177,7 +183,20 @@ settle(struct imap_session *s, struct imap_reply r)
 	return r.result == IMAP_OK ? REPLY_BAD("Too many arguments") : r;
 }
 
-/* BAD changes no state: the command was not understood. */
+/* RFC 3501 5.2: whatever is new, before the command is complete; EXPUNGE only
+ * where no sequence number can be misunderstood by it (7.4.1). */
+static void
+tell_news(struct imap_session *s, const struct imap_command *row)
+{
+	if (s->mailbox == NULL || row == NULL || s->state != IMAP_SELECTED)
+		return;
+	unsigned flags = row->command.flags;
+	if (!(flags & CMD_NO_NEWS))
+		view_news(s, s->uid || !(flags & CMD_SEQUENCE));
+}
+
+/* BAD changes no state: the command was not understood.  A command may close
+ * the mailbox besides what it is for. */
 static void
 move_on(struct imap_session *s, const struct imap_command *row,
 	enum imap_result result)
@@ -188,6 +207,8 @@ move_on(struct imap_session *s, const struct imap_command *row,
 		return;
 	s->state = command_next(&row->command, s->state,
 		result == IMAP_OK ? COMMAND_DONE : COMMAND_FAILED);
+	if (s->state == IMAP_SELECTED && s->mailbox == NULL)
+		s->state = IMAP_AUTH;
 	if (result == IMAP_OK && row->after != NULL) {
 		conn_flush(s->conn);
 		row->after(s);
@@ -217,21 +238,23 @@ count_errors(struct imap_session *s, const struct imap_command *row,
 static void
 run_command(struct imap_session *s, struct str line)
 {
-	struct parse_source source = session_source(s);
+	struct parse_source from = source(s);
 	struct parse_limits most = limits(s);
 	s->tag = str_copy(s->transaction, cut_word(&line));
 	const struct imap_command *row = NULL;
 	struct imap_reply r;
 	if (is_tag(s->tag)) {
 		row = take_name(s, &line);
-		parse_begin(&s->parse, s->transaction, &source, &most, line);
+		parse_begin(&s->parse, s->transaction, &from, &most, line);
 		r = call(s, row);
 	} else {
 		s->tag = STR("");
-		parse_begin(&s->parse, s->transaction, &source, &most, line);
+		parse_begin(&s->parse, s->transaction, &from, &most, line);
 		r = REPLY_BAD("Invalid tag");
 	}
 	r = settle(s, r);
+	if (r.result != IMAP_BAD && r.result != IMAP_SILENT)
+		tell_news(s, row);
 	reply_line(s->conn, s->tag, r);
 	move_on(s, row, r.result);
 	count_errors(s, row, r.result);
@@ -257,11 +280,30 @@ say_why(struct imap_session *s, enum conn_line result)
 		reply_untagged(s->conn, "BYE Idle for too long");
 }
 
+void
+session_tidy(struct imap_session *s)
+{
+	s->unsettled = !mailbox_settle(s->mailbox, clock_in(IMAP_SLICE));
+}
+
+/* A client that pauses gives time to let file names follow flags. */
+static void
+use_silence(struct imap_session *s)
+{
+	int64_t wait = IMAP_QUIET;
+	while (s->mailbox != NULL && s->unsettled &&
+		conn_wait(s->conn, -1, clock_in(wait)) == WAIT_DEADLINE) {
+		session_tidy(s);
+		wait = 0;
+	}
+}
+
 /* Empty lines before a tag come from clients that send one too many. */
 static bool
 turn(struct imap_session *s)
 {
 	struct str line;
+	use_silence(s);
 	conn_deadline(s->conn, clock_in(patience(s)));
 	enum conn_line r = conn_line(s->conn, line_limit(s), &line);
 	if (r != LINE_OK && r != LINE_BARE) {

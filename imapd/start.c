@@ -33,6 +33,38 @@ greet(struct imap_session *s, const struct handover *h)
 	reply_line(s->conn, h->start->tag, r);
 }
 
+/* A damaged index costs one call (store/store.h): hence the second. */
+static struct status
+open_store(struct imap_session *s)
+{
+	struct status st = store_open(s->arena, s->home, &s->store);
+	if (status_is_later(st))
+		st = store_open(s->arena, s->home, &s->store);
+	return st;
+}
+
+/* The login was right, but there is no mail to be had: no session. */
+static void
+refuse(struct imap_session *s, const struct handover *h, struct status why)
+{
+	struct imap_reply r = reply_status(why);
+	log_error(s->id, "no-store", LOG_STR("user", s->user),
+		LOG_STR("why", why.text));
+	r.code = STR("UNAVAILABLE");
+	if (!h->inetd)
+		reply_line(s->conn, h->start->tag, r);
+	reply_untagged(s->conn, "BYE Mail cannot be opened");
+}
+
+static void
+serve(struct imap_session *s, const struct handover *h)
+{
+	greet(s, h);
+	conn_preload(s->conn, h->start->pending);
+	session_run(s);
+	log_info(s->id, "ended", LOG_NUM("commands", s->commands));
+}
+
 void
 start_run(struct program *p)
 {
@@ -48,9 +80,10 @@ start_run(struct program *p)
 	s->state = IMAP_AUTH;
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
-	greet(s, h);
-	conn_preload(s->conn, m->pending);
-	session_run(s);
-	log_info(s->id, "ended", LOG_NUM("commands", s->commands));
+	struct status opened = open_store(s);
+	if (status_is_fine(opened))
+		serve(s, h);
+	else
+		refuse(s, h, opened);
 	session_free(s);
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "mail/charset.h"
 #include "mail/utf7.h"
 
 void
@@ -154,16 +155,36 @@ view_take_set(struct imap_session *s, const struct arg *arg,
 	return true;
 }
 
+struct uid_set
+view_seqs(struct imap_session *s, const struct uid_set *uids)
+{
+	struct uid_set out = {
+		arena_array(s->transaction, uids->n, sizeof *out.v), uids->n};
+	for (size_t i = 0; i < uids->n; i++)
+		out.v[i] = (struct uid_range){
+			mailbox_seq(s->mailbox, uids->v[i].first),
+			mailbox_seq(s->mailbox, uids->v[i].last)};
+	return out;
+}
+
 /* ---------------------------------------------------------------- names */
+
+bool
+view_decode_name(struct imap_session *s, struct str wire, struct str *text)
+{
+	struct buf *utf8 = buf_new(s->transaction);
+	if (!utf7_to_utf8(utf8, wire))
+		return false;
+	*text = charset_nfc(s->transaction, buf_str(utf8));
+	return true;
+}
 
 bool
 view_take_name(struct imap_session *s, const struct arg *arg, struct str *name)
 {
-	struct str wire;
-	struct buf *utf8 = buf_new(s->transaction);
-	if (!arg_astring(arg, &wire) || !utf7_to_utf8(utf8, wire))
+	struct str wire, text;
+	if (!arg_astring(arg, &wire) || !view_decode_name(s, wire, &text))
 		return false;
-	struct str text = buf_str(utf8);
 	if (text.n > 1 && text.p[text.n - 1] == FOLDERS_SEPARATOR)
 		text.n--;
 	return folders_name(s->transaction, text, name);

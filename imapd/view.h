@@ -34,6 +34,13 @@ struct status view_put_rows(
 bool view_take_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids, struct imap_reply *why);
 
+/* Sequence numbers of UIDs that all are in the view. */
+struct uid_set view_seqs(struct imap_session *s, const struct uid_set *uids);
+
+/* Wire text of a mailbox name, or of a pattern for some, as UTF-8 in NFC.
+ * False when it is not written as names are. */
+bool view_decode_name(
+	struct imap_session *s, struct str wire, struct str *text);
 /* A mailbox name from the wire, normalised; a separator at its end is
  * dropped.  And one for the wire. */
 bool view_take_name(

@@ -145,6 +145,7 @@ struct status
 append_end(struct append *p)
 {
 	struct appended *x = p->last;
+	struct arena *a = arena_new("message");
 	struct str raw;
 	if (p->cr)
 		buf_addc(p->out, '\r');
@@ -153,15 +154,17 @@ append_end(struct append *p)
 	struct timespec times[2] = {{.tv_nsec = UTIME_NOW},
 		{.tv_sec = x->row.date}};
 	if (status_is_fine(st) && (futimens(p->fd, times) != 0 ||
-		fsync(p->fd) != 0 || !row_content(p->a, p->fd, &raw)))
+		fsync(p->fd) != 0 || !row_content(a, p->fd, &raw)))
 		st = status_errno(p->a, "append", errno);
 	if (status_is_fine(st)) {
 		x->row.name = x->unique;
 		x->row.saved = clock_wall();
-		row_from_content(p->a, raw, &x->row);
+		row_from_content(a, raw, &x->row);
+		message_keep(p->a, WANT_ALL, &x->row);
 	}
 	close(p->fd);
 	p->fd = -1;
+	arena_free(a);
 	return st;
 }
 

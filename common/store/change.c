@@ -15,12 +15,14 @@
 
 struct flag_work {
 	struct store *s;
+	const struct mailbox *m;
 	struct arena *a; /* for results */
 	struct arena *row; /* for one row */
 	struct folder_row *f;
 	struct mailbox_store *how;
 	struct words words;
 	struct str_list given; /* spelled as the folder does */
+	bool untold; /* a row has others' changes too */
 };
 
 static unsigned
@@ -66,7 +68,8 @@ change_row(struct flag_work *w, sqlite3_stmt *st)
 	int64_t key = index_int(st, 0);
 	unsigned before = (unsigned)index_int(st, 1);
 	struct str text = index_text(st, 2);
-	if ((uint64_t)index_int(st, 3) > w->how->unchanged_since) {
+	uint64_t modseq = (uint64_t)index_int(st, 3);
+	if (modseq > w->how->unchanged_since) {
 		uid_set_add(w->a, &w->how->modified, index_uid(key));
 		return;
 	}
@@ -77,6 +80,7 @@ change_row(struct flag_work *w, sqlite3_stmt *st)
 		return;
 	if (!same_words && w->words.n > 26)
 		w->f->words_owed = true;
+	w->untold |= modseq > w->m->told && !mailbox_is_own(w->m, modseq);
 	bool owed = row_owes(after, words_letters(&w->words, words),
 		index_text(st, 4), index_int(st, 5) != 0);
 	folder_flags(w->f, before, after);
@@ -116,7 +120,8 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct status st = mailbox_begin(m, a, &f);
 	if (!status_is_fine(st))
 		return st;
-	struct flag_work w = {.s = m->store, .a = a, .f = &f, .how = how};
+	struct flag_work w = {
+		.s = m->store, .m = m, .a = a, .f = &f, .how = how};
 	uint32_t most = mailbox_last_uid(m);
 	intern_given(&w);
 	w.row = arena_new("row");
@@ -130,7 +135,8 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	if (!status_is_fine(st) || !f.changed)
 		return st;
 	how->modseq = f.modseq;
-	mailbox_own(m, f.modseq);
+	if (!w.untold)
+		mailbox_own(m, f.modseq);
 	notify_send(m->store);
 	return st;
 }

@@ -21,7 +21,9 @@
 struct copying {
 	struct mailbox *m;
 	struct store *s;
-	struct arena *a;
+	struct arena *a;   /* as long as the copying */
+	struct arena *row; /* one row */
+	struct arena *result;
 	struct folder_row source, target;
 	struct folder_row *to; /* &source when both are one */
 	struct words from_words, to_words;
@@ -62,9 +64,10 @@ choose_names(struct copying *c)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
 			u++, n++) {
 			struct file_state row;
-			if (keep && row_state(c->s, c->a, c->source.id,
+			if (keep && row_state(c->s, c->row, c->source.id,
 				(uint32_t)u, &row))
-				c->uniques[n] = maildir_parse(row.name).unique;
+				c->uniques[n] = str_copy(c->a,
+					maildir_parse(row.name).unique);
 			else
 				c->uniques[n] = control_unique(c->s, c->a);
 			index_run(c->s, Q_DEAD_ADD, "itt", c->to->id,
@@ -77,24 +80,25 @@ translate_words(struct copying *c, struct str text)
 {
 	if (text.n == 0 || c->to == &c->source)
 		return text;
-	struct str_list l = words_split(c->a, text);
+	struct str_list l = words_split(c->row, text);
 	for (size_t i = 0; i < l.n; i++)
 		l.v[i] = words_intern(c->s, c->a, c->to, &c->to_words, l.v[i]);
-	return words_join(c->a, l);
+	return words_join(c->row, l);
 }
 
 static bool
 copy_one(struct copying *c, uint32_t uid, struct str unique)
 {
 	struct message_row row;
-	if (!scan_one(c->s, c->a, index_key(c->source.id, uid), WANT_ALL,
+	if (!scan_one(c->s, c->row, index_key(c->source.id, uid), WANT_ALL,
 		    &row))
 		return c->s->ix.fault == SQLITE_OK;
-	char *from = row_path(c->a, &c->source, row.in_new, row.name, row.info);
-	row.name = maildir_base(c->a, unique, row.file_size, row.size,
+	char *from =
+		row_path(c->row, &c->source, row.in_new, row.name, row.info);
+	row.name = maildir_base(c->row, unique, row.file_size, row.size,
 		c->to->uidnext);
 	row.keywords = translate_words(c, row.keywords);
-	row.info = maildir_info(c->a, STR(""), row.flags,
+	row.info = maildir_info(c->row, STR(""), row.flags,
 		words_letters(&c->to_words, row.keywords));
 	row.in_new = false;
 	row.saved = clock_wall();
@@ -108,8 +112,8 @@ copy_one(struct copying *c, uint32_t uid, struct str unique)
 	c->to->words_owed |= row.keywords.n > 0 && c->to_words.n > 26;
 	row_insert(c->s, c->to, &row, false);
 	index_run(c->s, Q_DEAD_DROP, "it", c->to->id, unique);
-	uid_set_add(c->a, &c->out->from, uid);
-	uid_set_add(c->a, &c->out->to, row.uid);
+	uid_set_add(c->result, &c->out->from, uid);
+	uid_set_add(c->result, &c->out->to, row.uid);
 	return true;
 }
 
@@ -120,11 +124,14 @@ copy_each(struct copying *c)
 	c->made = arena_array(c->a, (size_t)uid_set_count(&c->uids),
 		sizeof *c->made);
 	c->to_words = words_load(c->s, c->a, c->to->id);
+	struct arena_mark mark = arena_mark(c->row);
 	for (size_t i = 0; i < c->uids.n; i++)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
-			u++, n++)
+			u++, n++) {
 			if (!copy_one(c, (uint32_t)u, c->uniques[n]))
 				return false;
+			arena_rewind(c->row, mark);
+		}
 	return true;
 }
 
@@ -162,7 +169,9 @@ copy_rows(struct copying *c, int *err)
 	if (ok && status_is_fine(st))
 		return st;
 	unmake(c);
-	return status_is_fine(st) ? status_errno(c->a, "link", *err) : st;
+	if (*err == 0 || !status_is_fine(st))
+		return st;
+	return status_errno(c->a, "link", *err);
 }
 
 static struct status
@@ -181,24 +190,44 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 	return status_is_fine(st) ? copy_rows(c, err) : st;
 }
 
+/* The whole of it, in memory of its own: a copy may be of a million. */
+static struct status
+copy_all(struct copying *c, const struct uid_set *uids, struct str target)
+{
+	enum { TRIES = 3 };
+	struct status st = status_fine();
+	struct folder_row f;
+	int err = ENOENT;
+	for (int i = 0; i < TRIES && err == ENOENT; i++) {
+		struct arena_mark mark = arena_mark(c->a);
+		*c->out = (struct mailbox_copied){0};
+		c->made_n = 0;
+		st = try_copy(c, uids, target, &err);
+		if (err != ENOENT)
+			break;
+		/* a file is not where its row says: somebody renamed it */
+		arena_rewind(c->a, mark);
+		st = sync_whole(c->s, c->a, c->m->row.id, &f);
+		if (!status_is_fine(st))
+			break;
+		st = status_later(2, 0, STR("a message cannot be copied now"));
+	}
+	return st;
+}
+
 struct status
 mailbox_copy(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct str target, bool move, struct mailbox_copied *out)
 {
-	enum { TRIES = 3 };
-	struct status st;
-	struct folder_row f;
-	int err = 0;
+	struct copying c = {.m = m, .s = m->store, .a = arena_new("copy"),
+		.row = arena_new("row"), .result = a, .out = out,
+		.move = move};
+	arena_limit(c.a, (size_t)4 << 30);
 	*out = (struct mailbox_copied){0};
-	for (int i = 0; i < TRIES; i++) {
-		struct copying c = {.m = m, .s = m->store, .a = a, .out = out,
-			.move = move};
-		st = try_copy(&c, uids, target, &err);
-		if (err != ENOENT)
-			break;
-		/* a file is not where its row says: somebody renamed it */
-		sync_whole(m->store, a, m->row.id, &f);
-	}
+	struct status st = copy_all(&c, uids, target);
+	st.text = str_copy(a, st.text);
+	arena_free(c.row);
+	arena_free(c.a);
 	if (!status_is_fine(st) || out->to.n == 0)
 		return st;
 	st = store_sync(m->store, a);

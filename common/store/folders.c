@@ -63,6 +63,17 @@ is_below(struct str name, struct str parent)
 		name.p[parent.n] == FOLDERS_SEPARATOR;
 }
 
+static struct status
+look_up(struct store *s, struct arena *a, struct str name, struct folder_row *f)
+{
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	bool found = folder_named(s, a, name, f);
+	st = index_commit(s, a);
+	return status_is_fine(st) && !found ? NO_FOLDER : st;
+}
+
 struct status
 folder_find(struct store *s, struct arena *a, struct str name,
 	struct folder_row *f)
@@ -70,12 +81,10 @@ folder_find(struct store *s, struct arena *a, struct str name,
 	struct str good;
 	if (!folders_name(a, name, &good))
 		return NO_FOLDER;
-	struct status st = index_begin_read(s, a);
-	if (!status_is_fine(st))
-		return st;
-	bool found = folder_named(s, a, good, f);
-	st = index_commit(s, a);
-	return status_is_fine(st) && !found ? NO_FOLDER : st;
+	struct status st = look_up(s, a, good, f);
+	if (st.class == STATUS_NEVER && status_is_fine(sync_folders(s, a)))
+		st = look_up(s, a, good, f);
+	return st;
 }
 
 /* --------------------------------------------------------------- making */
@@ -346,7 +355,7 @@ folders_subscribe(struct store *s, struct arena *a, struct str name, bool on)
 {
 	struct str good;
 	if (!folders_name(a, name, &good))
-		return status_never(1, 1, STR("not a folder name"));
+		return BAD_FOLDER_NAME;
 	/* the lock keeps two sessions from losing each other's change */
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
@@ -408,14 +417,14 @@ gather(struct gathering *g, struct str name)
 }
 
 static void
-gather_parents(struct gathering *g, struct str name)
+gather_parents(struct gathering *g, struct str name, bool exists)
 {
 	for (;;) {
 		size_t slash = str_find_last(name, FOLDERS_SEPARATOR);
 		if (slash == name.n)
 			return;
 		name = str_head(name, slash);
-		gather(g, name)->has_children = true;
+		gather(g, name)->has_children |= exists;
 	}
 }
 
@@ -434,13 +443,15 @@ folders_list(struct store *s, struct arena *a, struct folder_list *out)
 	for (size_t i = 0; i < n; i++) {
 		struct folder *f = gather(&g, rows[i].name);
 		bool parent = f->has_children;
-		*f = folder_view(&rows[i], a);
+		*f = folder_view(s, &rows[i], a);
 		f->has_children = parent;
-		gather_parents(&g, rows[i].name);
+		gather_parents(&g, rows[i].name, true);
 	}
 	struct str_list l = subscribed(s, a);
-	for (size_t i = 0; i < l.n; i++)
+	for (size_t i = 0; i < l.n; i++) {
 		gather(&g, l.v[i])->subscribed = true;
+		gather_parents(&g, l.v[i], false);
+	}
 	if (g.n > 0)
 		qsort(g.v, g.n, sizeof *g.v, by_name);
 	*out = (struct folder_list){g.v, g.n};
@@ -456,7 +467,7 @@ folders_status(struct store *s, struct arena *a, struct str name,
 	if (status_is_fine(st))
 		st = sync_folder(s, a, f.id, &f);
 	if (status_is_fine(st))
-		*out = folder_view(&f, a);
+		*out = folder_view(s, &f, a);
 	return st;
 }
 
@@ -471,13 +482,13 @@ folders_create(struct store *s, struct arena *a, struct str name,
 	if (name.n > 0 && name.p[name.n - 1] == FOLDERS_SEPARATOR)
 		name.n--;
 	if (!folders_name(a, name, &good))
-		return status_never(1, 1, STR("not a folder name"));
+		return BAD_FOLDER_NAME;
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
 	if (folder_named(s, a, good, &f)) {
 		index_rollback(s);
-		return status_never(1, 1, STR("exists"));
+		return FOLDER_EXISTS;
 	}
 	if (!folder_make(s, a, good, special)) {
 		int err = errno;
@@ -554,7 +565,7 @@ folders_delete(struct store *s, struct arena *a, struct str name)
 	if (!folders_name(a, name, &good))
 		return NO_FOLDER;
 	if (str_eq(good, inbox))
-		return status_never(1, 1, STR("INBOX cannot be deleted"));
+		return status_never(2, 0, STR("INBOX cannot be deleted"));
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
@@ -637,9 +648,9 @@ rename_tree(struct store *s, struct arena *a, struct str from, struct str to)
 	if (ok)
 		return NO_FOLDER;
 	if (err == EEXIST)
-		return status_never(1, 1, STR("exists"));
+		return FOLDER_EXISTS;
 	if (err == ENAMETOOLONG)
-		return status_never(1, 1, STR("the name is too long"));
+		return status_never(1, 3, STR("the name is too long"));
 	return status_errno(a, "rename", err);
 }
 
@@ -671,13 +682,13 @@ folders_rename(struct store *s, struct arena *a, struct str from, struct str to)
 	if (to.n > 0 && to.p[to.n - 1] == FOLDERS_SEPARATOR)
 		to.n--;
 	if (!folders_name(a, to, &new))
-		return status_never(1, 1, STR("not a folder name"));
+		return BAD_FOLDER_NAME;
 	if (str_eq(new, old) || str_eq(new, inbox))
-		return status_never(1, 1, STR("exists"));
+		return FOLDER_EXISTS;
 	if (str_eq(old, inbox))
 		return rename_inbox(s, a, new);
 	if (is_below(new, old))
-		return status_never(1, 1,
+		return status_never(1, 3,
 			STR("a folder cannot go below itself"));
 	struct status st = rename_tree(s, a, old, new);
 	if (status_is_fine(st))

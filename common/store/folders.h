@@ -46,9 +46,10 @@ struct folder_list {
 };
 
 /*
- * Every folder in hierarchical order, INBOX first.  Names that only have
- * children (id 0), and names that are only subscribed to (id 0, subscribed),
- * are in it.  Directories made by foreign programs are found.
+ * Every folder in hierarchical order, INBOX first, so that what is below a
+ * name follows it.  Names that are no folders (id 0) are in it too: those that
+ * have children, those that are only subscribed to, and those above them.
+ * Directories made by foreign programs are found.
  */
 struct status folders_list(struct store *s, struct arena *a,
 	struct folder_list *out);
@@ -64,21 +65,21 @@ bool folders_name(struct arena *a, struct str name, struct str *out);
 
 /*
  * special: "" or the attribute for it (RFC 6154).  Levels above need not exist
- * and are not made: they are names with children.  Never 5.1.1 with a text
- * that says why it cannot be; "exists" when it is there.  A trailing
- * separator is taken off before.
+ * and are not made: they are names with children.  Never 5.1.3 when it cannot
+ * be a name, never 5.1.4 when it is there.  A trailing separator is taken off
+ * before.
  */
 struct status folders_create(struct store *s, struct arena *a, struct str name,
 	struct str special);
 
-/* With its messages.  Children stay.  INBOX cannot be deleted. */
+/* With its messages.  Children stay.  INBOX cannot be deleted: never 5.2.0. */
 struct status folders_delete(struct store *s, struct arena *a,
 	struct str name);
 
 /*
  * With its children; UIDs, UIDVALIDITY and mailbox id stay.  INBOX: its
  * messages move to the new folder, it and its children stay (RFC 3501
- * 6.3.5).
+ * 6.3.5).  Never 5.1.3 and 5.1.4 as folders_create.
  */
 struct status folders_rename(struct store *s, struct arena *a, struct str from,
 	struct str to);

@@ -120,6 +120,8 @@
 	Q(FIRST_UNSEEN, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
 		"AND flags&1=0 ORDER BY key LIMIT 1") \
 	Q(RUNS, "SELECT first,last FROM run WHERE folder=?1 ORDER BY first") \
+	Q(RUNS_FROM, "SELECT sum(last-max(first,?2)+1) FROM run " \
+		"WHERE folder=?1 AND last>=?2") \
 	Q(RUN_AT, "SELECT first,last FROM run WHERE folder=?1 AND first<=?2 " \
 		"ORDER BY first DESC LIMIT 1") \
 	Q(RUN_SET, "INSERT OR REPLACE INTO run VALUES(?1,?2,?3)") \
@@ -178,6 +180,7 @@ struct store {
 	int dir;
 	struct index ix;
 	int notify_dir, notify_fd;
+	int watch_fd, both_fd; /* inotify; epoll of it and notify_fd */
 	char notify_name[32];
 	char host[64];
 	unsigned counter; /* of names made by this process */
@@ -187,6 +190,8 @@ struct store {
 
 /* ------------------------------------------------------------- database */
 #define NO_FOLDER status_never(1, 1, STR("no such folder"))
+#define BAD_FOLDER_NAME status_never(1, 3, STR("not a folder name"))
+#define FOLDER_EXISTS status_never(1, 4, STR("the folder exists"))
 
 struct status index_open(struct store *s, struct arena *a);
 void index_close(struct store *s);
@@ -231,7 +236,11 @@ index_uid(int64_t key)
 }
 
 /* ----------------------------------------------------------------- rows */
-enum { UNSURE_NEW = 1, UNSURE_CUR = 2 };
+enum {
+	UNSURE_NEW = 1,   /* new/ was written by us, or read when young */
+	UNSURE_CUR = 2,   /* cur/ was written by us */
+	UNSURE_YOUNG = 4, /* cur/ was read when young */
+};
 
 struct folder_row {
 	int64_t id;
@@ -265,7 +274,8 @@ uint64_t folder_modseq(struct folder_row *f);
 void folder_count(struct folder_row *f, unsigned flags, int64_t size,
 	int64_t file_size, int sign);
 void folder_flags(struct folder_row *f, unsigned before, unsigned after);
-struct folder folder_view(const struct folder_row *f, struct arena *a);
+struct folder folder_view(struct store *s, const struct folder_row *f,
+	struct arena *a);
 
 /*
  * Around own renames and unlinks: folder_touch before the first, then
@@ -292,6 +302,8 @@ bool row_owes(unsigned flags, uint32_t letters, struct str info, bool in_new);
 /* The octets of a regular file for as long as the arena lives; false when it
  * cannot be read. */
 bool row_content(struct arena *a, int fd, struct str *raw);
+/* The same for a client; closes fd. */
+struct status message_take(struct arena *a, int fd, struct message_file *out);
 
 /* Complete rows in and out.  insert counts, and takes the row's modseq. */
 void row_insert(struct store *s, struct folder_row *f,
@@ -341,8 +353,9 @@ struct mailbox {
 
 /* The folder's id in the index as it is now; false when it is gone. */
 bool mailbox_resolve(struct mailbox *m, struct arena *a);
-/* This session made the change itself. */
+/* This session made the change itself; did it? */
 void mailbox_own(struct mailbox *m, uint64_t modseq);
+bool mailbox_is_own(const struct mailbox *m, uint64_t modseq);
 /* A transaction on the folder of the view; f in the arena. */
 struct status mailbox_begin(struct mailbox *m, struct arena *a,
 	struct folder_row *f);
@@ -423,7 +436,8 @@ void folder_adopt(struct store *s, struct arena *a, struct str name,
 void folder_drop(struct store *s, int64_t folder);
 /* INBOX and special-use folders of a new account. */
 struct status folder_make_account(struct store *s, struct arena *a);
-/* fine, or no such folder; outside of transactions. */
+/* fine, or no such folder, after a look for one that others have made;
+ * outside of transactions. */
 struct status folder_find(struct store *s, struct arena *a, struct str name,
 	struct folder_row *f);
 

@@ -161,6 +161,17 @@ mailbox_seq(const struct mailbox *m, uint32_t uid)
 	return there ? before + 1 : 0;
 }
 
+uint32_t
+mailbox_count_in(const struct mailbox *m, const struct uid_set *uids)
+{
+	uint32_t n = 0;
+	bool there;
+	for (size_t i = 0; i < uids->n; i++)
+		n += rank(m, (uint64_t)uids->v[i].last + 1, &there) -
+			rank(m, uids->v[i].first, &there);
+	return n;
+}
+
 static void
 add_range(struct arena *a, struct uid_set *set, uint32_t first, uint32_t last)
 {
@@ -229,8 +240,8 @@ mailbox_own(struct mailbox *m, uint64_t modseq)
 		m->own[m->own_count++] = modseq;
 }
 
-static bool
-is_own(const struct mailbox *m, uint64_t modseq)
+bool
+mailbox_is_own(const struct mailbox *m, uint64_t modseq)
 {
 	for (size_t i = 0; i < m->own_count; i++)
 		if (m->own[i] == modseq)
@@ -360,9 +371,6 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 {
 	struct folder_row f;
 	struct status st = folder_find(s, a, name, &f);
-	if (st.class == STATUS_NEVER &&
-		status_is_fine(sync_folders(s, a)))
-		st = folder_find(s, a, name, &f);
 	if (status_is_fine(st))
 		st = sync_folder(s, a, f.id, &f);
 	if (!status_is_fine(st))
@@ -380,7 +388,7 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	}
 	load_runs(m);
 	st = index_commit(s, a);
-	m->folder = folder_view(&m->row, a);
+	m->folder = folder_view(s, &m->row, a);
 	m->mailbox_id = m->folder.mailbox_id;
 	m->told = m->told_expunged = m->row.modseq;
 	if (status_is_fine(st))
@@ -413,12 +421,7 @@ mailbox_is_recent(const struct mailbox *m, uint32_t uid)
 uint32_t
 mailbox_recent(const struct mailbox *m)
 {
-	uint32_t n = 0;
-	bool there;
-	for (size_t i = 0; i < m->recent.n; i++)
-		n += rank(m, (uint64_t)m->recent.v[i].last + 1, &there) -
-			rank(m, m->recent.v[i].first, &there);
-	return n;
+	return mailbox_count_in(m, &m->recent);
 }
 
 uint32_t
@@ -548,7 +551,7 @@ news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 		if (uid > last) {
 			extend_runs(m, (struct uid_range){uid, uid});
 			out->arrived++;
-		} else if (!is_own(m, (uint64_t)index_int(st, 1))) {
+		} else if (!mailbox_is_own(m, (uint64_t)index_int(st, 1))) {
 			uid_set_add(a, &out->changed, uid);
 		}
 	}
@@ -571,6 +574,13 @@ gather_news(struct mailbox *m, struct arena *a, bool expunges,
 		news_of_changes(m, a, out);
 	m->told = f.modseq;
 	m->own_count = 0;
+}
+
+bool
+mailbox_is_unsure(const struct mailbox *m)
+{
+	return (m->row.unsure & (UNSURE_NEW | UNSURE_YOUNG)) != 0 ||
+		m->row.new_mtime == 0 || m->row.cur_mtime == 0;
 }
 
 struct status

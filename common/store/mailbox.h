@@ -52,6 +52,8 @@ struct uid_set mailbox_uids(const struct mailbox *m, struct arena *a,
 /* The UIDs of the set that are in the view, exactly. */
 struct uid_set mailbox_known(const struct mailbox *m, struct arena *a,
 	const struct uid_set *uids);
+/* How many messages of the view are in the set. */
+uint32_t mailbox_count_in(const struct mailbox *m, const struct uid_set *uids);
 
 /* RFC 3501 2.3.2: has this session, and no other, been told of it first? */
 bool mailbox_is_recent(const struct mailbox *m, uint32_t uid);
@@ -85,6 +87,10 @@ struct mailbox_news {
 };
 struct status mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 	struct mailbox_news *out);
+/* The directories were read so soon after a change that another one may hide
+ * behind it: ask for news again after MAILBOX_SOON ms. */
+enum { MAILBOX_SOON = 30 };
+bool mailbox_is_unsure(const struct mailbox *m);
 
 /* QRESYNC (RFC 7162 3.2.5.2): UIDs expunged since modseq.  False when the
  * tombstones do not reach back: then all of what is not there counts. */
@@ -124,9 +130,12 @@ struct status mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c);
 bool mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid,
 	unsigned want, struct message_row *row);
 
-/* The octets; as message_read. */
+/* The octets; as message_read.  The second knows the file's name from a row
+ * that was read with WANT_FILE, which saves asking for it. */
 struct status mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 	struct message_file *out);
+struct status mailbox_read_row(struct mailbox *m, struct arena *a,
+	const struct message_row *row, struct message_file *out);
 
 /* ------------------------------------------------------------- changes */
 enum flag_change { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
@@ -141,7 +150,8 @@ struct mailbox_store {
 	struct uid_set changed; /* rows that are different now */
 	struct uid_set modified; /* refused by unchanged_since */
 };
-/* News will not report these changes to this session. */
+/* News will not report these changes to this session, unless others have
+ * changed one of the messages too since it was last told. */
 struct status mailbox_store(struct mailbox *m, struct arena *a,
 	const struct uid_set *uids, struct mailbox_store *how);
 

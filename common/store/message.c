@@ -176,6 +176,19 @@ open_message(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
 }
 
 struct status
+message_take(struct arena *a, int fd, struct message_file *out)
+{
+	*out = (struct message_file){0};
+	bool ok = row_content(a, fd, &out->raw);
+	close(fd);
+	if (!ok)
+		return status_later(2, 0, STR("message cannot be read"));
+	out->size = message_wire_size(out->raw);
+	out->is_wire = out->size == out->raw.n;
+	return status_fine();
+}
+
+struct status
 message_read(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
 	struct message_file *out)
 {
@@ -188,11 +201,5 @@ message_read(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
 		return status_never(2, 0, STR("message is gone"));
 	if (fd < 0)
 		return status_errno(a, "open", errno);
-	bool ok = row_content(a, fd, &out->raw);
-	close(fd);
-	if (!ok)
-		return status_later(2, 0, STR("message cannot be read"));
-	out->size = message_wire_size(out->raw);
-	out->is_wire = out->size == out->raw.n;
-	return status_fine();
+	return message_take(a, fd, out);
 }

@@ -94,6 +94,9 @@ struct message_row {
 	struct str message_id, references;
 };
 
+/* Copies the texts of a row that was read with want to the arena. */
+void message_keep(struct arena *a, unsigned want, struct message_row *row);
+
 /* ---------------------------------------------------------------- octets */
 /* An open message.  raw is what lies on disk. */
 struct message_file {

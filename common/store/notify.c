@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * News between the processes that have a store open: one datagram socket each
- * under surat/notify/, one byte a commit, nobody waits.
+ * under surat/notify/, one byte a commit, nobody waits.  And what the kernel
+ * says of the files of one folder.
  */
 #include "store/notify.h"
 #include "store/index.h"
@@ -10,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -28,6 +31,8 @@ address_of(struct store *s, const char *name, struct sockaddr_un *sa)
 		"/proc/self/fd/%d/%s", s->notify_dir, name);
 	return n < (int)sizeof sa->sun_path;
 }
+
+/* ------------------------------------------------------------ listening */
 
 static int
 socket_new(void)
@@ -58,16 +63,93 @@ notify_listen(struct store *s, struct arena *a, int *fd)
 	return status_errno(a, "notify", err);
 }
 
+/* ---------------------------------------------------------------- watch */
+
+static void
+close_watch(struct store *s)
+{
+	if (s->watch_fd >= 0)
+		close(s->watch_fd);
+	if (s->both_fd >= 0)
+		close(s->both_fd);
+	s->watch_fd = s->both_fd = -1;
+}
+
+static bool
+watch_directory(struct mailbox *m, struct arena *a, const char *sub)
+{
+	struct store *s = m->store;
+	struct str path = str_printf(a, "%.*s/%s", STR_ARG(s->path),
+		folder_path(a, m->row.dir, sub));
+	return inotify_add_watch(s->watch_fd, str_cstr(a, path), IN_CREATE |
+		IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) >= 0;
+}
+
+static bool
+also_poll(struct store *s, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	return epoll_ctl(s->both_fd, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+/* A user may have 128 instances by default: none left is nothing unusual. */
+static bool
+open_watch(struct mailbox *m, struct arena *a)
+{
+	struct store *s = m->store;
+	s->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (s->watch_fd < 0)
+		return false;
+	s->both_fd = epoll_create1(EPOLL_CLOEXEC);
+	return s->both_fd >= 0 && watch_directory(m, a, "new") &&
+		watch_directory(m, a, "cur") && also_poll(s, s->watch_fd) &&
+		also_poll(s, s->notify_fd);
+}
+
+struct status
+notify_watch(struct mailbox *m, struct arena *a, int *fd, bool *watched)
+{
+	struct store *s = m->store;
+	struct status st = notify_listen(s, a, fd);
+	*watched = false;
+	close_watch(s);
+	if (!status_is_fine(st))
+		return st;
+	*watched = open_watch(m, a);
+	if (*watched)
+		*fd = s->both_fd;
+	else
+		close_watch(s);
+	return st;
+}
+
 bool
 notify_drain(struct store *s)
 {
-	char octets[64];
+	char octets[4096];
 	bool any = false;
 	while (s->notify_fd >= 0 &&
 		recv(s->notify_fd, octets, sizeof octets, 0) >= 0)
 		any = true;
+	while (s->watch_fd >= 0 &&
+		read(s->watch_fd, octets, sizeof octets) > 0)
+		any = true;
 	return any;
 }
+
+void
+notify_end(struct store *s)
+{
+	close_watch(s);
+	if (s->notify_fd < 0)
+		return;
+	unlinkat(s->notify_dir, s->notify_name, 0);
+	close(s->notify_fd);
+	s->notify_fd = -1;
+	s->notify_name[0] = '\0';
+}
+
+/* -------------------------------------------------------------- sending */
 
 /* A full queue is news enough; a socket without a holder is litter. */
 static void

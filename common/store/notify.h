@@ -7,6 +7,9 @@
  * after its commit, and never waits: a full socket knows already.  A socket
  * nobody holds any more is removed by the next writer.  What changed is not
  * said: the session asks mailbox_news.
+ *
+ * Foreign programs tell nobody: for them the directories of one folder are
+ * watched (inotify), as long as the system has watches to give.
  */
 #ifndef STORE_NOTIFY_H
 #define STORE_NOTIFY_H
@@ -14,14 +17,27 @@
 #include "base/status.h"
 
 struct arena;
+struct mailbox;
 struct store;
 
 /* A descriptor to poll for reading, non-blocking; the store's, closed with
  * it.  The same one when called again. */
 struct status notify_listen(struct store *s, struct arena *a, int *fd);
 
+/*
+ * The same, readable too when anybody touches the files of this folder.
+ * *watched false: no watch could be had, so ask mailbox_news now and then.
+ * Ends with the next call or notify_end.
+ */
+struct status notify_watch(struct mailbox *m, struct arena *a, int *fd,
+	bool *watched);
+
 /* Takes what was sent; true when there was any. */
 bool notify_drain(struct store *s);
+
+/* Listens no more: writers need not tell this store, its watch is free for
+ * others. */
+void notify_end(struct store *s);
 
 /* One byte to everybody but this store's own socket.  The room's writers do
  * this themselves. */

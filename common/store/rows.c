@@ -135,8 +135,24 @@ folder_flags(struct folder_row *f, unsigned before, unsigned after)
 	folder_count(f, after, 0, 0, 1);
 }
 
+/* Messages no session has been told of first. */
+static uint32_t
+count_recent(struct store *s, const struct folder_row *f)
+{
+	uint32_t n = 0;
+	if (f->messages == 0 || f->uidnext <= f->recent_uid)
+		return 0;
+	sqlite3_stmt *st = index_query(s, Q_RUNS_FROM, "ii", f->id,
+		I(f->recent_uid));
+	if (index_row(s, st)) {
+		n = (uint32_t)index_int(st, 0);
+		index_end(st);
+	}
+	return n;
+}
+
 struct folder
-folder_view(const struct folder_row *f, struct arena *a)
+folder_view(struct store *s, const struct folder_row *f, struct arena *a)
 {
 	return (struct folder){
 		.id = f->id,
@@ -149,8 +165,7 @@ folder_view(const struct folder_row *f, struct arena *a)
 		.messages = (uint32_t)f->messages,
 		.unseen = (uint32_t)f->unseen,
 		.deleted = (uint32_t)f->deleted,
-		.recent = f->uidnext > f->recent_uid && f->messages > 0
-			? f->uidnext - f->recent_uid : 0,
+		.recent = count_recent(s, f),
 		.size = (uint64_t)f->size,
 		.file_size = (uint64_t)f->file_size,
 	};

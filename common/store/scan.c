@@ -7,6 +7,8 @@
  */
 #include "store/index.h"
 
+#include <fcntl.h>
+
 enum { SNAPSHOT_ROWS = 2000 };
 
 enum column_kind {
@@ -183,7 +185,7 @@ resume(struct mailbox *m, struct mailbox_scan *c)
 	uint32_t from = c->next > r.first ? c->next : r.first;
 	uint32_t most = mailbox_last_uid(m);
 	sqlite3_stmt *st = scan_statement(s, c->want);
-	if (st == NULL)
+	if (st == NULL || !mailbox_resolve(m, m->arena))
 		return NULL;
 	bind(st, index_key(m->row.id, from),
 		index_key(m->row.id, r.last < most ? r.last : most), c);
@@ -234,9 +236,8 @@ mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c)
 		: index_status(s, m->arena);
 }
 
-/* Texts of the statement's memory to the arena. */
-static void
-keep_texts(struct arena *a, unsigned want, struct message_row *row)
+void
+message_keep(struct arena *a, unsigned want, struct message_row *row)
 {
 	for (size_t i = 0; i < COLUMNS; i++) {
 		if (columns[i].kind != COLUMN_TEXT ||
@@ -262,7 +263,7 @@ scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	if (!index_row(s, st))
 		return false;
 	scan_row(st, want, row);
-	keep_texts(a, want, row);
+	message_keep(a, want, row);
 	sqlite3_reset(st);
 	return true;
 }
@@ -272,12 +273,26 @@ mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid, unsigned want,
 	struct message_row *row)
 {
 	m->store->ix.fault = SQLITE_OK;
-	return scan_one(m->store, a, index_key(m->row.id, uid), want, row);
+	return mailbox_resolve(m, a) && scan_one(m->store, a, index_key(m->row.id, uid), want, row);
 }
 
 struct status
 mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 	struct message_file *out)
 {
+	m->store->ix.fault = SQLITE_OK;
+	mailbox_resolve(m, a);
 	return message_read(m->store, a, m->row.id, uid, out);
+}
+
+struct status
+mailbox_read_row(struct mailbox *m, struct arena *a,
+	const struct message_row *row, struct message_file *out)
+{
+	int fd = openat(m->store->dir, row_path(a, &m->row, row->in_new,
+		row->name, row->info),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return mailbox_read(m, a, row->uid, out);
+	return message_take(a, fd, out);
 }

@@ -6,6 +6,7 @@
 #include "store/store.h"
 #include "base/clock.h"
 #include "store/index.h"
+#include "store/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,6 +119,7 @@ store_open(struct arena *a, struct str home, struct store **out)
 	s->arena = own;
 	s->path = str_printf(own, "%.*s/Maildir", STR_ARG(home));
 	s->dir = s->notify_dir = s->notify_fd = -1;
+	s->watch_fd = s->both_fd = -1;
 	set_host(s);
 	struct status st = open_all(s, a);
 	*out = s;
@@ -141,9 +143,7 @@ store_close(struct store *s)
 	if (s == NULL)
 		return;
 	index_close(s);
-	if (s->notify_name[0] != '\0')
-		unlinkat(s->notify_dir, s->notify_name, 0);
-	close_if(s->notify_fd);
+	notify_end(s);
 	close_if(s->notify_dir);
 	close_if(s->dir);
 	arena_free(s->arena);

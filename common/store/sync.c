@@ -38,7 +38,8 @@ struct listing {
 	struct entry *v;
 	size_t n, room;
 	int64_t at_new, at_cur; /* directory times before the reading */
-	bool young; /* a change may hide in the same tick */
+	/* A change may hide in the same tick. */
+	bool young_new, young_cur;
 };
 
 /* What differs. */
@@ -101,8 +102,8 @@ read_folder(struct store *s, struct listing *l, struct str dir, bool all)
 	int64_t now = clock_wall_us() * 1000;
 	l->at_new = folder_mtime(s, l->a, dir, "new");
 	l->at_cur = folder_mtime(s, l->a, dir, "cur");
-	l->young = now - l->at_new < TICK_NS ||
-		(all && now - l->at_cur < TICK_NS);
+	l->young_new = now - l->at_new < TICK_NS;
+	l->young_cur = all && now - l->at_cur < TICK_NS;
 	if (!read_directory(s, l, dir, true) ||
 		(all && !read_directory(s, l, dir, false)))
 		return false;
@@ -114,7 +115,8 @@ read_folder(struct store *s, struct listing *l, struct str dir, bool all)
 static bool
 stood_still(struct store *s, const struct listing *l, struct str dir)
 {
-	return !l->young && folder_mtime(s, l->a, dir, "new") == l->at_new &&
+	return !l->young_new && !l->young_cur &&
+		folder_mtime(s, l->a, dir, "new") == l->at_new &&
 		folder_mtime(s, l->a, dir, "cur") == l->at_cur;
 }
 
@@ -471,9 +473,9 @@ apply(struct store *s, struct arena *a, struct difference *d, size_t *done,
 	if (*done == 0)
 		certain = take_missing(s, a, f, &d->missing);
 	adopt_some(s, a, f, d, done);
-	f->unsure &= d->all ? 0 : UNSURE_CUR;
-	if (d->list.young)
-		f->unsure |= UNSURE_NEW;
+	f->unsure &= d->all ? 0 : UNSURE_CUR | UNSURE_YOUNG;
+	f->unsure |= d->list.young_new ? UNSURE_NEW : 0;
+	f->unsure |= d->list.young_cur ? UNSURE_YOUNG : 0;
 	folder_touched(s, a, f);
 	if (*done == d->fresh_n && d->all) {
 		f->rebuild = false;
@@ -552,10 +554,12 @@ sync_folder(struct store *s, struct arena *a, int64_t folder,
 		return st;
 	int64_t at_new = folder_mtime(s, a, f->dir, "new");
 	int64_t at_cur = folder_mtime(s, a, f->dir, "cur");
-	if (at_cur != f->cur_mtime || f->rebuild)
+	int64_t settled = clock_wall_us() * 1000 - TICK_NS;
+	if (at_cur != f->cur_mtime || f->rebuild ||
+		(f->unsure & UNSURE_YOUNG && at_cur < settled))
 		return sync_now(s, a, f, true);
-	bool settled = clock_wall_us() * 1000 - at_new > TICK_NS;
-	if (at_new != f->new_mtime || (f->unsure & UNSURE_NEW && settled))
+	if (at_new != f->new_mtime ||
+		(f->unsure & UNSURE_NEW && at_new < settled))
 		return sync_now(s, a, f, false);
 	return status_fine();
 }

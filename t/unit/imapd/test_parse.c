@@ -111,6 +111,10 @@ static const struct row rows[] = {
 	{STR_INIT(" a) {2+}\r\nxx {3+}\r\nabc y\r\nnext\r\n"), NULL,
 		"Unexpected )", "next\r\n"},
 	{STR_INIT(" {60}\r\nnext\r\n"), NULL, "Literal too large", "next\r\n"},
+	{STR_INIT(" a{4+}\r\na NO\r\nnext\r\n"), NULL, "Malformed literal",
+		"next\r\n"},
+	{STR_INIT(" \"a {4+}\r\na NO\r\nnext\r\n"), NULL,
+		"String without closing quote", "next\r\n"},
 	{STR_INIT(" {5}\r\nab"), NULL, "connection lost"},
 };
 

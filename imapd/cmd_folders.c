@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS, NAMESPACE; RFC 3501
+ * 6.3.3 to 6.3.7 and 6.3.10, RFC 2342, RFC 6154 5 (USE), RFC 8438 (SIZE), RFC
+ * 7162 (HIGHESTMODSEQ).  What can be done to folders is store/folders.h's.
+ */
+#include "commands.h"
+#include "view.h"
+#include "base/buf.h"
+
+static struct imap_reply
+reply_done(struct status st, const char *text)
+{
+	if (!status_is_fine(st))
+		return reply_status(st);
+	return (struct imap_reply){IMAP_OK, STR(""), str_from(text)};
+}
+
+/* A name, and nothing but a name. */
+static bool
+take_name(struct imap_session *s, const struct arg *args, struct str *name,
+	struct imap_reply *why)
+{
+	*why = REPLY_BAD("Mailbox name expected");
+	if (args == NULL || args->kind == ARG_LIST)
+		return false;
+	*why = REPLY_NO("CANNOT", "No such mailbox name");
+	return view_take_name(s, args, name);
+}
+
+/* --------------------------------------------------------------- create */
+
+static const struct str uses[] = {
+	STR_INIT("\\Archive"),
+	STR_INIT("\\Drafts"),
+	STR_INIT("\\Flagged"),
+	STR_INIT("\\Junk"),
+	STR_INIT("\\Sent"),
+	STR_INIT("\\Trash"),
+};
+
+static struct str
+find_use(const struct arg *arg)
+{
+	struct str word;
+	for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+		if (arg_atom(arg, &word) && str_eq_nocase(word, uses[i]))
+			return uses[i];
+	return STR("");
+}
+
+/* (USE (\Sent)): one use a folder; \All is not for folders that are real. */
+static bool
+take_use(const struct arg *arg, struct str *use, struct imap_reply *why)
+{
+	const struct arg *word, *list;
+	*use = STR("");
+	*why = REPLY_BAD("Unknown CREATE parameter");
+	if (arg == NULL)
+		return true;
+	if (arg->next != NULL || !arg_list(arg, &word) ||
+		!arg_is(word, "USE") || arg_count(word) != 2 ||
+		!arg_list(word->next, &list))
+		return false;
+	*why = REPLY_NO("USEATTR", "No such special use here");
+	if (list != NULL)
+		*use = find_use(list);
+	return list == NULL || (list->next == NULL && use->n > 0);
+}
+
+struct imap_reply
+imap_create(struct imap_session *s, const struct arg *args)
+{
+	struct str name, use;
+	struct imap_reply why;
+	if (!take_name(s, args, &name, &why) ||
+		!take_use(args->next, &use, &why))
+		return why;
+	return reply_done(
+		folders_create(s->store, s->transaction, name, use), "Created");
+}
+
+/* -------------------------------------------------------- delete, rename */
+
+/* A client that deletes the mailbox it has selected has none selected after.
+ */
+struct imap_reply
+imap_delete(struct imap_session *s, const struct arg *args)
+{
+	struct str name;
+	struct imap_reply why;
+	if (arg_count(args) > 1)
+		return REPLY_BAD("DELETE mailbox");
+	if (!take_name(s, args, &name, &why))
+		return why;
+	bool selected = s->mailbox != NULL &&
+			str_eq(mailbox_folder(s->mailbox)->name, name);
+	struct status st = folders_delete(s->store, s->transaction, name);
+	if (selected && status_is_fine(st)) {
+		view_close(s);
+		reply_untagged(s->conn, "OK [CLOSED] The mailbox is deleted");
+	}
+	return reply_done(st, "Deleted");
+}
+
+struct imap_reply
+imap_rename(struct imap_session *s, const struct arg *args)
+{
+	struct str from, to;
+	struct imap_reply why;
+	if (arg_count(args) != 2)
+		return REPLY_BAD("RENAME mailbox mailbox");
+	if (!take_name(s, args, &from, &why) ||
+		!take_name(s, args->next, &to, &why))
+		return why;
+	return reply_done(
+		folders_rename(s->store, s->transaction, from, to), "Renamed");
+}
+
+/* -------------------------------------------------------- subscriptions */
+
+static struct imap_reply
+subscribe(struct imap_session *s, const struct arg *args, bool on)
+{
+	struct str name;
+	struct imap_reply why;
+	if (arg_count(args) > 1)
+		return REPLY_BAD("One mailbox name expected");
+	if (!take_name(s, args, &name, &why))
+		return why;
+	return reply_done(
+		folders_subscribe(s->store, s->transaction, name, on),
+		on ? "Subscribed" : "Unsubscribed");
+}
+
+struct imap_reply
+imap_subscribe(struct imap_session *s, const struct arg *args)
+{
+	return subscribe(s, args, true);
+}
+
+struct imap_reply
+imap_unsubscribe(struct imap_session *s, const struct arg *args)
+{
+	return subscribe(s, args, false);
+}
+
+struct imap_reply
+imap_namespace(struct imap_session *s, const struct arg *args)
+{
+	(void)args;
+	reply_untagged(s->conn, "NAMESPACE ((\"\" \"%c\")) NIL NIL",
+		FOLDERS_SEPARATOR);
+	return REPLY_OK("That is all");
+}
+
+/* --------------------------------------------------------------- status */
+
+#define ITEM(name, member)                                                     \
+	{name, offsetof(struct folder, member),                                \
+		sizeof((struct folder){0}.member) == sizeof(uint64_t)}
+
+static const struct status_item {
+	const char *name;
+	size_t offset;
+	bool wide; /* 64 bits, else 32 */
+} status_items[] = {
+	ITEM("MESSAGES", messages),
+	ITEM("RECENT", recent),
+	ITEM("UIDNEXT", uidnext),
+	ITEM("UIDVALIDITY", uidvalidity),
+	ITEM("UNSEEN", unseen),
+	ITEM("DELETED", deleted),
+	ITEM("SIZE", size),
+	ITEM("HIGHESTMODSEQ", highestmodseq),
+};
+
+enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };
+
+bool
+status_parse_items(const struct arg *list, unsigned *items)
+{
+	const struct arg *word;
+	*items = 0;
+	if (!arg_list(list, &word) || word == NULL)
+		return false;
+	for (; word != NULL; word = word->next) {
+		size_t i = 0;
+		while (i < STATUS_ITEMS && !arg_is(word, status_items[i].name))
+			i++;
+		if (i == STATUS_ITEMS)
+			return false;
+		*items |= 1U << i;
+	}
+	return true;
+}
+
+static uint64_t
+value_of(const struct status_item *item, const struct folder *f)
+{
+	const void *at = (const char *)f + item->offset;
+	return item->wide ? *(const uint64_t *)at : *(const uint32_t *)at;
+}
+
+void
+status_put(struct imap_session *s, const struct folder *f, unsigned items)
+{
+	struct buf *out = conn_out(s->conn);
+	const char *before = "";
+	buf_adds(out, "* STATUS ");
+	view_put_name(s, out, f->name);
+	buf_adds(out, " (");
+	for (size_t i = 0; i < STATUS_ITEMS; i++) {
+		if (!(items & 1U << i))
+			continue;
+		buf_printf(out, "%s%s %llu", before, status_items[i].name,
+			(unsigned long long)value_of(&status_items[i], f));
+		before = " ";
+	}
+	buf_adds(out, ")\r\n");
+	conn_pace(s->conn);
+}
+
+struct imap_reply
+imap_status(struct imap_session *s, const struct arg *args)
+{
+	struct str name;
+	struct imap_reply why;
+	struct folder f;
+	unsigned items;
+	if (arg_count(args) != 2 || !status_parse_items(args->next, &items))
+		return REPLY_BAD("STATUS mailbox (item ...)");
+	if (!take_name(s, args, &name, &why))
+		return why;
+	struct status st = folders_status(s->store, s->transaction, name, &f);
+	if (!status_is_fine(st))
+		return reply_status(st);
+	status_put(s, &f, items);
+	return REPLY_OK("That is all");
+}
