@@ -8,12 +8,16 @@
 #include "sys/sandbox.h"
 #include "base/log.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <iconv.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -83,6 +87,25 @@ allow_tree(int ruleset, const char *path, uint64_t rights)
 	close(rule.parent_fd);
 }
 
+/* Who works on mail meets every charset there is, and the C library keeps the
+ * rarer ones in files that it loads when they are asked for, beside itself. */
+static void
+allow_charsets(int ruleset)
+{
+	enum { DIRECTORY_MOST = 4096 };
+	char path[DIRECTORY_MOST];
+	Dl_info library;
+	if (dladdr((const void *)(uintptr_t)iconv_open, &library) == 0 ||
+		strrchr(library.dli_fname, '/') == NULL)
+		return;
+	int dir = (int)(strrchr(library.dli_fname, '/') - library.dli_fname);
+	int n = snprintf(path, sizeof path, "%.*s/gconv", dir,
+		library.dli_fname);
+	if (n < DIRECTORY_MOST && access(path, F_OK) == 0)
+		allow_tree(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE |
+			LANDLOCK_ACCESS_FS_READ_DIR);
+}
+
 static void
 landlock_enter(const char *const *trees)
 {
@@ -106,6 +129,8 @@ landlock_enter(const char *const *trees)
 		SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (ruleset < 0)
 		fatal("landlock_create_ruleset", NULL);
+	if (trees != NULL)
+		allow_charsets(ruleset);
 	for (; trees != NULL && *trees != NULL; trees++)
 		allow_tree(ruleset, *trees, rights);
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)

@@ -21,8 +21,8 @@ void sandbox_become(unsigned uid, unsigned gid, const char *root);
 
 /*
  * No new privileges, no core dump, not traceable by siblings; file access
- * only below trees (NULL-ended, NULL for none) as the profile allows; system
- * calls of the profile's class.
+ * only below trees (NULL-ended, NULL for none) as the profile allows, and with
+ * trees the C library's charsets; system calls of the profile's class.
  */
 void sandbox_enter(enum sandbox_profile profile, const char *const *trees);
 
