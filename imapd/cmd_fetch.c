@@ -176,11 +176,24 @@ static const struct {
 /* -------------------------------------------------------------- compiling */
 
 static struct item *
+find_item(const struct items *list, const struct item_row *row)
+{
+	struct item *it = list->first;
+	while (it != NULL && it->row != row)
+		it = it->next;
+	return it;
+}
+
+/* Named twice, sent once, but for sections. */
+static struct item *
 add_item(struct fetch *f, const struct item_row *row)
 {
 	bool section = row->write == write_section;
 	struct items *to = section ? &f->sections : &f->rows;
-	struct item *it = arena_one(f->s->transaction, struct item);
+	struct item *it = find_item(&f->rows, row);
+	if (it != NULL)
+		return it;
+	it = arena_one(f->s->transaction, struct item);
 	it->row = row;
 	it->label = str_from(row->name);
 	it->section.kind = row->kind;

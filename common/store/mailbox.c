@@ -339,14 +339,20 @@ look(struct mailbox *m, struct arena *a)
 	return st;
 }
 
-/* Whoever may write is the first to be told of what came since the last. */
+/* Whoever may write is the first to be told of what came since the last; who
+ * may not leaves it recent for others. */
 static void
 claim_recent(struct mailbox *m, struct arena *a)
 {
 	struct store *s = m->store;
 	struct folder_row f;
-	if (m->read_only || m->row.recent_uid >= m->row.uidnext)
+	if (m->row.recent_uid >= m->row.uidnext)
 		return;
+	if (m->read_only) {
+		add_range(m->arena, &m->recent, m->row.recent_uid,
+			m->row.uidnext - 1);
+		return;
+	}
 	if (!status_is_fine(index_begin(s, a)) ||
 		!mailbox_resolve(m, a) || !folder_by_id(s, a, m->row.id, &f)) {
 		index_rollback(s);

@@ -19,6 +19,8 @@ Then come steps, one a line, played in order:
 
     C: text         the client sends text and CRLF
     C~ text         the client sends text, without CRLF
+    C| text         the same as C:, and part of the literal whose size stands
+                    as {@} or {@+} in the step before (or before that one's S)
     C- EOF          the client closes its sending side (or CLOSE: both)
     S: text         the server's next line is text
     S& text         so are the next lines, in any order: a run of S&
@@ -59,7 +61,7 @@ BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
 HERE = os.path.dirname(os.path.abspath(__file__))
 SLOW = 5 if 'san' in BUILD else 1
 PATIENCE = 30 * SLOW
-STEP = re.compile(r'(?:([CS])(\d*)([:~&*-])|(\$))(?: (.*))?$')
+STEP = re.compile(r'(?:([CS])(\d*)([:~|&*-])|(\$))(?: (.*))?$')
 MARK = re.compile(r'<<(.*?)>>')
 
 
@@ -198,6 +200,18 @@ class Talk:
             self.known.update(m.groupdict())
         return m is not None
 
+    def sized(self, text, i, name):
+        """The text with the size of the literal that follows step i."""
+        if '{@' not in text:
+            return text
+        while self.steps[i][1] == 'S':
+            i += 1
+        size = 0
+        while i < len(self.steps) and self.steps[i][1:4] == ('C', name, '|'):
+            size += len(self.octets(self.steps[i][5] or '')) + 2
+            i += 1
+        return text.replace('{@', '{%d' % size)
+
     # -------------------------------------------------------------- steps
     def client(self, name):
         if name not in self.clients:
@@ -217,8 +231,8 @@ class Talk:
     def client_step(self, name, how, text):
         c = self.client(name)
         self.note('C' + name + how, text)
-        if how in ':~':
-            c.send(self.octets(text) + (b'\r\n' if how == ':' else b''))
+        if how in ':~|':
+            c.send(self.octets(text) + (b'' if how == '~' else b'\r\n'))
         elif text == 'EOF':
             c.sock.shutdown(socket.SHUT_WR)
         elif text == 'CLOSE':
@@ -280,7 +294,7 @@ class Talk:
             if shell:
                 self.shell(text)
             elif side == 'C':
-                self.client_step(name, how, text or '')
+                self.client_step(name, how, self.sized(text or '', i, name))
             elif how == '&':
                 run = [text]
                 while i < len(self.steps) and \
