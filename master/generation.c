@@ -252,6 +252,7 @@ take_snapshots(struct generation *g)
 	struct conf c = *g->conf;
 	conf_write(&c, all);
 	c.remote.smarthost_password = STR("");
+	c.remote.sender_smarthosts.n = 0;
 	conf_write(&c, public);
 	g->text = buf_str(all);
 	g->public = buf_str(public);

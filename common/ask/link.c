@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "sys/ipc.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 enum { PATIENCE = 30 * 1000, RECONNECT_PAUSE = 100 };
@@ -133,6 +134,42 @@ link_call_again(struct link *l, struct arena *a,
 {
 	struct status s = ask(l, a, question, answer, true);
 	return check(l, a, s, expect, answer);
+}
+
+/* One round of questions and answers; IPC_CLOSED may be tried again. */
+static enum ipc_result
+ask_all(struct link *l, struct arena *a, const struct message *questions,
+	size_t n, struct message *answers, int64_t deadline)
+{
+	enum ipc_result r = IPC_OK;
+	if (!connect_until(l, deadline))
+		return IPC_AGAIN;
+	for (size_t i = 0; i < n && r == IPC_OK; i++)
+		r = ipc_send_wait(&ask_messages, l->fd, &questions[i],
+			deadline);
+	for (size_t i = 0; i < n && r == IPC_OK; i++)
+		r = ipc_recv_wait(
+			&ask_messages, l->fd, a, &answers[i], deadline);
+	if (r != IPC_OK)
+		link_close(l);
+	return r;
+}
+
+struct status
+link_call_all(struct link *l, struct arena *a,
+	const struct message *questions, size_t n, struct message *answers)
+{
+	int64_t deadline = clock_in(l->patience);
+	enum ipc_result r = IPC_OK;
+	assert(n <= LINK_AT_ONCE);
+	for (int tries = 0; tries < 2; tries++) {
+		r = ask_all(l, a, questions, n, answers, deadline);
+		if (r == IPC_OK)
+			return status_fine();
+		if (r != IPC_CLOSED)
+			break;
+	}
+	return away(l, a, r == IPC_AGAIN ? "does not answer" : "went away");
 }
 
 struct status

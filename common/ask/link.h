@@ -34,6 +34,16 @@ struct status link_call_again(struct link *l, struct arena *a,
 	const struct message *question, enum message_kind expect,
 	struct message *answer);
 
+/*
+ * Several questions of one kind at once: all are sent before the first answer
+ * is awaited, so that they take as long as the slowest.  Fine only when every
+ * answer came; they are asked again (harmless ones only) like those of
+ * link_call_again.  At most LINK_AT_ONCE, small ones.
+ */
+enum { LINK_AT_ONCE = 48 };
+struct status link_call_all(struct link *l, struct arena *a,
+	const struct message *questions, size_t n, struct message *answers);
+
 /* For exchanges with several answers (queue_list): the next message. */
 struct status link_next(struct link *l, struct arena *a,
 	struct message *answer);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/hop.h"
 #include "sys/net.h"
 
 #include <confuse.h>
@@ -390,12 +391,16 @@ is_name_server(struct str s)
 static bool
 is_host(struct str s)
 {
-	uint64_t port;
-	size_t colon = str_find_last(s, ':');
-	if (s.n == 0 || str_ends(s, STR("]")))
-		return true;
-	return colon > 0 && (colon == s.n ||
-		str_number(str_skip(s, colon + 1), 65535, &port));
+	struct str host;
+	int port;
+	return s.n == 0 || hop_parse_host(s, &host, &port);
+}
+
+static bool
+is_ip(struct str s)
+{
+	struct net_address any;
+	return net_parse_ip(s, 0, &any);
 }
 
 static bool
@@ -433,6 +438,7 @@ static const struct check checks[] = {
 	WORDS(queue, durability, "batch each"),
 	WORDS(remote, tls, "none opportunistic required verified"),
 	WORDS(remote, smarthost_tls, "none opportunistic required verified"),
+	WORDS(remote, prefer, "ipv6 ipv4 only-ipv6 only-ipv4"),
 	LISTEN(smtp), LISTEN(submission), LISTEN(submissions), LISTEN(lmtp),
 	LISTEN(imap), LISTEN(imaps), LISTEN(pop3), LISTEN(pop3s),
 	ABSOLUTE(general, users), ABSOLUTE(general, aliases),
@@ -443,6 +449,15 @@ static const struct check checks[] = {
 	CHECK(smtp, relay_networks, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(queue, retry, is_duration, "a duration such as 90s, 5m, 4h"),
 	CHECK(remote, smarthost, is_host, "HOST or HOST:PORT"),
+	CHECK(remote, sender_smarthosts, rule_is_smarthost,
+		"SENDER HOP or SENDER HOP USER PASSWORD"),
+	CHECK(remote, transports, rule_is_hop, "DOMAIN HOP"),
+	CHECK(remote, tls_policies, rule_is_tls,
+		"DOMAIN none|opportunistic|required|verified|dane"),
+	CHECK(remote, source, is_ip, "an address"),
+	CHECK(remote, sender_sources, rule_is_source,
+		"SENDER ADDRESS or one of each family"),
+	CHECK(remote, own_addresses, is_ip, "an address"),
 	CHECK(resolve, forward, is_name_server, "ADDRESS or ADDRESS@PORT"),
 };
 

@@ -122,23 +122,53 @@ OPTION(queue, destination_concurrency, NUMBER, "20", 1, 1000,
 
 /* --------------------------------------------------------------- remote */
 OPTION(remote, smarthost, TEXT, "", 0, 0,
-	"HOST or HOST:PORT that takes all outgoing mail.")
+	"HOST or HOST:PORT that takes all outgoing mail; 465 means TLS at once.")
 OPTION(remote, smarthost_user, TEXT, "", 0, 0,
 	"User name at the smarthost.")
 OPTION(remote, smarthost_password, TEXT, "", 0, 0,
 	"Password at the smarthost.")
 OPTION(remote, smarthost_tls, TEXT, "opportunistic", 0, 0,
 	"TLS with the smarthost: none, opportunistic, required or verified.")
+OPTION(remote, sender_smarthosts, LIST, "", 0, 0,
+	"Smarthosts by sender: SENDER HOP, or SENDER HOP USER PASSWORD.")
+OPTION(remote, transports, LIST, "", 0, 0,
+	"Next hops by destination: DOMAIN HOP.")
 OPTION(remote, port, NUMBER, "25", 1, 65535,
 	"Port at which other mail servers are met.")
 OPTION(remote, tls, TEXT, "opportunistic", 0, 0,
 	"TLS with other servers: none, opportunistic, required or verified.")
+OPTION(remote, tls_policies, LIST, "", 0, 0,
+	"TLS by destination: DOMAIN none|opportunistic|required|verified|dane.")
+OPTION(remote, dane, BOOL, "yes", 0, 0,
+	"Obey TLSA records that DNSSEC proves (RFC 7672).")
+OPTION(remote, helo, TEXT, "", 0, 0,
+	"Name said in EHLO; empty: general.hostname.")
+OPTION(remote, source, LIST, "", 0, 0,
+	"Local addresses to send from, at most one of each family.")
+OPTION(remote, sender_sources, LIST, "", 0, 0,
+	"Local addresses by sender: SENDER ADDRESS [ADDRESS].")
+OPTION(remote, prefer, TEXT, "ipv6", 0, 0,
+	"Addresses tried first, or only: ipv6, ipv4, only-ipv6 or only-ipv4.")
+OPTION(remote, own_addresses, LIST, "", 0, 0,
+	"Further addresses that lead here (a translating router's).")
 OPTION(remote, allow_loopback, BOOL, "no", 0, 0,
 	"Deliver to mail exchangers on loopback and private addresses.")
+OPTION(remote, chunking, BOOL, "yes", 0, 0,
+	"Send messages by BDAT where the other side offers it.")
 OPTION(remote, idle, DURATION, "5s", 0, 300,
 	"How long a connection waits for another message.")
 OPTION(remote, connect_timeout, DURATION, "30s", 1, 300,
 	"How long to wait for a connection.")
+OPTION(remote, greeting_timeout, DURATION, "5m", 1, 3600,
+	"How long to wait for the greeting of a server.")
+OPTION(remote, command_timeout, DURATION, "5m", 1, 3600,
+	"How long to wait for the reply to a command.")
+OPTION(remote, data_timeout, DURATION, "2m", 1, 3600,
+	"How long to wait for the reply to DATA.")
+OPTION(remote, block_timeout, DURATION, "3m", 1, 3600,
+	"How long a block of the message may take to be sent.")
+OPTION(remote, final_timeout, DURATION, "10m", 1, 3600,
+	"How long to wait for the reply to a whole message.")
 
 /* -------------------------------------------------------------- resolve */
 OPTION(resolve, forward, LIST, "", 0, 0,

@@ -231,6 +231,50 @@ net_listen(const struct net_address *n)
 	return fd;
 }
 
+/* The port aside: the system's word on what can be bound here. */
+bool
+net_is_ours(const struct net_address *n)
+{
+	struct net_address at = *n;
+	int fd = socket(n->sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	if (n->sa.ss_family == AF_INET)
+		((struct sockaddr_in *)&at.sa)->sin_port = 0;
+	else
+		((struct sockaddr_in6 *)&at.sa)->sin6_port = 0;
+	bool ours = bind(fd, (const struct sockaddr *)&at.sa, at.n) == 0;
+	close(fd);
+	return ours;
+}
+
+/* -------------------------------------------------------------- connect */
+
+/* A connection begun: its descriptor, connected when *over; -1 with errno. */
+static int
+begin(const struct net_address *to, const struct net_address *source,
+	bool *over)
+{
+	int one = 1, err = 0;
+	int fd = socket(to->sa.ss_family,
+		SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	if (to->sa.ss_family != AF_UNIX)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (source != NULL && source->sa.ss_family == to->sa.ss_family &&
+		bind(fd, (const struct sockaddr *)&source->sa, source->n) != 0)
+		err = errno;
+	else if (connect(fd, (const struct sockaddr *)&to->sa, to->n) != 0)
+		err = errno;
+	*over = err == 0;
+	if (err == 0 || err == EINPROGRESS)
+		return fd;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
 static int
 connect_wait(int fd, int64_t deadline)
 {
@@ -251,20 +295,112 @@ int
 net_connect(const struct net_address *to, const struct net_address *source,
 	int64_t deadline)
 {
-	int one = 1, err = 0;
-	int fd = socket(to->sa.ss_family,
-		SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	if (source != NULL &&
-		bind(fd, (const struct sockaddr *)&source->sa, source->n) != 0)
-		err = errno;
-	else if (connect(fd, (const struct sockaddr *)&to->sa, to->n) != 0)
-		err = errno == EINPROGRESS ? connect_wait(fd, deadline) : errno;
-	if (err == 0)
+	bool over;
+	int fd = begin(to, source, &over);
+	int err = fd < 0 || over ? 0 : connect_wait(fd, deadline);
+	if (fd < 0 || err == 0)
 		return fd;
 	close(fd);
 	errno = err;
 	return -1;
+}
+
+/* ----------------------------------------------------------------- dial */
+
+struct dialling {
+	struct net_dial *d;
+	struct pollfd polls[NET_DIAL_MOST]; /* fd -1: failed or not begun */
+	int64_t until[NET_DIAL_MOST];
+	size_t begun, running;
+	int64_t next; /* when another one is begun */
+	bool won;
+};
+
+static void
+failed(struct dialling *g, size_t i, int err)
+{
+	if (g->polls[i].fd >= 0) {
+		close(g->polls[i].fd);
+		g->running--;
+	}
+	g->polls[i].fd = -1;
+	g->d->errors[i] = err;
+	g->next = clock_ms();
+}
+
+static void
+begin_next(struct dialling *g)
+{
+	struct net_dial *d = g->d;
+	size_t i = g->begun++;
+	const struct net_address *source = d->to[i].sa.ss_family == AF_INET6
+		? &d->source6 : &d->source4;
+	g->polls[i] = (struct pollfd){.events = POLLOUT};
+	g->until[i] = clock_in(d->patience);
+	g->next = clock_in(d->stagger);
+	g->polls[i].fd = begin(&d->to[i], source, &g->won);
+	if (g->polls[i].fd < 0) {
+		failed(g, i, errno);
+		return;
+	}
+	g->running++;
+	d->winner = i;
+}
+
+/* Until something happens, or has to. */
+static void
+wait_all(struct dialling *g)
+{
+	int64_t until = g->begun < g->d->n ? g->next : CLOCK_FOREVER;
+	for (size_t i = 0; i < g->begun; i++)
+		if (g->polls[i].fd >= 0 && g->until[i] < until)
+			until = g->until[i];
+	poll(g->polls, (nfds_t)g->begun, clock_left(until));
+}
+
+static void
+look_all(struct dialling *g)
+{
+	for (size_t i = 0; i < g->begun && !g->won; i++) {
+		int err = 0;
+		socklen_t size = sizeof err;
+		if (g->polls[i].fd < 0)
+			continue;
+		if (g->polls[i].revents == 0) {
+			if (clock_left(g->until[i]) == 0)
+				failed(g, i, ETIMEDOUT);
+			continue;
+		}
+		if (getsockopt(g->polls[i].fd, SOL_SOCKET, SO_ERROR, &err,
+			&size) != 0)
+			err = errno;
+		if (err != 0)
+			failed(g, i, err);
+		else
+			g->won = true;
+		if (g->won)
+			g->d->winner = i;
+	}
+}
+
+int
+net_dial(struct net_dial *d)
+{
+	struct dialling g = {.d = d};
+	if (d->n > NET_DIAL_MOST)
+		d->n = NET_DIAL_MOST;
+	memset(d->errors, 0, d->n * sizeof *d->errors);
+	while (!g.won && (g.running > 0 || g.begun < d->n)) {
+		if (g.begun < d->n &&
+			(g.running == 0 || clock_left(g.next) == 0)) {
+			begin_next(&g);
+			continue;
+		}
+		wait_all(&g);
+		look_all(&g);
+	}
+	for (size_t i = 0; i < g.begun; i++)
+		if (g.polls[i].fd >= 0 && !(g.won && i == d->winner))
+			close(g.polls[i].fd);
+	return g.won ? g.polls[d->winner].fd : -1;
 }

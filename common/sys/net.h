@@ -46,6 +46,32 @@ int net_listen(const struct net_address *n);
 int net_connect(const struct net_address *to, const struct net_address *source,
 	int64_t deadline);
 
+/*
+ * Connects to the first of several addresses that answers (RFC 8305): begins
+ * with the first, adds the next whenever `stagger` ms have passed or one has
+ * failed, and drops the others when one is there.
+ */
+struct net_dial {
+	const struct net_address *to;
+	size_t n;
+	/* Local addresses by family; n 0: the system chooses. */
+	struct net_address source4, source6;
+	int64_t stagger; /* ms between two beginnings */
+	int64_t patience; /* ms each may take */
+	/* Results.  errors has n elements: errno of those that failed, 0 of
+	 * those that were not tried or not over. */
+	int *errors;
+	size_t winner;
+};
+
+enum { NET_DIAL_MOST = 16 };
+
+/* The connected descriptor, d->winner says whose; -1 when all failed. */
+int net_dial(struct net_dial *d);
+
+/* Is this one of the host's own addresses? */
+bool net_is_ours(const struct net_address *n);
+
 /* Is the address within "192.0.2.0/24", "2001:db8::/32" or equal to a bare
  * address?  False also when the network cannot be parsed. */
 bool net_within(const struct net_address *n, struct str network);

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One walk over the parts in their order.  Between the parts stand boundary
+ * lines, preambles and epilogues, which are copied; 8-bit octets in those two,
+ * which nobody reads, become question marks.
+ */
+#include "mail/convert.h"
+#include "base/arena.h"
+#include "mail/charset.h"
+#include "mail/encode.h"
+#include "mail/header.h"
+#include "mail/mime.h"
+
+struct converter {
+	struct arena *arena;
+	struct str message;
+	unsigned avoid;
+	struct buf *out;
+	size_t at; /* copied so far */
+	bool sealed; /* within a part that must stay as it is */
+	struct status status;
+};
+
+static void
+refuse(struct converter *c, int detail, const char *why)
+{
+	if (status_is_fine(c->status))
+		c->status = status_never(6, detail, str_from(why));
+}
+
+static bool
+is_eightbit(struct str s)
+{
+	unsigned char all = 0;
+	for (size_t i = 0; i < s.n; i++)
+		all |= (unsigned char)s.p[i];
+	return all >= 0x80;
+}
+
+static bool
+is_binary(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		bool lf = s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r');
+		bool cr = s.p[i] == '\r' &&
+			(i + 1 == s.n || s.p[i + 1] != '\n');
+		if (s.p[i] == 0 || lf || cr)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_long(struct str s)
+{
+	while (s.n > CONVERT_LINE_MOST) {
+		size_t n = str_find(s, '\n');
+		if (n > CONVERT_LINE_MOST + 1)
+			return true;
+		s = str_skip(s, n + 1);
+	}
+	return false;
+}
+
+/* Is there anything in it that must not be? */
+static bool
+offends(const struct converter *c, struct str s)
+{
+	return ((c->avoid & CONVERT_8BIT) && is_eightbit(s)) ||
+		((c->avoid & CONVERT_LONG) && is_long(s)) ||
+		((c->avoid & CONVERT_BINARY) && is_binary(s));
+}
+
+/* ----------------------------------------------------- between the parts */
+
+static void
+copy_gap(struct converter *c, size_t to)
+{
+	struct str gap = str_skip(str_head(c->message, to), c->at);
+	c->at = to;
+	if (!offends(c, gap)) {
+		buf_add(c->out, gap);
+		return;
+	}
+	if (is_long(gap) && (c->avoid & CONVERT_LONG))
+		refuse(c, 0, "a line between its parts is too long");
+	for (size_t i = 0; i < gap.n; i++)
+		buf_addc(c->out, (unsigned char)gap.p[i] >= 0x80 ||
+			gap.p[i] == 0 ? '?' : gap.p[i]);
+}
+
+/* --------------------------------------------------------------- headers */
+
+/* Fields whose text is not free, where an encoded word would be a lie. */
+static bool
+is_structured(struct str name)
+{
+	static const char *const names[] = {"From", "Sender", "Reply-To", "To",
+		"Cc", "Bcc", "Message-ID", "In-Reply-To", "References",
+		"Date", "Return-Path", "Received", "Delivered-To",
+		"Content-Type", "Content-Disposition",
+		"Content-Transfer-Encoding", "Content-ID", "MIME-Version"};
+	if (str_starts_nocase(name, STR("Resent-")))
+		return true;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (str_eq_nocase(name, str_from(names[i])))
+			return true;
+	return false;
+}
+
+/* RFC 2047: words of at most 75 characters, whole characters in each. */
+static void
+add_encoded_words(struct buf *out, struct str text)
+{
+	enum { OCTETS = 36 }; /* 48 in base64, with the charset below 75 */
+	bool utf8 = charset_is_utf8(text);
+	while (text.n > 0) {
+		size_t n = text.n < OCTETS ? text.n : OCTETS;
+		while (utf8 && n < text.n && n > 1 &&
+			((unsigned char)text.p[n] & 0xc0) == 0x80)
+			n--;
+		buf_adds(out, utf8 ? "=?utf-8?B?" : "=?unknown-8bit?B?");
+		base64_encode(out, str_head(text, n));
+		buf_adds(out, "?=");
+		text = str_skip(text, n);
+		if (text.n > 0)
+			buf_adds(out, "\r\n ");
+	}
+}
+
+/* Folds at the last blank that fits; a fold before a blank changes nothing
+ * (RFC 5322 2.2.3). */
+static void
+add_folded(struct converter *c, struct str line)
+{
+	while (line.n > CONVERT_LINE_MOST) {
+		size_t n = CONVERT_LINE_MOST;
+		while (n > 0 && line.p[n] != ' ' && line.p[n] != '\t')
+			n--;
+		/* Blanks alone would make a line that is empty. */
+		if (str_trim(str_head(line, n)).n == 0) {
+			refuse(c, 0, "a header line is too long and has no "
+				"place to fold it");
+			break;
+		}
+		buf_add(c->out, str_head(line, n));
+		buf_adds(c->out, "\r\n");
+		line = str_skip(line, n);
+	}
+	buf_add(c->out, line);
+	buf_adds(c->out, "\r\n");
+}
+
+static void
+add_lines(struct converter *c, struct str field)
+{
+	struct str line;
+	if (str_ends(field, STR("\n")))
+		field.n--;
+	while (str_cut(&field, '\n', &line)) {
+		if (str_ends(line, STR("\r")))
+			line.n--;
+		add_folded(c, line);
+	}
+}
+
+static void
+add_field(struct converter *c, const struct header_field *f)
+{
+	if (!offends(c, f->whole)) {
+		buf_add(c->out, f->whole);
+		return;
+	}
+	if (c->sealed)
+		refuse(c, 3, "a signed or encrypted part cannot be changed");
+	if ((c->avoid & CONVERT_8BIT) && is_eightbit(f->whole)) {
+		if (is_structured(f->name) || is_eightbit(f->name)) {
+			refuse(c, 3, "a header field has 8-bit text where "
+				"none can be");
+			return;
+		}
+		buf_add(c->out, f->name);
+		buf_adds(c->out, ": ");
+		add_encoded_words(c->out,
+			header_unfold(c->arena, f->value));
+		buf_adds(c->out, "\r\n");
+		return;
+	}
+	if ((c->avoid & CONVERT_BINARY) && is_binary(f->whole))
+		refuse(c, 3, "a header field has octets that none can have");
+	add_lines(c, f->whole);
+}
+
+static bool
+is_identity(const struct mime_part *p)
+{
+	return mime_encoding(p) == MIME_IDENTITY;
+}
+
+/* A leaf that gets an encoding it did not say it has must say what it is. */
+static void
+add_missing(struct converter *c, const struct mime_part *p,
+	const char *encoding, bool has_version)
+{
+	bool top = p->parent == NULL || p->parent->message;
+	if (top && !has_version)
+		buf_adds(c->out, "MIME-Version: 1.0\r\n");
+	if (p->fields[MIME_TYPE].p == NULL && !p->multipart)
+		buf_printf(c->out, "Content-Type: text/plain; charset=%s\r\n",
+			charset_is_utf8(mime_body(c->message, p)) ? "utf-8"
+							: "unknown-8bit");
+	buf_printf(c->out, "Content-Transfer-Encoding: %s\r\n", encoding);
+}
+
+static bool
+ends_in_empty_line(struct str header)
+{
+	return str_eq(header, STR("\r\n")) || str_eq(header, STR("\n")) ||
+		str_ends(header, STR("\n\r\n")) ||
+		str_ends(header, STR("\n\n"));
+}
+
+/* The header with this encoding; NULL: as it is. */
+static void
+copy_header(struct converter *c, const struct mime_part *p,
+	const char *encoding)
+{
+	struct str rest = mime_header(c->message, p);
+	struct header_field f;
+	bool has_version = false;
+	while (header_next(&rest, &f)) {
+		has_version = has_version ||
+			str_eq_nocase(f.name, STR("MIME-Version"));
+		if (encoding == NULL || !str_eq_nocase(f.name,
+			STR("Content-Transfer-Encoding")))
+			add_field(c, &f);
+	}
+	if (encoding != NULL)
+		add_missing(c, p, encoding, has_version);
+	/* What header_next took for no field is body from here on. */
+	buf_add(c->out, rest);
+	if (encoding != NULL || ends_in_empty_line(mime_header(c->message, p)))
+		buf_adds(c->out, "\r\n");
+	c->at = p->body.offset;
+}
+
+/* ------------------------------------------------------------------ parts */
+
+static bool
+is_sealed(const struct mime_part *p)
+{
+	for (; p != NULL; p = p->parent)
+		if (str_eq(p->major, STR("multipart")) &&
+			(str_eq(p->minor, STR("signed")) ||
+				str_eq(p->minor, STR("encrypted"))))
+			return true;
+	return false;
+}
+
+/* The octets meant, of a part whose own encoding was not kept to. */
+static struct str
+decoded(struct converter *c, const struct mime_part *p, struct str body)
+{
+	struct buf *out = buf_new(c->arena);
+	struct base64_stream b64 = {.have = 0};
+	struct qp_stream qp = {.held_count = 0};
+	switch (mime_encoding(p)) {
+	case MIME_BASE64:
+		base64_feed(&b64, body, out);
+		break;
+	case MIME_QP:
+		qp_feed(&qp, body, out);
+		qp_end(&qp, out);
+		break;
+	case MIME_IDENTITY:
+		return body;
+	case MIME_UNKNOWN:
+		refuse(c, 3, "a part has an unknown encoding");
+		break;
+	}
+	return out->n > 0 ? buf_str(out) : STR("");
+}
+
+/* Where every third octet is coded, base64 is shorter. */
+static bool
+prefers_base64(struct str s)
+{
+	size_t coded = 0;
+	for (size_t i = 0; i < s.n; i++)
+		coded += (unsigned char)s.p[i] >= 0x80 || s.p[i] == '=';
+	return coded > s.n / 6;
+}
+
+static void
+copy_leaf(struct converter *c, const struct mime_part *p)
+{
+	struct str body = mime_body(c->message, p);
+	if (!offends(c, body)) {
+		copy_header(c, p, NULL);
+		copy_gap(c, p->end.offset);
+		return;
+	}
+	if (c->sealed)
+		refuse(c, 3, "a signed or encrypted part cannot be changed");
+	if (str_eq(p->major, STR("multipart")) ||
+		str_eq(p->major, STR("message")))
+		refuse(c, 3, "a part cannot be encoded");
+	body = decoded(c, p, body);
+	bool text = str_eq(p->major, STR("text")) && !is_binary(body) &&
+		!prefers_base64(body);
+	copy_header(c, p, text ? "quoted-printable" : "base64");
+	if (text)
+		qp_encode(c->out, body, true);
+	else
+		base64_encode_lines(c->out, body);
+	c->at = p->end.offset;
+}
+
+/* What contains others is as its parts are: no longer 8bit or binary. */
+static void
+copy_container(struct converter *c, const struct mime_part *p)
+{
+	bool labelled = p->fields[MIME_ENCODING].p != NULL && is_identity(p);
+	bool clean = (c->avoid & CONVERT_8BIT) != 0;
+	if (labelled && !c->sealed && (clean || (c->avoid & CONVERT_BINARY)))
+		copy_header(c, p, clean ? "7bit" : "8bit");
+	else
+		copy_header(c, p, NULL);
+}
+
+struct status
+convert_message(struct arena *a, struct str message, unsigned avoid,
+	struct buf *out)
+{
+	struct converter c = {.arena = a, .message = message, .avoid = avoid,
+		.out = out, .status = status_fine()};
+	struct mime_part *p = mime_parse(a, message);
+	for (; p != NULL && status_is_fine(c.status); p = mime_walk(p)) {
+		copy_gap(&c, p->start.offset);
+		c.sealed = is_sealed(p->parent);
+		if (p->child == NULL)
+			copy_leaf(&c, p);
+		else
+			copy_container(&c, p);
+	}
+	copy_gap(&c, message.n);
+	return c.status;
+}
