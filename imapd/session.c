@@ -173,7 +173,8 @@ static struct imap_reply
 settle(struct imap_session *s, struct imap_reply r)
 {
 	struct parse *p = &s->parse;
-	if (r.result == IMAP_SILENT || parse_is_end(p))
+	bool complete = p->error == NULL && parse_is_end(p);
+	if (r.result == IMAP_SILENT || complete)
 		return r;
 	if (!parse_drain(p)) {
 		s->state = IMAP_CLOSED;

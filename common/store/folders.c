@@ -322,6 +322,15 @@ sync_folders(struct store *s, struct arena *a)
 	return index_commit(s, a);
 }
 
+bool
+folder_mend(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	if (f->dir.n == 0 || is_folder(s, a, f->dir))
+		return make_directories(s, a, f->dir);
+	sync_folders(s, a);
+	return false;
+}
+
 /* -------------------------------------------------------- subscriptions */
 
 static struct str_list

@@ -432,6 +432,10 @@ bool folder_make(struct store *s, struct arena *a, struct str name,
 /* A row for a directory that is there; from its control file if it can. */
 void folder_adopt(struct store *s, struct arena *a, struct str name,
 	struct str dir);
+/* For a folder whose directories cannot be read: makes what is missing.  False
+ * when the whole folder is, and its rows are gone too; outside of
+ * transactions. */
+bool folder_mend(struct store *s, struct arena *a, const struct folder_row *f);
 /* Removes every row of a folder. */
 void folder_drop(struct store *s, int64_t folder);
 /* INBOX and special-use folders of a new account. */

@@ -494,6 +494,27 @@ apply(struct store *s, struct arena *a, struct difference *d, size_t *done,
 	return st;
 }
 
+/* The directories, twice if they had to be mended, and the rows. */
+static struct status
+read_rows(struct store *s, struct arena *a, struct folder_row *f,
+	struct difference *d)
+{
+	if (!read_folder(s, &d->list, f->dir, d->all)) {
+		d->list.n = 0;
+		if (!folder_mend(s, a, f))
+			return NO_FOLDER;
+		if (!read_folder(s, &d->list, f->dir, d->all))
+			return status_later(2, 0,
+				STR("a folder cannot be read"));
+	}
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	d->generation = s->ix.generation;
+	compare(s, d, f->id);
+	return index_commit(s, a);
+}
+
 static struct status
 sync_now(struct store *s, struct arena *a, struct folder_row *f, bool all)
 {
@@ -501,17 +522,7 @@ sync_now(struct store *s, struct arena *a, struct folder_row *f, bool all)
 	arena_limit(own, (size_t)4 << 30);
 	struct difference d = {.list = {.a = own}, .all = all};
 	size_t done = 0;
-	struct status st = index_begin_read(s, a);
-	d.generation = s->ix.generation;
-	if (status_is_fine(st) && !read_folder(s, &d.list, f->dir, all)) {
-		index_commit(s, a);
-		arena_free(own);
-		return status_later(2, 0, STR("a folder cannot be read"));
-	}
-	if (status_is_fine(st)) {
-		compare(s, &d, f->id);
-		st = index_commit(s, a);
-	}
+	struct status st = read_rows(s, a, f, &d);
 	do {
 		if (status_is_fine(st))
 			st = apply(s, own, &d, &done, f);
