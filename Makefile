@@ -145,6 +145,8 @@ UNDER_store := store mail sys base
 # A program folder's tests link its files but main*.c.
 EXTRA_imapd := $(filter-out imapd/main.c,$(wildcard imapd/*.c))
 UNDER_imapd := store ask mail sys base
+EXTRA_pop3d := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
+UNDER_pop3d := store ask mail sys base
 EXTRA_queue := $(filter-out queue/main.c,$(wildcard queue/*.c))
 UNDER_queue := ask mail sys base
 EXTRA_smtpd := $(filter-out smtpd/main.c,$(wildcard smtpd/*.c))

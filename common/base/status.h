@@ -85,8 +85,9 @@ int status_reply_code(struct status s);
 /* "5.1.1" */
 struct str status_enhanced(struct arena *a, struct status s);
 
-/* "5.1.1 text", lines kept apart by LF: wire form between processes and in
- * the queue.  status_parse takes it back; false when it is not one. */
+/* "5.1.1 550 text" ("-": no reply code), lines kept apart by LF: wire form
+ * between processes and in the queue.  status_parse takes it back; false when
+ * it is not one. */
 struct str status_format(struct arena *a, struct status s);
 bool status_parse(struct str s, struct status *out);
 

@@ -60,6 +60,18 @@ is_plus(enum sasl_mechanism m)
 	return m == SASL_SCRAM_SHA_1_PLUS || m == SASL_SCRAM_SHA_256_PLUS;
 }
 
+/* In the order in which clients should like them. */
+static const enum sasl_mechanism offered[] = {SASL_PLAIN, SASL_LOGIN};
+
+enum sasl_mechanism
+sasl_offered(size_t n, struct str binding)
+{
+	for (size_t i = 0; i < sizeof offered / sizeof *offered; i++)
+		if ((binding.n > 0 || !is_plus(offered[i])) && n-- == 0)
+			return offered[i];
+	return SASL_NONE;
+}
+
 static const EVP_MD *
 hash_of(enum sasl_mechanism m)
 {

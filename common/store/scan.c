@@ -285,13 +285,19 @@ mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 	return message_read(m->store, a, m->row.id, uid, out);
 }
 
+int
+mailbox_file(struct mailbox *m, struct arena *a, const struct message_row *row)
+{
+	return openat(m->store->dir,
+		row_path(a, &m->row, row->in_new, row->name, row->info),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
 struct status
 mailbox_read_row(struct mailbox *m, struct arena *a,
 	const struct message_row *row, struct message_file *out)
 {
-	int fd = openat(m->store->dir, row_path(a, &m->row, row->in_new,
-		row->name, row->info),
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int fd = mailbox_file(m, a, row);
 	if (fd < 0)
 		return mailbox_read(m, a, row->uid, out);
 	return message_take(a, fd, out);

@@ -205,3 +205,9 @@ OPTION(pop3, idle_processes, NUMBER, "1", 1, 1000,
 	"Waiting pop3d processes kept ready.")
 OPTION(pop3, timeout, DURATION, "10m", 60, 86400,
 	"How long a client may keep silent.")
+OPTION(pop3, mark_seen, BOOL, "yes", 0, 0,
+	"A message downloaded by POP3 counts as read elsewhere.")
+OPTION(pop3, exclusive, BOOL, "no", 0, 0,
+	"Refuse a POP3 session while another one has the mailbox ([IN-USE]).")
+OPTION(pop3, login_delay, DURATION, "0", 0, 86400,
+	"Least time between two POP3 logins of a user ([LOGIN-DELAY]).")

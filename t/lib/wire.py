@@ -80,7 +80,7 @@ def decode(data):
 class Program:
     """One program with named descriptors, as suratd would start it."""
 
-    def __init__(self, path, config, fds, log=None):
+    def __init__(self, path, config, fds, log=None, arguments=()):
         """fds: a list of (name, socket)."""
         self.conf = tempfile.NamedTemporaryFile('w', suffix='.conf')
         self.conf.write(config)
@@ -95,7 +95,8 @@ class Program:
                         for i in range(len(high)))
         script = 'exec %s; exec %s; exec "$@"' % (moves, down)
         self.p = subprocess.Popen(
-            ['bash', '-c', script, 'bash', path, '--config', self.conf.name],
+            ['bash', '-c', script, 'bash', path, *arguments, '--config',
+             self.conf.name],
             env=env, pass_fds=high, stdin=subprocess.DEVNULL, stderr=log)
         for fd in high:
             os.close(fd)

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Two rows: the login role serves one client after another, the session role
+ * one user's client.  Started with -i (inetd) or --session, a process is a
+ * session; without a starter that sends session_start it serves standard
+ * input and output as the user who runs it, logged in from the start.
+ */
+#include "pop3d.h"
+#include "ask/handover.h"
+
+static const struct service login_service = {
+	.name = "pop3d",
+	.asker = "pop3d",
+	.profile = SANDBOX_ASKER,
+	.serve = login_serve,
+	.usage = "pop3d serves POP3 clients until they have logged in; their "
+		 "sessions run in\nprocesses of their own, as the user.",
+};
+
+static const struct service session_service = {
+	.name = "pop3d",
+	.profile = SANDBOX_TREE,
+	.prepare = handover_prepare,
+	.trees = start_trees,
+	.run = start_run,
+	.usage = "pop3d --session serves one user.",
+};
+
+int
+main(int argc, char **argv)
+{
+	const struct service *row = handover_is_session(argc, argv)
+		? &session_service : &login_service;
+	return service_main(row, argc, argv);
+}

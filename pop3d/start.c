@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A session's first words and last deeds.  The +OK of the login that auth
+ * accepted is said here, by the process that can keep what it promises; so
+ * are the refusals that only who holds the mail can give (RFC 2449 8.1,
+ * RFC 3206).
+ */
+#include "pop3d.h"
+#include "ask/handover.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "maildrop.h"
+#include "store/store.h"
+
+/* Made now: later the home's own directory is out of reach. */
+const char **
+start_trees(struct program *p)
+{
+	store_make_home(p->arena, handover_of(p)->start->home);
+	return handover_trees(p);
+}
+
+static struct pop3_reply
+welcome(struct pop3_session *s)
+{
+	struct pop3_reply r = OK(SAY_WELCOME);
+	s->state = POP3_TRANSACTION;
+	r.numbers[0] = maildrop_count(s->drop);
+	r.numbers[1] = maildrop_octets(s->drop);
+	return r;
+}
+
+static struct pop3_reply
+open_drop(struct pop3_session *s, struct str home)
+{
+	static const struct {
+		const char *code, *word;
+		enum say text;
+	} refusals[] = {
+		[DROP_FAILED] = {"SYS/TEMP", "no-mailbox", SAY_NO_MAILDROP},
+		[DROP_IN_USE] = {"IN-USE", "in-use", SAY_IN_USE},
+		[DROP_TOO_OFTEN] = {"LOGIN-DELAY", "too-often", SAY_TOO_OFTEN},
+	};
+	struct status why = status_fine();
+	enum drop_refusal r = maildrop_open(
+		s->arena, home, &s->conf->pop3, &s->drop, &why);
+	if (r == DROP_FINE)
+		return welcome(s);
+	s->state = POP3_CLOSED;
+	log_at(r == DROP_FAILED ? LOG_ERR : LOG_INFO, s->id, refusals[r].word,
+		LOG_STR("user", s->user), LOG_STR("why", why.text));
+	return ERR(refusals[r].code, refusals[r].text);
+}
+
+/* The client need not wait for what is done to the mailbox after QUIT. */
+static void
+finish(struct pop3_session *s)
+{
+	conn_close(s->conn);
+	if (s->drop == NULL)
+		return;
+	maildrop_close(s->drop);
+	log_info(s->id, "ended", LOG_NUM("commands", s->commands),
+		LOG_NUM("retrieved", s->retrieved),
+		LOG_NUM("octets", s->octets),
+		LOG_NUM("deleted", maildrop_removed(s->drop)));
+}
+
+void
+start_run(struct program *p)
+{
+	const struct handover *h = handover_of(p);
+	const struct msg_session_start *m = h->start;
+	struct pop3_session *s = session_new(p, h->in, h->out);
+	const struct language *l = language_find(m->tag);
+	s->id = m->session;
+	s->user = m->user;
+	s->guest.tls = m->tls != 0;
+	if (m->client.n > 0)
+		s->guest.client = m->client;
+	if (l != NULL)
+		s->language = l;
+	log_info(s->id, "session", LOG_STR("user", s->user),
+		LOG_STR("client", s->guest.client));
+	session_reply(s, open_drop(s, m->home));
+	conn_preload(s->conn, m->pending);
+	session_run(s);
+	finish(s);
+	session_free(s);
+}
