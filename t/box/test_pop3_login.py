@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: ISC
 """pop3d before a login, with stand-ins for auth, tls and the starter: what is
 offered, asked and handed over.  RFC 1939 4, 2449, 2595, 3206, 5034."""
-import array
 import base64
 import os
 import shutil
@@ -13,7 +12,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import BUILD, SLOW, done, ok, same, skip
-from wire import Program, decode, encode, listen
+from wire import Program, listen, receive, send
 
 PATIENCE = 30 * SLOW
 
@@ -36,64 +35,55 @@ class Asked:
     def serve(self, c):
         while True:
             try:
-                data, ancillary, _, _ = c.recvmsg(1 << 18, 1024)
-            except ConnectionResetError:
+                _, question, client = receive(c) or (None, None, None)
+                if question is None:
+                    return
+                self.questions.append(question)
+                with socket.socket(fileno=client) as client:
+                    kind, fd, fields = self.fn(question, client)
+                send(c, kind, fd, **fields)
+                if fd is not None:
+                    os.close(fd)
+            except OSError:  # who asked was ended by the test
                 return
-            if not data:
-                return
-            fds = array.array('i')
-            for _, _, raw in ancillary:
-                fds.frombytes(raw[:len(raw) - len(raw) % 4])
-            _, question = decode(data)
-            self.questions.append(question)
-            given = list(fds)
-            answer, fd = self.fn(question, given)
-            for left in given:
-                os.close(left)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                       array.array('i', [fd]))] if fd >= 0 else []
-            try:
-                c.sendmsg([answer], rights)
-            except BrokenPipeError: # who asked was ended by the test
-                return
-            if fd >= 0:
-                os.close(fd)
 
 
-def judge(q, fds):
-    """alice may come in with secret; LOGIN is spoken; eve breaks it."""
+def result(status='2.0.0 - OK', **fields):
+    return 'auth_result', None, dict(fields, status=status)
+
+
+def judge(q, client):
+    """alice may come in with her password; eve breaks it."""
     if q['mechanism'] == 'LOGIN':
         judge.name = None
         if not q['response']:
-            return encode('auth_result', status='2.0.0 - OK', more=1,
-                          challenge=b'Username:'), -1
+            return result(more=1, challenge=b'Username:')
     if q['mechanism'] == 'PLAIN' and not q['response']:
-        return encode('auth_result', status='2.0.0 - OK', more=1), -1
+        return result(more=1)
     if b'\0' in q['response']:
         _, name, password = q['response'].split(b'\0', 2)
-    elif getattr(judge, 'name', None) is None:
+    elif judge.name is None:
         judge.name = q['response']
-        return encode('auth_result', status='2.0.0 - OK', more=1,
-                      challenge=b'Password:'), -1
+        return result(more=1, challenge=b'Password:')
     else:
         name, password = judge.name, q['response']
     if name == b'eve':
-        return encode('auth_result', status='4.3.0 - no workers'), -1
+        return result('4.3.0 - no workers')
     if (name, password) != (b'alice', b' se cret '):
-        return encode('auth_result', status='5.7.8 - Wrong'), -1
+        return result('5.7.8 - Wrong')
     # What a session would do with the client it is given.
-    with socket.socket(fileno=fds.pop()) as client:
-        client.sendall(b'+OK [%s] %s\r\n' %
-                       (q['tag'].encode(), q['pending']))
-        client.shutdown(socket.SHUT_WR)
-    return encode('auth_result', status='2.7.0 235 Welcome', user='alice',
-                  handed=1), -1
+    client.sendall(b'+OK [%s] %s\r\n' % (q['tag'].encode(), q['pending']))
+    client.shutdown(socket.SHUT_WR)
+    return result('2.7.0 235 Welcome', user='alice', handed=1)
 
 
-def put_tls(q, fds):
+judge.name = None
+
+
+def put_tls(q, client):
     """"TLS" that changes nothing but the descriptor."""
     ours, theirs = socket.socketpair()
-    client = socket.socket(fileno=fds.pop())
+    client = client.dup()
     client.setblocking(True)
 
     def pump(a, b):
@@ -105,8 +95,8 @@ def put_tls(q, fds):
         b.shutdown(socket.SHUT_WR)
     for pair in ((client, ours), (ours, client)):
         threading.Thread(target=pump, args=pair, daemon=True).start()
-    return encode('tls_ready', status='2.0.0 - OK', version='TLSv1.3',
-                  binding=b'octets'), theirs.detach()
+    return 'tls_ready', theirs.detach(), dict(
+        status='2.0.0 - OK', version='TLSv1.3', binding=b'octets')
 
 
 class Login:
@@ -342,12 +332,9 @@ def session():
     with master, theirs:
         p = Program(BUILD + '/bin/pop3d', 'log { target = stderr }',
                     [('master', master)], None, ['--session'])
-        ours.sendmsg([encode('session_start', session='s1', service='pop3',
-                             user='alice', home=home + '/not/yet', tls=1,
-                             client='192.0.2.1', tag='fr',
-                             pending=b'STAT\r\nCAPA\r\nQU')],
-                     [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                       array.array('i', [theirs.fileno()]))])
+        send(ours, 'session_start', theirs.fileno(), session='s1',
+             service='pop3', user='alice', home=home + '/not/yet', tls=1,
+             client='192.0.2.1', tag='fr', pending=b'STAT\r\nCAPA\r\nQU')
     client.settimeout(PATIENCE)
     f = client.makefile('rb')
     same(f.readline(), 'Bienvenue : 0 messages, 0 octets\r\n'
