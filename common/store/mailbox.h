@@ -137,10 +137,9 @@ struct status mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 struct status mailbox_read_row(struct mailbox *m, struct arena *a,
 	const struct message_row *row, struct message_file *out);
 
-/* The file of a row (WANT_FILE), open for reading, for who sends messages as
- * they lie on disk and in numbers; the caller closes it.  -1 with errno: with
- * ENOENT the row is behind what somebody else did, and mailbox_read finds out
- * what. */
+/* The file of a row (WANT_FILE), open for reading, for who passes a message
+ * on in pieces; the caller closes it.  -1 with errno: with ENOENT the row is
+ * behind what somebody else did, and mailbox_read finds out what. */
 int mailbox_file(struct mailbox *m, struct arena *a,
 	const struct message_row *row);
 
