@@ -63,10 +63,20 @@ ask_tls(struct guest *g, struct message *answer)
 	return answer->tls_ready.status;
 }
 
+static bool
+refuse_injection(const struct guest *g)
+{
+	log_warn(g->id, "tls-injection", LOG_STR("client", g->client));
+	return false;
+}
+
+/* Such a client may never speak TLS: do not wait for it to. */
 bool
 guest_start_tls(struct guest *g)
 {
 	struct message answer;
+	if (conn_has_input(g->conn))
+		return refuse_injection(g);
 	struct status st = ask_tls(g, &answer);
 	if (!status_is_fine(st)) {
 		log_info(g->id, "tls-failed", LOG_STR("why", st.text),
@@ -74,10 +84,8 @@ guest_start_tls(struct guest *g)
 		return false;
 	}
 	int fd = message_take_fd(&answer);
-	if (conn_swap(g->conn, fd, fd) > 0) {
-		log_warn(g->id, "tls-injection", LOG_STR("client", g->client));
-		return false;
-	}
+	if (conn_swap(g->conn, fd, fd) > 0)
+		return refuse_injection(g);
 	g->tls = true;
 	g->binding = answer.tls_ready.binding;
 	log_info(g->id, "tls", LOG_STR("version", answer.tls_ready.version),
