@@ -15,63 +15,6 @@
 enum { HASH_MOST = 64, NAME_MOST = 255, ITERATIONS_LEAST = 4096,
 	ITERATIONS_MOST = 1000000 };
 
-static const struct {
-	const char *name;
-	enum sasl_mechanism mechanism;
-	bool plus, sha1;
-} mechanisms[] = {
-	{"PLAIN", SASL_PLAIN, false, false},
-	{"LOGIN", SASL_LOGIN, false, false},
-	{"SCRAM-SHA-1", SASL_SCRAM_SHA_1, false, true},
-	{"SCRAM-SHA-1-PLUS", SASL_SCRAM_SHA_1_PLUS, true, true},
-	{"SCRAM-SHA-256", SASL_SCRAM_SHA_256, false, false},
-	{"SCRAM-SHA-256-PLUS", SASL_SCRAM_SHA_256_PLUS, true, false},
-};
-
-enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
-
-enum sasl_mechanism
-sasl_mechanism(struct str name)
-{
-	for (size_t i = 0; i < COUNT; i++)
-		if (str_eq_nocase(name, str_from(mechanisms[i].name)))
-			return mechanisms[i].mechanism;
-	return SASL_NONE;
-}
-
-struct str
-sasl_name(enum sasl_mechanism m)
-{
-	for (size_t i = 0; i < COUNT; i++)
-		if (mechanisms[i].mechanism == m)
-			return str_from(mechanisms[i].name);
-	return STR("");
-}
-
-bool
-sasl_is_plaintext(enum sasl_mechanism m)
-{
-	return m == SASL_PLAIN || m == SASL_LOGIN;
-}
-
-static bool
-is_plus(enum sasl_mechanism m)
-{
-	return m == SASL_SCRAM_SHA_1_PLUS || m == SASL_SCRAM_SHA_256_PLUS;
-}
-
-/* In the order in which clients should like them. */
-static const enum sasl_mechanism offered[] = {SASL_PLAIN, SASL_LOGIN};
-
-enum sasl_mechanism
-sasl_offered(size_t n, struct str binding)
-{
-	for (size_t i = 0; i < sizeof offered / sizeof *offered; i++)
-		if ((binding.n > 0 || !is_plus(offered[i])) && n-- == 0)
-			return offered[i];
-	return SASL_NONE;
-}
-
 static const EVP_MD *
 hash_of(enum sasl_mechanism m)
 {
@@ -241,7 +184,7 @@ take_gs2(struct sasl_server *s, struct str *rest)
 	if (authzid.n > 0 && (!str_starts(authzid, STR("a=")) ||
 		!decode_name(s->arena, str_skip(authzid, 2), &s->authzid)))
 		return false;
-	if (is_plus(s->mechanism))
+	if (sasl_binds(s->mechanism))
 		return str_eq(flag, STR("p=tls-exporter"));
 	/* "y": the client thinks we cannot bind.  When we can, somebody took
 	 * the -PLUS form out of our list (RFC 5802 6). */
@@ -293,7 +236,7 @@ binding_agrees(struct sasl_server *s, struct str c)
 {
 	struct buf *got = buf_new(s->arena), *want = buf_new(s->arena);
 	buf_add(want, s->gs2);
-	if (is_plus(s->mechanism))
+	if (sasl_binds(s->mechanism))
 		buf_add(want, s->binding);
 	return base64_decode(got, c) &&
 		str_eq_secret(buf_str(got), buf_str(want));

@@ -33,6 +33,8 @@ struct str sasl_name(enum sasl_mechanism m);
 enum sasl_mechanism sasl_offered(size_t n, struct str binding);
 /* Does the client's password cross the wire? */
 bool sasl_is_plaintext(enum sasl_mechanism m);
+/* Is it one of the -PLUS forms, bound to the channel? */
+bool sasl_binds(enum sasl_mechanism m);
 
 enum sasl_need {
 	SASL_CHALLENGE, /* send challenge, feed the answer */
