@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Workers for crypt(3).  Each has one end of a SEQPACKET pair: hash NUL
- * password in, one octet out.  They know no user and can reach nothing.  Work
+ * Workers for crypt(3) and SCRAM's keys.  Each has one end of a SEQPACKET pair:
+ * hash NUL password in, a few octets out.  They know no user and can reach nothing.  Work
  * waits in order while all are busy; a worker that dies ends auth,
  * which is started again with new ones.
  */
@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "mail/encode.h"
 #include "sys/ipc.h"
 
 #include <crypt.h>
@@ -18,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WAITING_MOST = 1000, QUESTION_MOST = 2048 };
+enum { WAITING_MOST = 1000, QUESTION_MOST = 2048, ANSWER_MOST = 128 };
 
 struct question {
 	struct list link;
@@ -45,17 +46,64 @@ struct hashers {
 /* ------------------------------------------------------------ the worker */
 
 static bool
-is_right(char *question, size_t n)
+crypt_agrees(const char *hash, const char *password)
 {
 	static struct crypt_data data;
-	char *end = memchr(question, 0, n);
-	if (end == NULL || end == question + n - 1)
-		return false;
-	const char *got = crypt_r(end + 1, question, &data);
+	const char *got = crypt_r(password, hash, &data);
 	bool right = got != NULL && got[0] != '*' &&
-		str_eq_secret(str_from(got), str_from(question));
+		str_eq_secret(str_from(got), str_from(hash));
 	explicit_bzero(&data, sizeof data);
 	return right;
+}
+
+static bool
+scram_agrees(struct arena *a, struct str hash, struct str password)
+{
+	enum sasl_mechanism m;
+	struct sasl_secret want;
+	if (!scram_parse(a, hash, &m, &want))
+		return false;
+	struct sasl_secret got = sasl_make_secret(
+		a, m, password, want.salt, want.iterations);
+	return str_eq_secret(got.stored_key, want.stored_key);
+}
+
+/* "derive:MECHANISM,iterations,salt" */
+static struct str
+derive(struct arena *a, struct str question, struct str password)
+{
+	struct str name, number;
+	struct buf *salt = buf_new(a), *keys = buf_new(a);
+	uint64_t iterations;
+	if (!str_cut(&question, ',', &name) ||
+		!str_cut(&question, ',', &number) ||
+		!str_number(number, UINT32_MAX, &iterations) ||
+		!base64_decode(salt, question))
+		return STR("0");
+	struct sasl_secret s = sasl_make_secret(a, sasl_mechanism(name),
+		password, buf_str(salt), (uint32_t)iterations);
+	buf_add(keys, s.stored_key);
+	buf_add(keys, s.server_key);
+	return buf_str(keys);
+}
+
+/* hash NUL password, ended by a NUL of ours */
+static struct str
+answer_to(struct arena *a, const char *question, size_t n)
+{
+	const char *end = memchr(question, 0, n);
+	bool right = false;
+	if (end == NULL)
+		return STR("0");
+	struct str hash = str_of(question, (size_t)(end - question));
+	struct str password = str_from(end + 1);
+	if (str_starts(hash, STR("derive:")))
+		return derive(a, str_skip(hash, 7), password);
+	if (str_starts(hash, STR("{")))
+		right = scram_agrees(a, hash, password);
+	else if (password.n > 0)
+		right = crypt_agrees(question, password.p);
+	return right ? STR("1") : STR("0");
 }
 
 static void __attribute__((noreturn))
@@ -65,14 +113,16 @@ work(struct program *p, int fd)
 	prctl(PR_SET_NAME, "auth-hasher");
 	program_confine(p, SANDBOX_PURE);
 	for (;;) {
+		struct arena *a = arena_new("hash");
 		ssize_t n = recv(fd, question, QUESTION_MOST, 0);
 		if (n <= 0)
 			_exit(0);
 		question[n] = 0;
-		char answer = is_right(question, (size_t)n) ? '1' : '0';
+		struct str answer = answer_to(a, question, (size_t)n);
 		explicit_bzero(question, sizeof question);
-		if (send(fd, &answer, 1, MSG_NOSIGNAL) != 1)
+		if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) < 0)
 			_exit(0);
+		arena_free(a);
 	}
 }
 
@@ -114,13 +164,13 @@ forget(struct question *q)
 }
 
 static void
-answer(struct worker *w, bool right)
+answer(struct worker *w, struct str octets)
 {
 	struct question *q = w->asked;
 	w->asked = NULL;
 	if (q == NULL)
 		return;
-	q->fn(q->ctx, right);
+	q->fn(q->ctx, octets);
 	forget(q);
 }
 
@@ -148,14 +198,15 @@ static void
 on_answer(void *ctx, int fd, unsigned events)
 {
 	struct worker *w = ctx;
-	char octet = '0';
+	char octets[ANSWER_MOST];
 	(void)events;
-	ssize_t n = recv(fd, &octet, 1, MSG_DONTWAIT);
+	ssize_t n = recv(fd, octets, sizeof octets, MSG_DONTWAIT);
 	if (n == 0)
 		fatal("a hasher died", NULL);
-	if (n != 1)
+	if (n < 0)
 		return;
-	answer(w, octet == '1');
+	answer(w, str_of(octets, (size_t)n));
+	explicit_bzero(octets, sizeof octets);
 	next(w->all, w);
 }
 

@@ -28,8 +28,10 @@ struct dialogue {
 	struct sasl_server sasl;
 	struct msg_auth_step step; /* of the last step, in the arena */
 	int client; /* to be handed over, or -1 */
-	const struct user *user;
+	const struct user *user; /* may log in, if the secret is right */
 	struct user copy; /* tables may be read again meanwhile */
+	struct str salt; /* asked about */
+	bool proved; /* SCRAM: the last message is on its way */
 	bool busy; /* something will call back */
 };
 
@@ -39,7 +41,7 @@ static void
 end(struct dialogue *d)
 {
 	if (d->peer != NULL)
-		d->peer->data = NULL;
+		caller_of(d->peer)->dialogue = NULL;
 	if (d->client >= 0)
 		close(d->client);
 	if (d->sasl.password.n > 0)
@@ -49,13 +51,9 @@ end(struct dialogue *d)
 }
 
 void
-login_closed(struct peer *p)
+login_forget(struct dialogue *d)
 {
-	struct dialogue *d = p->data;
-	if (d == NULL)
-		return;
 	d->peer = NULL;
-	p->data = NULL;
 	if (!d->busy)
 		end(d);
 }
@@ -84,6 +82,12 @@ pause_over(void *ctx)
 		"Wrong user name or password"));
 }
 
+static struct str
+block_of(struct dialogue *d)
+{
+	return limits_block(d->auth, d->arena, d->step.client);
+}
+
 static void
 refuse(struct dialogue *d)
 {
@@ -92,10 +96,26 @@ refuse(struct dialogue *d)
 		LOG_STR("user", d->sasl.user), LOG_STR("client", d->step.client),
 		LOG_STR("service", d->step.service),
 		LOG_STR("method", sasl_name(d->sasl.mechanism)));
+	int64_t wait = limits_login_failed(d->auth, block_of(d),
+		str_lower(d->arena, d->sasl.user));
 	d->busy = true;
-	loop_timer(d->auth->loop,
-		clock_in(d->auth->conf->auth.failure_delay * 1000), pause_over,
-		d);
+	loop_timer(d->auth->loop, clock_in(wait), pause_over, d);
+}
+
+/* Too many have failed: whether this one is right is not looked at. */
+static bool
+is_banned(struct dialogue *d)
+{
+	struct str name = str_lower(d->arena, d->sasl.user);
+	if (limits_may_login(d->auth, block_of(d), name))
+		return false;
+	log_warn(d->step.session, "login-banned",
+		LOG_STR("user", d->sasl.user),
+		LOG_STR("client", d->step.client),
+		LOG_STR("service", d->step.service));
+	refuse_now(d, status_reply(STATUS(STATUS_LATER, 7, 0,
+		"Too many failed logins; try again later"), 454));
+	return true;
 }
 
 /* -------------------------------------------------------------- success */
@@ -157,6 +177,8 @@ accept_login(struct dialogue *d)
 		LOG_STR("service", d->step.service),
 		LOG_STR("method", sasl_name(d->sasl.mechanism)),
 		LOG_NUM("tls", d->step.tls));
+	limits_login_worked(d->auth, block_of(d),
+		str_lower(d->arena, d->sasl.user));
 	if (d->client >= 0)
 		hand_over(d);
 	else
@@ -166,11 +188,35 @@ accept_login(struct dialogue *d)
 /* ------------------------------------------------------------- password */
 
 static void
-hashed(void *ctx, bool right)
+overloaded(struct dialogue *d)
+{
+	refuse_now(d, STATUS(STATUS_LATER, 7, 0,
+		"Too many logins at once; try again later"));
+}
+
+/* Finds who wants in; d->user stays NULL for who may not. */
+static void
+find_user(struct dialogue *d)
+{
+	const struct user *u = lookup_login(d->auth, d->sasl.user);
+	/* Nobody logs in as somebody else. */
+	if (u == NULL || u->disabled || (d->sasl.authzid.n > 0 &&
+		!str_eq(d->sasl.authzid, d->sasl.user)))
+		return;
+	d->copy = *u;
+	d->copy.name = str_copy(d->arena, u->name);
+	d->copy.ids = str_copy(d->arena, u->ids);
+	d->copy.home = str_copy(d->arena, u->home);
+	d->copy.secret = str_copy(d->arena, u->secret);
+	d->user = &d->copy;
+}
+
+static void
+hashed(void *ctx, struct str answer)
 {
 	struct dialogue *d = ctx;
 	d->busy = false;
-	if (right && d->user != NULL) {
+	if (str_eq(answer, STR("1")) && d->user != NULL) {
 		cache_add(d->auth, d->arena, &d->copy, d->sasl.password);
 		accept_login(d);
 	} else {
@@ -184,21 +230,13 @@ check_password(struct dialogue *d)
 	struct auth *x = d->auth;
 	struct str hash = password_decoy(), password = d->sasl.password;
 	enum verdict v = VERDICT_HASH;
-	const struct user *u = lookup_login(x, d->sasl.user);
-	/* Nobody logs in as somebody else. */
-	bool may = u != NULL && !u->disabled && (d->sasl.authzid.n == 0 ||
-		str_eq(d->sasl.authzid, d->sasl.user));
-	if (may) {
-		d->copy = *u;
-		d->copy.name = str_copy(d->arena, u->name);
-		d->copy.ids = str_copy(d->arena, u->ids);
-		d->copy.home = str_copy(d->arena, u->home);
-		d->copy.secret = str_copy(d->arena, u->secret);
-		d->user = &d->copy;
+	if (is_banned(d))
+		return;
+	find_user(d);
+	if (d->user != NULL)
 		v = password_check(d->arena, d->copy.secret, password, &hash);
-	}
-	if (v == VERDICT_RIGHT ||
-		(may && cache_has(x, d->arena, &d->copy, password))) {
+	if (v == VERDICT_RIGHT || (d->user != NULL &&
+		cache_has(x, d->arena, &d->copy, password))) {
 		accept_login(d);
 	} else if (v == VERDICT_WRONG) {
 		refuse(d);
@@ -207,9 +245,85 @@ check_password(struct dialogue *d)
 		if (hashers_ask(x->hashers, hash, password, hashed, d))
 			return;
 		d->busy = false;
-		refuse_now(d, STATUS(STATUS_LATER, 7, 0,
-			"Too many logins at once; try again later"));
+		overloaded(d);
 	}
+}
+
+/* ---------------------------------------------------------------- SCRAM */
+
+static void
+send_challenge(struct dialogue *d)
+{
+	struct message m = MESSAGE(auth_result);
+	m.auth_result.status = status_fine();
+	m.auth_result.more = 1;
+	m.auth_result.challenge = d->sasl.challenge;
+	send_result(d, &m);
+}
+
+static void
+derived(void *ctx, struct str answer)
+{
+	struct dialogue *d = ctx;
+	struct sasl_secret secret, stored;
+	struct str password;
+	enum sasl_mechanism m = d->sasl.mechanism;
+	d->busy = false;
+	if (d->peer == NULL) {
+		end(d);
+		return;
+	}
+	enum scram_find found = d->user == NULL ? SCRAM_NONE :
+		scram_find(d->arena, d->copy.secret, m, &stored, &password);
+	if (found == SCRAM_STORED)
+		secret = stored;
+	else if (found == SCRAM_NONE ||
+		!scram_answer(d->arena, answer, d->salt, &secret))
+		secret = scram_decoy(d->arena, d->salt);
+	sasl_server_secret(&d->sasl, &secret);
+	send_challenge(d);
+}
+
+/*
+ * A secret from the table, one derived from a password there, or one that
+ * nobody can prove to know.  Where some users' have to be derived everybody
+ * waits for a hasher, so that time does not tell who exists.
+ */
+static void
+give_secret(struct dialogue *d)
+{
+	struct auth *x = d->auth;
+	struct sasl_secret stored;
+	struct str password = STR("nobody's");
+	if (is_banned(d))
+		return;
+	find_user(d);
+	d->salt = scram_salt(x, d->arena, str_lower(d->arena, d->sasl.user));
+	if (!x->users->any_plain) {
+		derived(d, STR(""));
+		return;
+	}
+	if (d->user != NULL)
+		scram_find(d->arena, d->copy.secret, d->sasl.mechanism,
+			&stored, &password);
+	d->busy = true;
+	if (hashers_ask(x->hashers, scram_question(d->arena,
+		d->sasl.mechanism, d->salt), password, derived, d))
+		return;
+	d->busy = false;
+	overloaded(d);
+}
+
+/* The proof is right; the server's own goes out, its answer is empty. */
+static void
+scram_done(struct dialogue *d)
+{
+	if (d->user == NULL) {
+		refuse(d);
+		return;
+	}
+	d->proved = true;
+	send_challenge(d);
 }
 
 /* ------------------------------------------------------------- dialogue */
@@ -228,7 +342,7 @@ begin(struct auth *x, struct peer *p, enum sasl_mechanism m,
 	*d = (struct dialogue){
 		.auth = x, .peer = p, .arena = a, .client = -1};
 	sasl_server_start(&d->sasl, a, m, buf_str(nonce), binding);
-	p->data = d;
+	caller_of(p)->dialogue = d;
 	return d;
 }
 
@@ -256,19 +370,23 @@ may_be_plain(const struct auth *x, const struct msg_auth_step *m)
 static void
 step(struct dialogue *d, struct str response)
 {
-	struct message m = MESSAGE(auth_result);
+	if (d->proved && response.n == 0) {
+		accept_login(d);
+		return;
+	}
 	switch (sasl_server_step(&d->sasl, response)) {
 	case SASL_CHALLENGE:
-		m.auth_result.status = status_fine();
-		m.auth_result.more = 1;
-		m.auth_result.challenge = d->sasl.challenge;
-		send_result(d, &m);
+		send_challenge(d);
 		break;
 	case SASL_PASSWORD:
 		check_password(d);
 		break;
 	case SASL_SECRET:
+		give_secret(d);
+		break;
 	case SASL_DONE:
+		scram_done(d);
+		break;
 	case SASL_REFUSED:
 		refuse(d);
 		break;
@@ -279,14 +397,29 @@ step(struct dialogue *d, struct str response)
 	}
 }
 
+/* -PLUS needs a channel that can be bound to; PLAIN is always spoken. */
+static bool
+is_offered(struct auth *x, struct arena *a, enum sasl_mechanism m,
+	const struct msg_auth_step *s)
+{
+	bool plus = m == SASL_SCRAM_SHA_1_PLUS || m == SASL_SCRAM_SHA_256_PLUS;
+	struct str_list offer = scram_offer(x, a);
+	struct str name = sasl_name(m);
+	if (plus)
+		name = str_head(name, name.n - sizeof "-PLUS" + 1);
+	for (size_t i = 0; i < offer.n; i++)
+		if (str_eq(offer.v[i], name))
+			return !plus || s->binding.n > 0;
+	return false;
+}
+
 void
 login_step(struct peer *p, struct arena *a, struct message *m)
 {
 	struct auth *x = p->peers->ctx;
 	const struct msg_auth_step *s = &m->auth_step;
-	struct dialogue *d = p->data;
+	struct dialogue *d = caller_of(p)->dialogue;
 	struct str response = s->response;
-	(void)a;
 	tables_refresh(x);
 	if (d != NULL && d->busy) {
 		peer_close(p);
@@ -297,7 +430,7 @@ login_step(struct peer *p, struct arena *a, struct message *m)
 		if (d != NULL)
 			end(d);
 		d = begin(x, p, mech, s->binding);
-		if (!sasl_is_plaintext(mech)) {
+		if (!is_offered(x, a, mech, s)) {
 			refuse_now(d, status_reply(STATUS(STATUS_NEVER, 5, 4,
 				"That mechanism is not offered"), 504));
 			return;

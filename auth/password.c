@@ -18,24 +18,55 @@ enum { CACHE_MOST = 10000 };
 static const char *const crypt_schemes[] = {"{CRYPT}", "{YESCRYPT}",
 	"{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}"};
 
-enum verdict
-password_check(struct arena *a, struct str secret, struct str password,
-	struct str *hash)
+bool
+password_next(struct str *secrets, struct str *secret)
 {
-	(void)a;
-	if (str_starts_nocase(secret, STR("{PLAIN}")))
-		return str_eq_secret(str_skip(secret, 7), password)
-			? VERDICT_RIGHT : VERDICT_WRONG;
-	*hash = secret;
+	struct str rest = *secrets;
+	if (rest.n == 0)
+		return false;
+	/* Only what looks like a scheme begins the next one: a plain password
+	 * may have blanks in it. */
+	size_t n = str_search(rest, STR(" {"));
+	*secret = str_head(rest, n);
+	*secrets = str_trim(str_skip(rest, n));
+	return true;
+}
+
+/* What crypt(3) or the SCRAM hasher can be asked about; empty: nothing. */
+static struct str
+hash_of(struct arena *a, struct str secret)
+{
+	enum sasl_mechanism m;
+	struct sasl_secret scram;
 	for (size_t i = 0;
 		i < sizeof crypt_schemes / sizeof *crypt_schemes; i++) {
 		struct str scheme = str_from(crypt_schemes[i]);
 		if (str_starts_nocase(secret, scheme))
-			*hash = str_skip(secret, scheme.n);
+			secret = str_skip(secret, scheme.n);
 	}
-	/* An empty or starred hash lets nobody in, at the usual price. */
-	if (!str_starts(*hash, STR("$")))
-		*hash = password_decoy();
+	if (str_starts(secret, STR("$")) || scram_parse(a, secret, &m, &scram))
+		return secret;
+	return STR("");
+}
+
+enum verdict
+password_check(struct arena *a, struct str secrets, struct str password,
+	struct str *hash)
+{
+	struct str secret;
+	/* A starred hash, or none, lets nobody in, at the usual price. */
+	*hash = password_decoy();
+	bool found = false;
+	while (password_next(&secrets, &secret)) {
+		if (str_starts_nocase(secret, STR("{PLAIN}")))
+			return str_eq_secret(str_skip(secret, 7), password)
+				? VERDICT_RIGHT : VERDICT_WRONG;
+		struct str h = hash_of(a, secret);
+		if (h.n > 0 && !found) {
+			*hash = h;
+			found = true;
+		}
+	}
 	return VERDICT_HASH;
 }
 

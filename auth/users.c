@@ -62,6 +62,32 @@ parse_ids(struct arena *a, struct str uid, struct str gid, struct str *ids)
 	return NULL;
 }
 
+/* A scheme we know has to hold what it promises; others are somebody else's
+ * and let nobody in. */
+static const char *
+check_secret(struct users *u, const struct user *x)
+{
+	struct str secrets = x->secret, secret, password;
+	struct sasl_secret scram;
+	enum sasl_mechanism m;
+	while (password_next(&secrets, &secret))
+		if (str_starts_nocase(secret, STR("{SCRAM-")) &&
+			!scram_parse(u->arena, secret, &m, &scram))
+			return "a SCRAM secret is {SCRAM-SHA-256}iterations,"
+				"salt,stored key,server key";
+	if (x->disabled)
+		return NULL;
+	enum scram_find one = scram_find(u->arena, x->secret,
+		SASL_SCRAM_SHA_1, &scram, &password);
+	enum scram_find two = scram_find(u->arena, x->secret,
+		SASL_SCRAM_SHA_256, &scram, &password);
+	u->scram_sha_1 = u->scram_sha_1 && one != SCRAM_NONE;
+	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE;
+	u->any_plain = u->any_plain || one == SCRAM_DERIVE ||
+		two == SCRAM_DERIVE;
+	return NULL;
+}
+
 static const char *
 parse_line(struct users *u, struct str line, struct str mail_root)
 {
@@ -81,10 +107,12 @@ parse_line(struct users *u, struct str line, struct str mail_root)
 				: default_home(u->arena, mail_root, x->name);
 	if (!str_starts(x->home, STR("/")))
 		return "home must be an absolute path";
+	x->disabled = has_word(f[OPTIONS], STR("disabled"));
 	const char *wrong = parse_ids(u->arena, f[UID], f[GID], &x->ids);
+	if (wrong == NULL)
+		wrong = check_secret(u, x);
 	if (wrong != NULL)
 		return wrong;
-	x->disabled = has_word(f[OPTIONS], STR("disabled"));
 	if (map_get(u->by_name, x->name) != NULL)
 		return "the user stands here twice";
 	map_set(u->by_name, x->name, x);
@@ -100,6 +128,7 @@ users_parse(struct arena *a, struct str text, const char *name,
 	bool ok = true;
 	u->arena = a;
 	u->by_name = map_new(a);
+	u->scram_sha_1 = u->scram_sha_256 = true;
 	for (int n = 1; str_cut(&text, '\n', &line); n++) {
 		line = str_trim(line);
 		if (line.n == 0 || line.p[0] == '#')
@@ -110,6 +139,8 @@ users_parse(struct arena *a, struct str text, const char *name,
 		buf_printf(errors, "%s:%d: %s\n", name, n, wrong);
 		ok = false;
 	}
+	if (map_count(u->by_name) == 0)
+		u->scram_sha_1 = u->scram_sha_256 = false;
 	return ok ? u : NULL;
 }
 

@@ -15,7 +15,7 @@ static const struct smtp_row rows[] = {
 		"EHLO host"}, smtp_ehlo},
 	{{STR_INIT("LHLO"), SMTP_ANY, SMTP_READY, 0, 0,
 		CMD_LAST | CMD_ONLY_LMTP | CMD_PLAIN, "LHLO host"}, smtp_lhlo},
-	{{STR_INIT("STARTTLS"), SMTP_READY, SMTP_FRESH, 0, 0, CMD_LAST,
+	{{STR_INIT("STARTTLS"), SMTP_FRESH | SMTP_READY, SMTP_FRESH, 0, 0, CMD_LAST,
 		"STARTTLS"}, smtp_starttls},
 	{{STR_INIT("AUTH"), SMTP_READY, 0, 0, 0, CMD_LAST,
 		"AUTH mechanism [response]"}, smtp_auth},
@@ -30,7 +30,7 @@ static const struct smtp_row rows[] = {
 		smtp_noop},
 	{{STR_INIT("VRFY"), SMTP_ANY, 0, 0, 0, 0, "VRFY address"}, smtp_vrfy},
 	{{STR_INIT("HELP"), SMTP_ANY, 0, 0, 0, CMD_PLAIN, "HELP"}, smtp_help},
-	{{STR_INIT("QUIT"), SMTP_ANY, SMTP_CLOSED, 0, SMTP_CLOSED,
+	{{STR_INIT("QUIT"), SMTP_ANY | SMTP_BLOCKED, SMTP_CLOSED, 0, SMTP_CLOSED,
 		CMD_LAST | CMD_FREE, "QUIT"}, smtp_quit},
 };
 
@@ -78,8 +78,7 @@ smtp_ehlo(struct session *s, struct str args)
 		(long long)s->conf->smtp.max_size);
 	if (login_may_start_tls(s))
 		buf_adds(text, "\nSTARTTLS");
-	if (login_may_auth(s))
-		buf_adds(text, "\nAUTH PLAIN LOGIN");
+	login_keyword(s, text);
 	buf_adds(text, "\nHELP");
 	st.text = buf_str(text);
 	return st;

@@ -195,7 +195,8 @@ is_too_slow(const struct incoming *in)
 {
 	int64_t ms = clock_ms() - in->started;
 	return ms > SLOW_AFTER_MS && (int64_t)in->taken <
-		(ms - SLOW_AFTER_MS) / 1000 * SMTP_DATA_RATE;
+		(ms - SLOW_AFTER_MS) / 1000 *
+			in->s->conf->limit.data_rate;
 }
 
 static void
@@ -223,8 +224,11 @@ read_all(struct incoming *in)
 {
 	struct session *s = in->s;
 	struct str input;
+	int64_t patience = client_patience(s);
+	if (patience > BLOCK_MS)
+		patience = BLOCK_MS;
 	while (!in->reader.done) {
-		conn_deadline(s->conn, clock_in(BLOCK_MS));
+		conn_deadline(s->conn, clock_in(patience));
 		if (!conn_peek(s->conn, &input))
 			return false;
 		take_some(in, input);

@@ -88,6 +88,22 @@ login_may_auth(const struct session *s)
 			net_is_loopback(&s->client->peer)));
 }
 
+/* The strongest first, so that a client which takes the first it knows takes
+ * the best. */
+void
+login_keyword(const struct session *s, struct buf *out)
+{
+	if (!login_may_auth(s) || s->mechanisms.n == 0)
+		return;
+	buf_adds(out, "\nAUTH");
+	for (size_t i = 0; i < s->mechanisms.n; i++) {
+		struct str name = s->mechanisms.v[i];
+		if (s->binding.n > 0 && str_starts(name, STR("SCRAM-")))
+			buf_printf(out, " %.*s-PLUS", STR_ARG(name));
+		buf_printf(out, " %.*s", STR_ARG(name));
+	}
+}
+
 static struct status
 ask_auth(struct session *s, struct str mechanism, struct str response,
 	struct msg_auth_result *out)

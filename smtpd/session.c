@@ -6,7 +6,6 @@
  */
 #include "smtpd.h"
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 enum { ARENA_MOST = 16 << 20 };
@@ -48,7 +47,7 @@ session_close(struct session *s, struct status st)
 static void
 count_error(struct session *s, struct status st)
 {
-	if (status_is_fine(st) || ++s->errors < s->conf->smtp.max_errors)
+	if (status_is_fine(st) || ++s->errors < client_errors_most(s))
 		return;
 	log_warn(s->id, "too-many-errors", LOG_STR("client", s->ip),
 		LOG_NUM("errors", s->errors));
@@ -108,6 +107,9 @@ wrong_order(const struct session *s)
 		return STATUS(STATUS_NEVER, 5, 1, "Say EHLO first");
 	case SMTP_READY:
 		return STATUS(STATUS_NEVER, 5, 1, "Say MAIL first");
+	case SMTP_BLOCKED:
+		return STATUS(STATUS_NEVER, 5, 1,
+			"There is no service for you; say QUIT");
 	case SMTP_MAIL:
 		return STATUS(STATUS_NEVER, 5, 1,
 			"Say RCPT first; no recipient was taken yet");
@@ -196,7 +198,7 @@ step(struct session *s)
 {
 	struct str line;
 	size_t most = login_may_auth(s) ? SMTP_AUTH_MOST : SMTP_COMMAND_MOST;
-	conn_deadline(s->conn, clock_in(s->conf->smtp.timeout * 1000));
+	client_wait(s);
 	switch (conn_line(s->conn, most, &line)) {
 	case LINE_OK:
 		one_line(s, line);
@@ -271,12 +273,25 @@ start(struct session *s, struct program *p, struct client *c)
 	session_reset(s);
 }
 
+/* For as long as there is anything to say. */
 static void
-greet(struct session *s)
+converse(struct session *s)
 {
-	struct str text = str_printf(s->arena, "%.*s %s surat",
-		STR_ARG(s->program->hostname), s->lmtp ? "LMTP" : "ESMTP");
-	session_reply(s, (struct status){STATUS_FINE, 0, 0, 220, text});
+	struct status st = client_enter(s);
+	if (!status_is_fine(st)) {
+		log_warn(s->id, "client-refused", LOG_STR("client", s->ip),
+			LOG_STR("why", st.text));
+		if (!s->client->tls)
+			session_reply(s, st);
+		return;
+	}
+	if (!s->client->tls || login_start_tls(s))
+		client_greet(s);
+	else
+		s->state = SMTP_CLOSED;
+	while (s->state != SMTP_CLOSED)
+		step(s);
+	client_leave(s);
 }
 
 enum served
@@ -287,11 +302,7 @@ smtp_serve(struct program *p, struct client *c)
 	log_info(s.id, "connect", LOG_STR("client", s.ip),
 		LOG_NUM("port", net_port(&c->peer)),
 		LOG_STR("service", c->service));
-	if (!c->tls || login_start_tls(&s)) {
-		greet(&s);
-		while (s.state != SMTP_CLOSED)
-			step(&s);
-	}
+	converse(&s);
 	conn_close(s.conn);
 	log_info(s.id, "disconnect", LOG_NUM("messages", s.transactions),
 		LOG_NUM("errors", s.errors));

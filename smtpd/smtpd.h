@@ -3,7 +3,8 @@
  * smtpd: SMTP, submission and LMTP as a server (RFC 5321, 6409, 2033).
  *
  *	main.c		the service row
- *	session.c	greet, read, dispatch, reply; the end of a transaction
+ *	client.c	before the first command; how much patience there is
+ *	session.c	read, dispatch, reply; the end of a transaction
  *	commands.c	the tables, and the short commands
  *	envelope.c	MAIL and RCPT
  *	policy.c	who may send what to whom
@@ -36,6 +37,7 @@ enum smtp_state {
 	SMTP_MAIL = 4, /* MAIL said */
 	SMTP_RCPT = 8, /* at least one recipient */
 	SMTP_CLOSED = 16,
+	SMTP_BLOCKED = 32, /* only QUIT is heard (RFC 5321 3.1) */
 	SMTP_TALKING = SMTP_READY | SMTP_MAIL | SMTP_RCPT,
 	SMTP_ANY = SMTP_FRESH | SMTP_TALKING,
 };
@@ -56,7 +58,6 @@ enum smtp_limits {
 	SMTP_INLINE_MOST = 64 * 1024,
 	SMTP_HEADER_MOST = 256 * 1024,
 	SMTP_FIELDS_MOST = 1000,
-	SMTP_DATA_RATE = 500, /* octets a second, after half a minute */
 };
 
 struct recipient {
@@ -88,6 +89,10 @@ struct session {
 	struct str tls_version, binding;
 	struct str user; /* logged in */
 	struct str_list senders; /* may send from these */
+	struct str_list mechanisms; /* to be offered, without -PLUS */
+	int64_t busy; /* percent of all workers, as last heard */
+	bool known; /* need not be watched before it is greeted */
+	bool passed; /* was watched, and waited */
 	int errors, login_failures;
 	unsigned idle_commands, transactions;
 	struct transaction t;
@@ -110,6 +115,20 @@ void session_reset(struct session *s);
 void session_reply(struct session *s, struct status st);
 /* 221, 421 ...: the last thing said. */
 void session_close(struct session *s, struct status st);
+
+/* --------------------------------------------------------------- client.c */
+/* Tells auth that the client is here; later: it may not stay. */
+struct status client_enter(struct session *s);
+void client_leave(struct session *s);
+void client_greet(struct session *s);
+/* 554, and nothing but QUIT from here on. */
+void client_block(struct session *s, struct status why);
+/* Waits for input as long as there is patience, and sets the deadline of the
+ * read to come. */
+void client_wait(struct session *s);
+/* How long it may keep silent now, in ms. */
+int64_t client_patience(const struct session *s);
+int client_errors_most(const struct session *s);
 
 /* ----------------------------------------------------------- the commands */
 struct status smtp_helo(struct session *s, struct str args);
@@ -138,6 +157,8 @@ struct status policy_rcpt(struct session *s, const struct address *rcpt);
 bool login_start_tls(struct session *s);
 bool login_may_start_tls(const struct session *s);
 bool login_may_auth(const struct session *s);
+/* "AUTH mechanism ..." as a line of EHLO's reply, when there is any. */
+void login_keyword(const struct session *s, struct buf *out);
 
 /* ----------------------------------------------------------- submission.c */
 /* The header as it should have been: Date and Message-ID added where missing,

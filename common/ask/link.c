@@ -172,6 +172,13 @@ link_call_all(struct link *l, struct arena *a,
 	return away(l, a, r == IPC_AGAIN ? "does not answer" : "went away");
 }
 
+void
+link_tell(struct link *l, const struct message *m)
+{
+	if (l->fd >= 0 && ipc_send(&ask_messages, l->fd, m) != IPC_OK)
+		link_close(l);
+}
+
 struct status
 link_next(struct link *l, struct arena *a, struct message *answer)
 {

@@ -44,6 +44,9 @@ enum { LINK_AT_ONCE = 48 };
 struct status link_call_all(struct link *l, struct arena *a,
 	const struct message *questions, size_t n, struct message *answers);
 
+/* Says what is not answered; lost when the other side is not there. */
+void link_tell(struct link *l, const struct message *m);
+
 /* For exchanges with several answers (queue_list): the next message. */
 struct status link_next(struct link *l, struct arena *a,
 	struct message *answer);

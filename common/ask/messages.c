@@ -20,6 +20,12 @@ FIELDS_TABLE(done)
 #define ROW_OF struct msg_opened
 FIELDS_TABLE(opened)
 #undef ROW_OF
+#define ROW_OF struct msg_client
+FIELDS_TABLE(client)
+#undef ROW_OF
+#define ROW_OF struct msg_client_result
+FIELDS_TABLE(client_result)
+#undef ROW_OF
 #define ROW_OF struct msg_rcpt_lookup
 FIELDS_TABLE(rcpt_lookup)
 #undef ROW_OF

@@ -72,6 +72,19 @@ enum peer_who {
 	F(STATUS, status) F(TEXT, name)
 
 /* ----------------------------------------------------------------- auth */
+/*
+ * A client came, is still there, or went (smtpd).  verb: enter; poll (how busy
+ * is the house by now?); leave, which alone is not answered, with what the
+ * client did.  passed: it waited for our greeting.
+ */
+#define FIELDS_client(F) \
+	F(TEXT, verb) F(TEXT, session) F(TEXT, service) F(TEXT, ip) \
+	F(NUM, messages) F(NUM, errors) F(NUM, passed)
+/* status: may it stay?  busy: workers that serve a client, in percent of all
+ * there may be.  known: it waited for a greeting lately.  mechanisms: SASL
+ * names to offer, without their -PLUS forms. */
+#define FIELDS_client_result(F) \
+	F(STATUS, status) F(NUM, busy) F(NUM, known) F(LIST, mechanisms)
 /* May mail be taken for this address?  (smtpd at RCPT) */
 #define FIELDS_rcpt_lookup(F) \
 	F(TEXT, address) F(TEXT, sender) F(TEXT, user)
@@ -239,6 +252,7 @@ enum peer_who {
 	M(done, FD_NO) M(opened, FD_MAY) \
 	M(rcpt_lookup, FD_NO) M(rcpt_result, FD_NO) \
 	M(route, FD_NO) M(route_result, FD_NO) \
+	M(client, FD_NO) M(client_result, FD_NO) \
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \
 	M(tls_start, FD_MAY) M(tls_ready, FD_MAY) \
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \

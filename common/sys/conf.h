@@ -21,7 +21,7 @@ struct arena;
 struct buf;
 
 #define CONF_SECTIONS(S) \
-	S(general) S(listen) S(log) S(tls) S(smtp) S(queue) S(remote) \
+	S(general) S(listen) S(log) S(tls) S(smtp) S(limit) S(queue) S(remote) \
 	S(resolve) S(auth) S(imap) S(pop3)
 
 #define CONF_TYPE_NUMBER int64_t
@@ -45,6 +45,7 @@ struct buf;
 #define CONF_IF_log(x)
 #define CONF_IF_tls(x)
 #define CONF_IF_smtp(x)
+#define CONF_IF_limit(x)
 #define CONF_IF_queue(x)
 #define CONF_IF_remote(x)
 #define CONF_IF_resolve(x)
@@ -91,6 +92,14 @@ struct conf_smtp {
 };
 #undef CONF_IF_smtp
 #define CONF_IF_smtp(x)
+
+#undef CONF_IF_limit
+#define CONF_IF_limit(x) x
+struct conf_limit {
+#include "sys/conf_options.h"
+};
+#undef CONF_IF_limit
+#define CONF_IF_limit(x)
 
 #undef CONF_IF_queue
 #define CONF_IF_queue(x) x

@@ -87,6 +87,8 @@ OPTION(smtp, max_hops, NUMBER, "100", 5, 1000,
 	"Received lines at which a message is taken for a loop.")
 OPTION(smtp, timeout, DURATION, "5m", 5, 86400,
 	"How long a client may keep silent.")
+OPTION(smtp, greet_wait, DURATION, "1s", 0, 60,
+	"How long a client not seen lately is watched before it is greeted.")
 OPTION(smtp, bare_newline, TEXT, "refuse", 0, 0,
 	"A CR or LF that is not CRLF in a message: refuse or normalise.")
 OPTION(smtp, bad_header, TEXT, "keep", 0, 0,
@@ -97,6 +99,26 @@ OPTION(smtp, relay_networks, LIST, "", 0, 0,
 	"Networks whose hosts may relay without logging in.")
 OPTION(smtp, min_free, SIZE, "50m", 0, 0,
 	"Free space below which no mail is taken (452).")
+
+/* ---------------------------------------------------------------- limit */
+OPTION(limit, ipv4_block, NUMBER, "24", 8, 32,
+	"Leading bits of an IPv4 address that clients of one block share.")
+OPTION(limit, ipv6_block, NUMBER, "64", 16, 128,
+	"Leading bits of an IPv6 address that clients of one block share.")
+OPTION(limit, exempt, LIST, "127.0.0.0/8, ::1", 0, 0,
+	"Networks that no limit and no ban applies to.")
+OPTION(limit, connections, NUMBER, "50", 1, 100000,
+	"Most SMTP connections of one block at once.")
+OPTION(limit, connection_rate, NUMBER, "300", 1, 1000000,
+	"SMTP connections of one block in a minute.")
+OPTION(limit, recipient_rate, NUMBER, "6000", 1, 10000000,
+	"Recipients named by one block in a minute.")
+OPTION(limit, error_rate, NUMBER, "100", 1, 1000000,
+	"Errors of one block in a minute, after which it waits.")
+OPTION(limit, pause, DURATION, "10m", 1, 86400,
+	"How long a block with too many errors waits.")
+OPTION(limit, data_rate, NUMBER, "500", 1, 1000000,
+	"Octets a second a client must send, after half a minute.")
 
 /* ---------------------------------------------------------------- queue */
 OPTION(queue, retry, LIST, "1m, 5m, 10m, 15m, 30m", 0, 0,
@@ -185,6 +207,14 @@ OPTION(auth, max_failures, NUMBER, "5", 1, 100,
 	"Failed logins of one connection before it is closed.")
 OPTION(auth, failure_delay, DURATION, "2s", 0, 60,
 	"Pause before a failed login is answered.")
+OPTION(auth, ban_after, NUMBER, "10", 1, 100000,
+	"Failed logins of one account or client block that make it wait.")
+OPTION(auth, ban_window, DURATION, "10m", 1, 86400,
+	"Time within which failed logins add up.")
+OPTION(auth, ban, DURATION, "15m", 1, 604800,
+	"How long an account or client block with too many failures waits.")
+OPTION(auth, scram, TEXT, "auto", 0, 0,
+	"Offer SCRAM: yes, no, or auto: when every user's secret allows it.")
 OPTION(auth, hash_workers, NUMBER, "2", 1, 64,
 	"Processes that check password hashes at once.")
 OPTION(auth, cache, DURATION, "5m", 0, 86400,

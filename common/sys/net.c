@@ -143,6 +143,25 @@ net_within(const struct net_address *n, struct str network)
 		((a[bits / 8] ^ b[bits / 8]) & mask) == 0;
 }
 
+struct str
+net_block(struct arena *a, const struct net_address *n, unsigned ipv4_bits,
+	unsigned ipv6_bits)
+{
+	size_t count;
+	const uint8_t *o = octets(n, &count);
+	size_t bits = count == 4 ? ipv4_bits : ipv6_bits;
+	if (o == NULL)
+		return STR("");
+	char *key = arena_alloc(a, count + 1);
+	key[0] = count == 4 ? '4' : '6';
+	if (bits > count * 8)
+		bits = count * 8;
+	memcpy(key + 1, o, (bits + 7) / 8);
+	if (bits % 8 != 0)
+		key[1 + bits / 8] &= (char)(0xff00 >> (bits % 8));
+	return str_of(key, count + 1);
+}
+
 static bool
 within_any(const struct net_address *n, const char *const *networks)
 {

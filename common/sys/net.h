@@ -76,4 +76,10 @@ bool net_is_ours(const struct net_address *n);
  * address?  False also when the network cannot be parsed. */
 bool net_within(const struct net_address *n, struct str network);
 
+/* The network of that many leading bits the address is in, as octets fit for
+ * the key of a table: family, then the bits.  Empty when not an internet
+ * address. */
+struct str net_block(struct arena *a, const struct net_address *n,
+	unsigned ipv4_bits, unsigned ipv6_bits);
+
 #endif

@@ -26,6 +26,7 @@ class Peers:
         self.top, self.keep = top, keep
         self.count, self.silent = 0, True
         self.asked = []
+        self.busy, self.known = 1, 1
         os.makedirs(top + '/run/' + asker)
         os.makedirs(top + '/queue')
         self.sockets = []
@@ -74,6 +75,13 @@ class Peers:
                     os.close(fd)
 
     # ---------------------------------------------------------------- auth
+    def on_client(self, state, m, fd):
+        if m['verb'] == 'leave':
+            return None
+        return 'client_result', {
+            'status': '2.0.0 - OK', 'busy': self.busy, 'known': self.known,
+            'mechanisms': ['SCRAM-SHA-256', 'PLAIN', 'LOGIN']}
+
     def on_rcpt_lookup(self, state, m, fd):
         local, _, domain = m['address'].rpartition('@')
         if not local:

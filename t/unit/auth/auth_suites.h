@@ -13,6 +13,7 @@ Suite *suite_aliases(void);
 Suite *suite_password(void);
 Suite *suite_lookup(void);
 Suite *suite_login(void);
+Suite *suite_limits(void);
 
 /* An auth with this configuration, these users and aliases; a mistake in any
  * of them fails the test. */

@@ -45,7 +45,7 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_users, suite_aliases,
-		suite_password, suite_lookup, suite_login};
+		suite_password, suite_lookup, suite_limits, suite_login};
 	log_level(LOG_EMERG);
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

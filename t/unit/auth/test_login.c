@@ -2,7 +2,9 @@
 #include "suites.h"
 #include "auth_suites.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
+#include "mail/encode.h"
 #include "sys/ipc.h"
 
 #include <sys/socket.h>
@@ -15,25 +17,34 @@ static const struct peer_row rows[] = {
 	{MSG_auth_step, PEER_SMTPD, login_step},
 };
 
+static const char conf[] = "general { domains = {example.org} }\n"
+	"auth { failure_delay = 0 hash_workers = 1 ban_after = 4 }";
+
+/* Every password is "secret". */
+static const char plain_users[] = "alice:{PLAIN}secret\n"
+	"off:{PLAIN}secret::::::disabled\n";
 static void
-begin(struct arena *a)
+begin_with(struct arena *a, const char *users)
 {
 	int pair[2];
-	/* the password is "secret" */
-	x = test_auth(a, "general { domains = {example.org} }\n"
-		"auth { failure_delay = 0 hash_workers = 1 }",
-		"alice:{PLAIN}secret\n"
-		"off:{PLAIN}secret::::::disabled\n", "sales: alice\n");
+	x = test_auth(a, conf, users, "sales: alice\n");
 	x->loop = loop_new(a);
 	x->cache = map_new(a);
+	x->limits = limits_new(a);
 	x->hashers = hashers_fork(x->program, 1);
 	hashers_start(x->hashers, x->loop);
 	x->tables_checked = CLOCK_FOREVER / 2;
 	x->peers = (struct peers){.loop = x->loop, .rows = rows, .count = 1,
-		.ctx = x, .on_close = login_closed};
+		.ctx = x, .on_close = caller_closed};
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	peers_take(&x->peers, pair[0], PEER_SMTPD);
 	client = pair[1];
+}
+
+static void
+begin(struct arena *a)
+{
+	begin_with(a, plain_users);
 }
 
 static void
@@ -134,6 +145,7 @@ START_TEST(refused)
 	};
 	struct arena *a = arena_new("test");
 	begin(a);
+	((struct conf *)(uintptr_t)x->conf)->auth.ban_after = 100;
 	for (size_t i = 0; i < sizeof responses / sizeof *responses; i++) {
 		struct msg_auth_result r = step(a, "PLAIN", responses[i]);
 		ck_assert_msg(r.status.class == STATUS_NEVER, "%zu", i);
@@ -222,9 +234,176 @@ START_TEST(delay)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- SCRAM */
+
+/* Our client against auth: true when it is let in and auth has proved that it
+ * knows the password too. */
+static bool
+scram(struct arena *a, const char *mechanism, const char *user,
+	const char *password)
+{
+	struct sasl_client c;
+	sasl_client_start(&c, a, sasl_mechanism(str_from(mechanism)),
+		str_from(user), str_from(password), STR("clientnonce"));
+	ck_assert(sasl_client_step(&c, STR("")));
+	struct msg_auth_result r = step(a, mechanism, c.response);
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	ck_assert_int_eq(r.more, 1);
+	ck_assert(sasl_client_step(&c, r.challenge));
+	r = step(a, "", c.response);
+	if (!status_is_fine(r.status)) {
+		ck_assert_int_eq(status_reply_code(r.status), 535);
+		return false;
+	}
+	ck_assert_int_eq(r.more, 1);
+	ck_assert_uint_eq(r.user.n, 0);
+	if (!sasl_client_step(&c, r.challenge))
+		return false;
+	r = step(a, "", STR(""));
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	ck_assert_int_eq(r.more, 0);
+	return str_eq(r.user, str_from(user)) && c.server_proved;
+}
+
+START_TEST(scram_derived)
+{
+	struct arena *a = arena_new("test");
+	begin(a);
+	((struct conf *)(uintptr_t)x->conf)->auth.ban_after = 100;
+	ck_assert(scram(a, "SCRAM-SHA-256", "alice", "secret"));
+	ck_assert(scram(a, "SCRAM-SHA-1", "alice", "secret"));
+	ck_assert(!scram(a, "SCRAM-SHA-256", "alice", "wrong"));
+	ck_assert(!scram(a, "SCRAM-SHA-256", "nobody", "secret"));
+	ck_assert(!scram(a, "SCRAM-SHA-256", "off", "secret"));
+	end(a);
+}
+END_TEST
+
+/* A line for a users table with SCRAM-SHA-256's secret of a password. */
+static struct str
+scram_line(struct arena *a, const char *name, const char *password)
+{
+	struct buf *out = buf_new(a);
+	struct sasl_secret s = sasl_make_secret(a, SASL_SCRAM_SHA_256,
+		str_from(password), STR("salty"), 4096);
+	buf_printf(out, "%s:{SCRAM-SHA-256}4096,", name);
+	base64_encode(out, s.salt);
+	buf_addc(out, ',');
+	base64_encode(out, s.stored_key);
+	buf_addc(out, ',');
+	base64_encode(out, s.server_key);
+	buf_addc(out, 0);
+	return buf_str(out);
+}
+
+START_TEST(scram_stored)
+{
+	struct arena *a = arena_new("test");
+	begin_with(a, scram_line(a, "alice", "secret").p);
+	ck_assert(x->users->scram_sha_256);
+	ck_assert(!x->users->scram_sha_1);
+	ck_assert(scram(a, "SCRAM-SHA-256", "alice", "secret"));
+	ck_assert(!scram(a, "SCRAM-SHA-256", "alice", "wrong"));
+	ck_assert(!scram(a, "SCRAM-SHA-256", "nobody", "secret"));
+	/* a password can be checked against it */
+	struct msg_auth_result r = step(a, "PLAIN", STR("\0alice\0secret"));
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	r = step(a, "PLAIN", STR("\0alice\0wrong"));
+	ck_assert_int_eq(status_reply_code(r.status), 535);
+	/* what not all of them can is not offered */
+	r = step(a, "SCRAM-SHA-1", STR("n,,n=alice,r=x"));
+	ck_assert_int_eq(status_reply_code(r.status), 504);
+	/* there is nothing to bind to */
+	r = step(a, "SCRAM-SHA-256-PLUS",
+		STR("p=tls-exporter,,n=alice,r=x"));
+	ck_assert_int_eq(status_reply_code(r.status), 504);
+	end(a);
+}
+END_TEST
+
+/* The salt of who does not exist is the same every time. */
+START_TEST(scram_salts)
+{
+	struct arena *a = arena_new("test");
+	begin(a);
+	((struct conf *)(uintptr_t)x->conf)->auth.ban_after = 100;
+	struct msg_auth_result r;
+	struct str salts[4];
+	static const char *const names[] = {"nobody", "nobody", "alice",
+		"other"};
+	for (int i = 0; i < 4; i++) {
+		r = step(a, "SCRAM-SHA-256", str_printf(a, "n,,n=%s,r=x",
+			names[i]));
+		size_t at = str_search(r.challenge, STR(",s="));
+		salts[i] = str_skip(r.challenge, at);
+		r = step(a, "", STR("c=biws,r=x,p=AAAA"));
+		ck_assert_int_eq(status_reply_code(r.status), 535);
+	}
+	ck_assert(str_eq(salts[0], salts[1]));
+	ck_assert(!str_eq(salts[0], salts[3]));
+	ck_assert_uint_eq(salts[0].n, salts[2].n);
+	end(a);
+}
+END_TEST
+
+START_TEST(scram_not_offered)
+{
+	struct arena *a = arena_new("test");
+	begin_with(a, "alice:{PLAIN}secret\nbob:$6$salt$hash\n");
+	struct str_list offer = scram_offer(x, a);
+	ck_assert_uint_eq(offer.n, 2);
+	ck_assert_view(offer.v[0], "PLAIN");
+	struct msg_auth_result r = step(
+		a, "SCRAM-SHA-256", STR("n,,n=alice,r=x"));
+	ck_assert_int_eq(status_reply_code(r.status), 504);
+	end(a);
+}
+END_TEST
+
+/* ----------------------------------------------------------------- bans */
+
+START_TEST(ban)
+{
+	struct arena *a = arena_new("test");
+	begin(a);
+	struct msg_auth_result r;
+	/* alice's own network */
+	say("PLAIN", STR("\0alice\0secret"), true, "198.51.100.7");
+	ck_assert(hear(a, &r));
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	/* guesses from several hosts of one block */
+	for (int i = 0; i < 4; i++) {
+		r = step(a, "PLAIN", STR("\0alice\0wrong"));
+		ck_assert_int_eq(status_reply_code(r.status), 535);
+	}
+	r = step(a, "PLAIN", STR("\0alice\0secret"));
+	ck_assert_int_eq(status_reply_code(r.status), 454);
+	/* a neighbour in the block, for somebody else */
+	say("PLAIN", STR("\0sales\0secret"), true, "192.0.2.200");
+	ck_assert(hear(a, &r));
+	ck_assert_int_eq(status_reply_code(r.status), 454);
+	/* the account from a block it was never used from */
+	say("PLAIN", STR("\0alice\0secret"), true, "203.0.113.9");
+	ck_assert(hear(a, &r));
+	ck_assert_int_eq(status_reply_code(r.status), 454);
+	/* but not from home */
+	say("PLAIN", STR("\0alice\0secret"), true, "198.51.100.8");
+	ck_assert(hear(a, &r));
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	/* nor from a network that is exempt */
+	struct conf *c = (struct conf *)(uintptr_t)x->conf;
+	c->smtp.plaintext_auth = true;
+	say("PLAIN", STR("\0alice\0secret"), false, "127.0.0.1");
+	ck_assert(hear(a, &r));
+	ck_assert_int_eq(r.status.class, STATUS_FINE);
+	end(a);
+}
+END_TEST
+
 Suite *
 suite_login(void)
 {
 	return SUITE("login", plain, login, refused, malformed, needs_tls,
-		out_of_order, gone_in_the_delay, delay);
+		out_of_order, gone_in_the_delay, delay, scram_derived,
+		scram_stored, scram_salts, scram_not_offered, ban);
 }

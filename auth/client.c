@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Who asks us, and the clients smtpd serves.  The counts hold even when smtpd
+ * dies: its connection to us ends with it.
+ */
+#include "auth.h"
+#include "base/arena.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+struct caller *
+caller_of(struct peer *p)
+{
+	if (p->data == NULL) {
+		struct caller *c = calloc(1, sizeof *c);
+		if (c == NULL)
+			fatal("out of memory", NULL);
+		c->auth = p->peers->ctx;
+		p->data = c;
+	}
+	return p->data;
+}
+
+struct str
+caller_block(const struct caller *c)
+{
+	return str_of(c->block, c->block_n);
+}
+
+static void
+leave(struct caller *c, int64_t errors)
+{
+	if (!c->serving)
+		return;
+	limits_leave(c->auth, caller_block(c), errors);
+	limits_count(c->auth, -1);
+	c->serving = false;
+	c->block_n = 0;
+}
+
+void
+caller_closed(struct peer *p)
+{
+	struct caller *c = p->data;
+	if (c == NULL)
+		return;
+	p->data = NULL;
+	leave(c, 0);
+	if (c->dialogue != NULL)
+		login_forget(c->dialogue);
+	free(c);
+}
+
+static void
+enter(struct caller *c, struct arena *a, const struct msg_client *m,
+	struct msg_client_result *out)
+{
+	struct auth *x = c->auth;
+	struct str block = limits_block(x, a, m->ip);
+	leave(c, 0);
+	out->status = limits_enter(x, block);
+	if (!status_is_fine(out->status))
+		return;
+	c->block_n = block.n;
+	memcpy(c->block, block.p, block.n);
+	c->serving = true;
+	limits_count(x, 1);
+	out->known = block.n == 0 || limits_is_known(x, m->ip);
+	out->mechanisms = scram_offer(x, a);
+}
+
+void
+client_message(struct peer *p, struct arena *a, struct message *m)
+{
+	const struct msg_client *q = &m->client;
+	struct caller *c = caller_of(p);
+	struct message answer = MESSAGE(client_result);
+	if (str_eq(q->verb, STR("leave"))) {
+		if (q->passed != 0)
+			limits_passed(c->auth, q->ip);
+		leave(c, q->errors);
+		return;
+	}
+	answer.client_result.status = status_fine();
+	if (str_eq(q->verb, STR("enter")))
+		enter(c, a, q, &answer.client_result);
+	answer.client_result.busy = limits_busy(c->auth);
+	peer_send(p, &answer);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The client before its first command: may it come in (auth counts for all
+ * smtpd processes), does it wait for our greeting, and how much patience is
+ * there for it.  When nearly every worker serves somebody, silence and errors
+ * are borne for a moment only, also by workers that were waiting already: they
+ * ask from time to time.
+ */
+#include "smtpd.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+	STRESS_PERCENT = 90,
+	STRESS_TIMEOUT = 10 * 1000,
+	STRESS_ERRORS = 1,
+	LOOK_EVERY = 10 * 1000,
+	BLOCKED_TIMEOUT = 30 * 1000,
+};
+
+static struct status
+ask(struct session *s, const char *verb, struct msg_client_result *out)
+{
+	struct message m = MESSAGE(client), answer;
+	m.client.verb = str_from(verb);
+	m.client.session = s->id;
+	m.client.service = s->client->service;
+	m.client.ip = s->ip;
+	struct status st = link_call_again(s->auth, s->transaction_arena, &m,
+		MSG_client_result, &answer);
+	if (!status_is_fine(st))
+		return status_reply(st, 421);
+	*out = answer.client_result;
+	s->busy = out->busy;
+	return out->status;
+}
+
+struct status
+client_enter(struct session *s)
+{
+	struct msg_client_result r;
+	struct status st = ask(s, "enter", &r);
+	if (!status_is_fine(st))
+		return st;
+	struct str *v = arena_array(s->arena, r.mechanisms.n, sizeof *v);
+	for (size_t i = 0; i < r.mechanisms.n; i++)
+		v[i] = str_copy(s->arena, r.mechanisms.v[i]);
+	s->mechanisms = (struct str_list){v, r.mechanisms.n};
+	s->known = r.known != 0;
+	return st;
+}
+
+void
+client_leave(struct session *s)
+{
+	struct message m = MESSAGE(client);
+	m.client.verb = STR("leave");
+	m.client.session = s->id;
+	m.client.ip = s->ip;
+	m.client.messages = s->transactions;
+	m.client.errors = s->errors;
+	m.client.passed = s->passed;
+	link_tell(s->auth, &m);
+}
+
+/* -------------------------------------------------------------- patience */
+
+static bool
+is_stressed(const struct session *s)
+{
+	return s->busy >= STRESS_PERCENT && s->user.n == 0 && !s->trusted &&
+		!s->lmtp;
+}
+
+int
+client_errors_most(const struct session *s)
+{
+	return is_stressed(s) ? STRESS_ERRORS : (int)s->conf->smtp.max_errors;
+}
+
+int64_t
+client_patience(const struct session *s)
+{
+	int64_t usual = s->conf->smtp.timeout * 1000;
+	if (s->state == SMTP_BLOCKED && usual > BLOCKED_TIMEOUT)
+		return BLOCKED_TIMEOUT;
+	return is_stressed(s) && usual > STRESS_TIMEOUT ? STRESS_TIMEOUT
+							: usual;
+}
+
+void
+client_wait(struct session *s)
+{
+	int64_t start = clock_ms();
+	struct msg_client_result r;
+	for (;;) {
+		int64_t last = start + client_patience(s), next = clock_in(LOOK_EVERY);
+		if (conn_wait(s->conn, -1, next < last ? next : last) !=
+			WAIT_DEADLINE)
+			break;
+		if (clock_ms() >= last) {
+			conn_deadline(s->conn, clock_ms());
+			return;
+		}
+		/* auth away: as busy as before. */
+		ask(s, "poll", &r);
+	}
+	conn_deadline(s->conn, start + client_patience(s));
+}
+
+/* -------------------------------------------------------------- greeting */
+
+/* A client that cannot wait for a greeting does not read answers either: it
+ * only sends (RFC 5321 4.3.1). */
+static bool
+talks_first(struct session *s)
+{
+	int64_t wait = is_stressed(s) ? 0 : s->conf->smtp.greet_wait * 1000;
+	if (s->known || s->trusted || s->client->tls || s->submission ||
+		s->lmtp)
+		return false;
+	if (conn_wait(s->conn, -1, clock_in(wait)) == WAIT_INPUT)
+		return true;
+	s->passed = true;
+	return false;
+}
+
+void
+client_greet(struct session *s)
+{
+	struct str text = str_printf(s->arena, "%.*s %s surat",
+		STR_ARG(s->program->hostname), s->lmtp ? "LMTP" : "ESMTP");
+	if (talks_first(s)) {
+		log_warn(s->id, "talks-first", LOG_STR("client", s->ip));
+		client_block(s, STATUS(STATUS_NEVER, 7, 1,
+			"You talk before you are greeted"));
+		return;
+	}
+	session_reply(s, (struct status){STATUS_FINE, 0, 0, 220, text});
+}
+
+void
+client_block(struct session *s, struct status why)
+{
+	session_reply(s, status_reply(why, 554));
+	s->state = SMTP_BLOCKED;
+}

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""What strangers may cost: connections, rates, errors, guesses, silence.  The
+counts are shared by all smtpd processes."""
+import os
+import smtplib
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import SLOW, House, done, message, ok, same, until
+
+MTA = ('imapd', 'pop3d', 'deliver-remote')
+# Loopback is a network like any other here.
+STRANGERS = ['limit.exempt=', 'smtp.greet_wait=0']
+
+
+class Client:
+    def __init__(self, h, service='smtp', text=b''):
+        self.s = socket.create_connection(('127.0.0.1', h.port(service)))
+        self.s.settimeout(60 * SLOW)
+        if text:
+            self.s.sendall(text)
+        self.f = self.s.makefile('rb')
+
+    def line(self):
+        try:
+            return self.f.readline().decode('latin-1').rstrip('\r\n')
+        except ConnectionResetError:
+            return ''
+
+    def reply(self):
+        """The last line of the next reply."""
+        line = self.line()
+        while line[3:4] == '-':
+            line = self.line()
+        return line
+
+    def say(self, text):
+        try:
+            self.s.sendall(text.encode() + b'\r\n')
+        except OSError:
+            return ''
+        return self.reply()
+
+    def close(self):
+        self.f.close()
+        self.s.close()
+
+
+def greeting(h):
+    c = Client(h)
+    text = c.reply()
+    c.close()
+    return text[:3]
+
+
+def connections():
+    with House(without=MTA, sets=STRANGERS + ['limit.connections=3']) as h:
+        held = [Client(h) for _ in range(3)]
+        same([c.reply()[:3] for c in held], ['220'] * 3,
+             'three connections of a block at once')
+        same(greeting(h), '421', 'the fourth is refused')
+        held.pop().close()
+        ok(until(lambda: greeting(h) == '220'), 'one went: one may come')
+        # an smtpd that is killed leaves no connection counted
+        for pid, name in h.children().items():
+            if name == 'smtpd':
+                os.kill(pid, 9)
+        ok(until(lambda: greeting(h) == '220'),
+           'killed processes count no more')
+        again = [Client(h) for _ in range(3)]
+        ok(until(lambda: len([c for c in again if c.reply()]) >= 0),
+           'three again')
+        for c in held + again:
+            c.close()
+        ok(h.grep('client-refused .*client=127.0.0.1'), 'the log says why')
+    with House(without=MTA, sets=STRANGERS + ['limit.connection_rate=5']) as h:
+        said = [greeting(h) for _ in range(8)]
+        ok(said[:5] == ['220'] * 5 and '421' in said[5:],
+           'connections in a minute', said)
+
+
+def recipients():
+    with House(without=MTA, sets=STRANGERS + ['limit.recipient_rate=10']) as h:
+        codes = []
+        for _ in range(4):
+            with h.smtp() as s:
+                s.ehlo('x.test')
+                s.mail('a@remote.test')
+                for _ in range(4):
+                    codes.append(s.rcpt('alice@example.test')[0])
+        ok(codes[:10] == [250] * 10 and set(codes[11:]) == {451},
+           'recipients in a minute, counted over connections', codes)
+        with h.smtp('submission', user='alice') as s:
+            s.mail('alice@example.test')
+            same([s.rcpt('bob@example.test')[0] for _ in range(5)],
+                 [250] * 5, 'who logged in is no stranger')
+
+
+def errors():
+    with House(without=MTA, sets=STRANGERS + ['limit.error_rate=12']) as h:
+        for _ in range(2):
+            c = Client(h)
+            c.reply()
+            said = [c.say('XYZZY') for _ in range(8)]
+            ok(all(s.startswith('500') for s in said), 'eight errors', said)
+            c.say('QUIT')
+            c.close()
+        ok(until(lambda: greeting(h) == '421'),
+           'a block that makes errors only has to wait')
+
+
+def row76_talks_first():
+    """Edge case 76: a 554 greeting, then only QUIT is honoured."""
+    with House(without=MTA,
+               sets=['limit.exempt=', 'smtp.greet_wait=5']) as h:
+        c = Client(h, text=b'EHLO spam.test\r\n')
+        ok(c.reply().startswith('554'), 'row 76: who talks first gets 554')
+        ok(c.reply().startswith('503'), 'row 76: and 503 for what it said')
+        ok(c.say('MAIL FROM:<a@b.test>').startswith('503'), 'row 76: and more')
+        ok(c.say('NOOP').startswith('503'), 'row 76: NOOP too')
+        ok(c.say('QUIT').startswith('221'), 'row 76: QUIT is heard')
+        same(c.line(), '', 'row 76: and ends it')
+        c.close()
+        before = time.time()
+        same(greeting(h), '220', 'who waits is greeted')
+        ok(time.time() - before > 4, 'after a while')
+        same(until(lambda: limits_known(h), 10), True,
+             'and need not wait the next time')
+        ok(h.grep('talks-first'), 'the log says so')
+
+
+def limits_known(h):
+    before = time.time()
+    return greeting(h) == '220' and time.time() - before < 4
+
+
+def bans():
+    with House(without=MTA, sets=STRANGERS + [
+            'auth.failure_delay=0', 'auth.ban_after=3', 'auth.ban=2s',
+            'auth.max_failures=2']) as h:
+        def login(user, password):
+            with h.smtp('submission', tls=True) as s:
+                try:
+                    return s.login(user, password)[0]
+                except smtplib.SMTPResponseException as e:
+                    return e.smtp_code
+        same(login('bob', 'hunter2'), 235, 'a login')
+        # smtplib tries every mechanism: several failures a call
+        codes = [login('alice', 'wrong') for _ in range(3)]
+        ok(set(codes) <= {535, 454, 421} and codes[-1] != 535,
+           'after too many guesses', codes)
+        same(login('alice', 'secret'), 454, 'the right password has to wait')
+        ok(until(lambda: login('alice', 'secret') == 235, 30),
+           'but not for ever')
+        ok(h.grep('login-failed .*user=alice client=127.0.0.1') and
+           h.grep('login-banned .*user=alice') and h.grep('account-banned'),
+           'the log says so')
+
+
+def overload():
+    """When all workers are busy silence is borne for ten seconds."""
+    with House(without=MTA, sets=STRANGERS + [
+            'smtp.max_processes=4', 'smtp.idle_processes=1']) as h:
+        first = Client(h)
+        first.reply()
+        first.say('EHLO slow.test')
+        held = [Client(h) for _ in range(3)]
+        for c in held:
+            c.reply()
+        # the fifth is greeted when one of them was sent away
+        start = time.time()
+        same(greeting(h), '220', 'all are busy: one more is served')
+        ok(time.time() - start < 60 * SLOW, 'in seconds instead of minutes',
+           time.time() - start)
+        for c in held + [first]:
+            c.s.settimeout(0.1)
+        said = []
+        for c in held + [first]:
+            try:
+                said.append(c.reply())
+            except TimeoutError:
+                pass
+        ok(said and all(s.startswith('421') for s in said),
+           'because silence is borne for a moment only', said)
+        for c in held + [first]:
+            c.close()
+        ok(until(lambda: h.send(['alice@example.test'], message('a')) == {}),
+           'and mail goes on')
+
+
+def slow_drip():
+    """Edge case 58: a client that drips is cut off."""
+    with House(without=MTA, sets=STRANGERS + ['limit.data_rate=1000000']) as h:
+        c = Client(h)
+        c.reply()
+        c.say('EHLO drip.test')
+        c.say('MAIL FROM:<a@remote.test>')
+        c.say('RCPT TO:<alice@example.test>')
+        ok(c.say('DATA').startswith('354'), 'DATA')
+        start = time.time()
+        c.s.settimeout(0.5)
+        line = b''
+        while not line and time.time() - start < 90 * SLOW:
+            try:
+                c.s.sendall(b'x' * 10 + b'\r\n')
+                line = c.s.recv(100)
+            except socket.timeout:
+                continue
+            except OSError:
+                break
+        ok(line.startswith(b'421'), 'row 58: too slow', line)
+        ok(time.time() - start > 29, 'row 58: but not at once')
+        c.close()
+        same(h.mails('alice'), [], 'row 58: and nothing is taken')
+
+
+def silence():
+    with House(without=MTA, sets=['smtp.timeout=5s']) as h:
+        c = Client(h)
+        c.reply()
+        start = time.time()
+        ok(c.reply().startswith('421') and time.time() - start > 4,
+           'silence ends the session')
+        c.close()
+        c = Client(h)
+        c.reply()
+        c.say('EHLO x.test')
+        c.s.shutdown(socket.SHUT_WR)
+        same(c.line(), '', 'a half-closed connection is closed')
+        c.close()
+
+
+def main():
+    connections()
+    recipients()
+    errors()
+    row76_talks_first()
+    bans()
+    overload()
+    slow_drip()
+    silence()
+    done()
+
+
+main()
