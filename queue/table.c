@@ -138,9 +138,10 @@ table_open(struct arena *a, const char *path, struct table *t)
 	 * pays for a thousand others. */
 	static const char setup[] = "PRAGMA busy_timeout = 10000;"
 		"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-		"PRAGMA wal_autocheckpoint = 2000;"
+		"PRAGMA wal_autocheckpoint = 8000;"
 		"PRAGMA journal_size_limit = 67108864;"
 		"PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
+		"PRAGMA secure_delete = OFF;"
 		"PRAGMA trusted_schema = OFF;";
 	if (sqlite3_open(path, &t->db) != SQLITE_OK ||
 		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
