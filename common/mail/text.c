@@ -8,7 +8,7 @@
 #include "mail/header.h"
 #include "mail/word.h"
 
-enum { CHUNK = 32 * 1024, PREVIEW_SOURCE = 8 * 1024 };
+enum { CHUNK = 32 * 1024 };
 
 struct decoder {
 	enum mime_encoding encoding;
@@ -171,17 +171,17 @@ one_line(struct buf *out, size_t before, size_t most)
 	out->n = before + str_trim(charset_head_chars(line, most)).n;
 }
 
-void
-text_preview(struct arena *a, struct str message, struct mime_part *root,
-	size_t n, struct buf *out)
+/* From so many octets of the encoded part; true when there were no more. */
+static bool
+preview_from(struct arena *a, struct str message, struct mime_part *p,
+	size_t source, struct buf *out)
 {
-	struct mime_part *p = find_text(root);
 	struct decoder d;
-	size_t before = out->n;
-	if (p == NULL || !start(&d, message, p))
-		return;
+	if (!start(&d, message, p))
+		return true;
 	struct buf *raw = buf_new(a), *utf8 = buf_new(a);
-	d.rest = str_head(d.rest, PREVIEW_SOURCE);
+	bool whole = d.rest.n <= source;
+	d.rest = str_head(d.rest, source);
 	while (next(&d, raw))
 		;
 	charset_to_utf8(a, mime_param(&p->type, STR("charset")), buf_str(raw),
@@ -190,6 +190,30 @@ text_preview(struct arena *a, struct str message, struct mime_part *root,
 		strip_html(buf_str(utf8), out);
 	else
 		buf_add(out, buf_str(utf8));
+	return whole;
+}
+
+/*
+ * A letter's first lines are enough; what begins with a style sheet or much
+ * white space wants a longer look.  One character more than is asked for,
+ * since the last one may have been cut in two.
+ */
+void
+text_preview(struct arena *a, struct str message, struct mime_part *root,
+	size_t n, struct buf *out)
+{
+	static const size_t sources[] = {1024, 8 * 1024};
+	struct mime_part *p = find_text(root);
+	size_t before = out->n;
+	bool enough = p == NULL;
+	for (size_t i = 0; !enough && i < sizeof sources / sizeof *sources;
+		i++) {
+		out->n = before;
+		enough = preview_from(a, message, p, sources[i], out);
+		one_line(out, before, n + 1);
+		struct str line = str_skip(buf_str(out), before);
+		enough = enough || charset_head_chars(line, n).n < line.n;
+	}
 	one_line(out, before, n);
 }
 

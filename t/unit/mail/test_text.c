@@ -199,6 +199,35 @@ START_TEST(facts_of_a_message)
 }
 END_TEST
 
+/* However the text is cut on the way: whole characters, so many of them. */
+START_TEST(previews_of_long_texts)
+{
+	static const struct {
+		const char *filler;
+		int count;
+	} rows[] = {{"\xf0\x9f\x98\x80", 900}, {"\xe2\x82\xac", 900},
+		{"\xc3\xa9", 900}, {"x", 3000}, {"\xe2\x82\xac ", 600}};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		for (int blanks = 0; blanks < 2100; blanks += 700) {
+			struct buf *m = buf_new(a), *text = buf_new(a);
+			struct facts f;
+			buf_adds(m, "Content-Type: text/plain; charset=utf-8\n"
+				"\n");
+			for (int k = 0; k < blanks; k++)
+				buf_addc(m, ' ');
+			for (int k = 0; k < rows[i].count; k++)
+				buf_adds(text, rows[i].filler);
+			buf_add(m, buf_str(text));
+			facts_find(a, buf_str(m), &f);
+			ck_assert(str_eq(f.preview, str_trim(charset_head_chars(
+				buf_str(text), FACTS_PREVIEW_MOST))));
+		}
+	}
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(searching_decoded_text)
 {
 	static const struct {
@@ -257,6 +286,7 @@ suite_text(void)
 {
 	return SUITE("text", encoded_words, encoded_parameters,
 		words_there_and_back, mailbox_names, folding, subjects,
-		facts_of_a_message, searching_decoded_text,
+		facts_of_a_message, previews_of_long_texts,
+		searching_decoded_text,
 		a_match_across_pieces_is_found, wire_form_and_parts_of_it);
 }
