@@ -2,8 +2,8 @@
 /*
  * Blocks from malloc in a chain, filled from the front.  Blocks double up to
  * a quarter MiB so that a session costs one page and a large message few
- * calls; a rewind keeps the first block, the usual transaction never sees
- * malloc again.
+ * calls; a rewind keeps the first block and one of those after it, the usual
+ * transaction never sees malloc again.
  */
 #include "base/arena.h"
 #include "base/log.h"
@@ -23,6 +23,7 @@
 enum {
 	FIRST_BLOCK = 2048,
 	LARGEST_BLOCK = 256 * 1024,
+	LARGEST_SPARE = 32 * 1024, /* what an idle session may keep */
 	DEFAULT_LIMIT = 64 * 1024 * 1024,
 };
 
@@ -42,6 +43,7 @@ struct hook {
 struct arena {
 	const char *name;
 	struct block *top;
+	struct block *spare; /* the last one given back, or NULL */
 	struct hook *hooks;
 	size_t total;
 	size_t limit;
@@ -78,6 +80,7 @@ arena_free(struct arena *a)
 	if (a == NULL)
 		return;
 	arena_rewind(a, (struct arena_mark){0});
+	free(a->spare);
 	free(a->top);
 	free(a);
 }
@@ -91,8 +94,23 @@ next_block_size(const struct arena *a, size_t need)
 	return size > need ? size : need;
 }
 
-void *
-arena_alloc(struct arena *a, size_t n)
+static void
+grow(struct arena *a, size_t need)
+{
+	struct block *b = a->spare;
+	if (b == NULL || b->size < need) {
+		a->top = block_new(next_block_size(a, need), a->top);
+		return;
+	}
+	a->spare = NULL;
+	b->prev = a->top;
+	b->used = 0;
+	a->top = b;
+}
+
+/* Not zeroed. */
+static char *
+take(struct arena *a, size_t n)
 {
 	if (n > a->limit || a->total + n > a->limit)
 		fatal(a->name, "memory limit of this arena reached");
@@ -101,12 +119,18 @@ arena_alloc(struct arena *a, size_t n)
 	if (step == 0)
 		step = _Alignof(max_align_t);
 	if (a->top->size - a->top->used < step)
-		a->top = block_new(next_block_size(a, step), a->top);
+		grow(a, step);
 	char *p = (char *)a->top->data + a->top->used;
 	a->top->used += step;
 	a->total += n;
 	ASAN_UNPOISON_MEMORY_REGION(p, n == 0 ? 1 : n);
-	return memset(p, 0, n);
+	return p;
+}
+
+void *
+arena_alloc(struct arena *a, size_t n)
+{
+	return memset(take(a, n), 0, n);
 }
 
 void *
@@ -121,7 +145,7 @@ arena_array(struct arena *a, size_t count, size_t size)
 void *
 arena_copy(struct arena *a, const void *p, size_t n)
 {
-	void *copy = arena_alloc(a, n);
+	void *copy = take(a, n);
 	if (n > 0)
 		memcpy(copy, p, n);
 	return copy;
@@ -150,6 +174,20 @@ arena_mark(struct arena *a)
 	};
 }
 
+/* One is kept for the next time, the larger one. */
+static void
+give_back(struct arena *a, struct block *b)
+{
+	if (b->size > LARGEST_SPARE ||
+		(a->spare != NULL && a->spare->size >= b->size)) {
+		free(b);
+		return;
+	}
+	free(a->spare);
+	a->spare = b;
+	ASAN_POISON_MEMORY_REGION(b->data, b->size);
+}
+
 void
 arena_rewind(struct arena *a, struct arena_mark m)
 {
@@ -161,7 +199,7 @@ arena_rewind(struct arena *a, struct arena_mark m)
 	while (a->top != m.block && a->top->prev != NULL) {
 		struct block *b = a->top;
 		a->top = b->prev;
-		free(b);
+		give_back(a, b);
 	}
 	a->top->used = m.used;
 	a->total = m.total;

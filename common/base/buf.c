@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SMALLEST = 256 };
+enum { SMALLEST = 256, USUAL_LINE = 128 };
 
 static void
 release(void *ctx)
@@ -87,16 +87,20 @@ void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
-	va_start(ap, fmt);
-	int n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (n < 0)
-		fatal("buf_printf", fmt);
-	char *to = buf_room(b, (size_t)n + 1);
-	va_start(ap, fmt);
-	vsnprintf(to, (size_t)n + 1, fmt, ap);
-	va_end(ap);
-	b->n += (size_t)n;
+	size_t room = USUAL_LINE;
+	for (;;) {
+		char *to = buf_room(b, room);
+		va_start(ap, fmt);
+		int n = vsnprintf(to, room, fmt, ap);
+		va_end(ap);
+		if (n < 0)
+			fatal("buf_printf", fmt);
+		if ((size_t)n < room) {
+			b->n += (size_t)n;
+			return;
+		}
+		room = (size_t)n + 1;
+	}
 }
 
 void

@@ -185,12 +185,16 @@ str_cstr(struct arena *a, struct str s)
 struct str
 str_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
+	char usual[256]; /* most are short: printed once, then copied */
 	va_list again;
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, again);
+	int n = vsnprintf(usual, sizeof usual, fmt, again);
 	va_end(again);
 	if (n < 0)
 		fatal("str_printf", fmt);
+	if ((size_t)n < sizeof usual)
+		return (struct str){
+			arena_copy(a, usual, (size_t)n + 1), (size_t)n};
 	char *text = arena_alloc(a, (size_t)n + 1);
 	vsnprintf(text, (size_t)n + 1, fmt, ap);
 	return (struct str){text, (size_t)n};
