@@ -19,6 +19,7 @@
 
 enum {
 	READ_CHUNK = 16 * 1024,
+	READ_MOST = 64 * 1024,
 	OUTPUT_FULL = 32 * 1024,
 	DEFAULT_WRITE_TIMEOUT = 300 * 1000,
 };
@@ -29,6 +30,7 @@ struct conn {
 	int64_t deadline;
 	int64_t write_timeout;
 	struct buf *input;
+	size_t chunk; /* octets to read at once */
 	size_t taken; /* octets of input already consumed */
 	struct buf *output;
 	struct buf *encoded;
@@ -52,6 +54,7 @@ conn_new(struct arena *a, int in, int out)
 	c->out = out;
 	c->deadline = CLOCK_FOREVER;
 	c->write_timeout = DEFAULT_WRITE_TIMEOUT;
+	c->chunk = READ_CHUNK;
 	c->input = buf_new(a);
 	c->output = buf_new(a);
 	c->encoded = buf_new(a);
@@ -132,39 +135,53 @@ wait_for(struct conn *c, int fd, short events, int64_t deadline)
 	}
 }
 
-static bool
-take_input(struct conn *c, char *raw, size_t n)
+/* Into the input buffer straight, or through the filter. */
+static ssize_t
+read_once(struct conn *c)
 {
 	if (c->filter.decode == NULL) {
-		buf_add(c->input, str_of(raw, n));
-		return true;
+		ssize_t n = read(c->in, buf_room(c->input, c->chunk), c->chunk);
+		if (n > 0)
+			buf_grew(c->input, (size_t)n);
+		return n;
 	}
-	if (!c->filter.decode(c->filter.ctx, str_of(raw, n), c->input))
-		return fail(c, CONN_BROKEN);
-	return true;
+	char raw[READ_CHUNK];
+	ssize_t n = read(c->in, raw, sizeof raw);
+	if (n > 0 && !c->filter.decode(
+		c->filter.ctx, str_of(raw, (size_t)n), c->input)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return n;
 }
 
-/* One read; waits, after flushing, when nothing is there yet. */
+/*
+ * One read.  Whoever is owed an answer has not sent anything yet: flush and
+ * wait, then read; else read, and wait only when nothing is there.
+ */
 static bool
 fill(struct conn *c)
 {
-	char raw[READ_CHUNK];
 	if (c->state != CONN_OPEN)
 		return false;
 	compact(c);
+	bool wait = c->output->n > 0;
 	for (;;) {
-		ssize_t n = read(c->in, raw, sizeof raw);
-		if (n > 0)
-			return take_input(c, raw, (size_t)n);
+		if (wait && (!conn_flush(c) ||
+			!wait_for(c, c->in, POLLIN, c->deadline)))
+			return false;
+		ssize_t n = read_once(c);
+		if (n > 0) {
+			/* More where that came from: fewer, larger reads. */
+			c->chunk = (size_t)n == c->chunk ? READ_MOST
+							 : READ_CHUNK;
+			return true;
+		}
 		if (n == 0)
 			return fail(c, CONN_EOF);
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
+		wait = errno == EAGAIN;
+		if (!wait && errno != EINTR)
 			return fail(c, CONN_BROKEN);
-		if (!conn_flush(c) ||
-			!wait_for(c, c->in, POLLIN, c->deadline))
-			return false;
 	}
 }
 

@@ -96,11 +96,43 @@ put_field(struct buf *out, enum ipc_kind kind, const void *value)
 	}
 }
 
+/* Room for a field: what it holds, its name and the numbers around it. */
+static size_t
+field_room(enum ipc_kind kind, const void *value)
+{
+	enum { AROUND = 48 };
+	const struct str_list *list = value;
+	size_t n = AROUND;
+	switch (kind) {
+	case IPC_NUM:
+		break;
+	case IPC_TEXT:
+	case IPC_BYTES:
+	case IPC_SECRET:
+		n += ((const struct str *)value)->n;
+		break;
+	case IPC_STATUS:
+		n += ((const struct status *)value)->text.n;
+		break;
+	case IPC_LIST:
+		for (size_t i = 0; i < list->n; i++)
+			n += list->v[i].n + 1;
+		break;
+	}
+	return n;
+}
+
 void
 ipc_encode(const struct ipc_vocabulary *v, const void *msg, struct buf *out)
 {
 	const struct ipc_head *head = msg;
 	const struct ipc_def *def = &v->defs[head->kind];
+	size_t room = 0;
+	/* Grown once, not by doubling. */
+	for (size_t i = 0; i < def->count; i++)
+		room += field_room(def->fields[i].kind,
+			member(v, msg, &def->fields[i]));
+	buf_room(out, room);
 	buf_adds(out, def->name);
 	buf_addc(out, 0);
 	for (size_t i = 0; i < def->count; i++) {
@@ -509,14 +541,16 @@ ipc_send_wait(const struct ipc_vocabulary *v, int sock, const void *msg,
 	return r;
 }
 
+/* Waits first: an answer is never there at once. */
 enum ipc_result
 ipc_recv_wait(const struct ipc_vocabulary *v, int sock, struct arena *a,
 	void *msg, int64_t deadline)
 {
 	enum ipc_result r;
-	while ((r = ipc_recv(v, sock, a, msg)) == IPC_AGAIN)
+	do {
 		if (!wait_for(sock, POLLIN, deadline))
 			return IPC_AGAIN;
+	} while ((r = ipc_recv(v, sock, a, msg)) == IPC_AGAIN);
 	return r;
 }
 
