@@ -107,6 +107,14 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 		lane_park(q, l, *s);
 }
 
+/* One that talks nonsense may have done anything with its jobs. */
+static void
+throw_out(struct peer *p, const struct msg_job_result *m)
+{
+	log_error(m->id, "agent-malformed", LOG_NUM("peer", p->who));
+	peer_close(p);
+}
+
 static void
 on_result(struct peer *p, struct arena *a, struct message *m)
 {
@@ -114,13 +122,17 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 	struct queue *q = g->queue;
 	struct msg_job_result *res = &m->job_result;
 	(void)a;
-	for (size_t i = 0; i < res->number.n && i < res->status.n; i++) {
+	if (res->number.n == 0 || res->number.n != res->status.n) {
+		throw_out(p, res);
+		return;
+	}
+	for (size_t i = 0; i < res->number.n; i++) {
 		uint64_t number;
 		struct status s;
 		struct rcpt *r;
 		if (!str_number(res->number.v[i], INT64_MAX, &number) ||
 			!status_parse(res->status.v[i], &s)) {
-			peer_close(p);
+			throw_out(p, res);
 			return;
 		}
 		struct job *j = find_job(g, res->id, (int64_t)number, &r);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/address.h"
 #include "mail/date.h"
 #include "mail/trace.h"
 #include "sys/ipc.h"
@@ -222,8 +223,10 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 	for (int i = 0; i < BODIES_PER_PEER && id != 0; i++)
 		if (s->bodies[i] == id)
 			slot = &s->bodies[i];
+	/* Not a mistake of the client: a queue that was restarted meanwhile
+	 * knows the file no more. */
 	if (slot == NULL)
-		return STATUS(STATUS_NEVER, 3, 0, "That is not your body file");
+		return STATUS(STATUS_LATER, 3, 0, "That is not your body file");
 	int fd = openat(q->bodies, str_cstr(a, name),
 		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) != 0)
@@ -261,8 +264,30 @@ is_list(struct str_list l, size_t count)
 	return l.n == count || l.n == 0;
 }
 
+/* A name without a domain is one of ours, or a word of the sender's host. */
+static bool
+is_address(struct arena *a, struct str text)
+{
+	struct address x;
+	if (!str_has(text, '@'))
+		text = str_printf(a, "%.*s@localhost", STR_ARG(text));
+	return address_parse(a, text, true, &x);
+}
+
+static bool
+are_addresses(struct arena *a, struct str_list l)
+{
+	struct arena_mark mark = arena_mark(a);
+	bool ok = true;
+	for (size_t i = 0; ok && i < l.n; i++) {
+		ok = is_address(a, l.v[i]);
+		arena_rewind(a, mark);
+	}
+	return ok;
+}
+
 static struct status
-check_submit(const struct msg_submit *m)
+check_submit(struct arena *a, const struct msg_submit *m)
 {
 	const struct str texts[] = {m->token, m->session, m->origin, m->client,
 		m->user, m->sender, m->ret, m->envid, m->body_type, m->body};
@@ -273,6 +298,11 @@ check_submit(const struct msg_submit *m)
 		!is_list(m->rcpt, m->rcpt.n) ||
 		!is_list(m->orcpt, m->rcpt.n) || !is_list(m->notify, m->rcpt.n))
 		return STATUS(STATUS_NEVER, 5, 4, "Malformed recipients");
+	if ((m->sender.n > 0 && !is_address(a, m->sender)) ||
+		!are_addresses(a, m->rcpt))
+		return STATUS(STATUS_NEVER, 1, 3, "Malformed address");
+	if (m->body.n > 0 && !qid_parse(m->body, &(int64_t){0}))
+		return STATUS(STATUS_NEVER, 5, 4, "Malformed body name");
 	if (m->content.n > INLINE_MOST || (m->body.n > 0 && m->content.n > 0))
 		return STATUS(STATUS_NEVER, 3, 4, "Content too large");
 	return status_fine();
@@ -375,13 +405,26 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 	return status_fine();
 }
 
+/* A local user's token is his own: it cannot take another's place. */
+static void
+own_token(struct peer *p, struct arena *a, struct msg_submit *m)
+{
+	unsigned uid = 0, gid;
+	int pid;
+	if (p->who != PEER_LOCAL || m->token.n == 0)
+		return;
+	ipc_peer_ids(peer_fd(p), &uid, &gid, &pid);
+	m->token = str_printf(a, "uid %u/%.*s", uid, STR_ARG(m->token));
+}
+
 static void
 on_submit(struct peer *p, struct arena *a, struct message *m)
 {
 	struct queue *q = p->peers->ctx;
 	struct message answer = MESSAGE(submitted);
-	struct status st = check_submit(&m->submit);
+	struct status st = check_submit(a, &m->submit);
 	int64_t id;
+	own_token(p, a, &m->submit);
 	if (m->submit.body.n > 0 && was_taken(q, m->submit.token, &id)) {
 		answer_submit(submitter_of(q, p), st, id);
 		return;

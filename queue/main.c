@@ -1,142 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The queue's service row, and its start. */
+/* The queue's service row. */
 #include "queue.h"
-#include "base/arena.h"
-#include "base/clock.h"
-#include "base/log.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { HOUSEKEEPING_MS = 60 * 1000, RECOVERY_POLL_MS = 20,
-	RECOVERY_MOST_MS = 30 * 1000 };
-
-static void
-make_directory(const char *path)
-{
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		fatal("cannot make the directory", path);
-}
-
-static void
-prepare(struct program *p)
-{
-	struct queue *q = arena_one(p->arena, struct queue);
-	struct arena *a = p->arena;
-	arena_limit(a, (size_t)1 << 30);
-	p->ctx = q;
-	q->program = p;
-	q->conf = p->conf;
-	q->arena = a;
-	q->directory = str_printf(
-		a, "%.*s/queue", STR_ARG(p->conf->general.state));
-	make_directory(str_cstr(a, p->conf->general.state));
-	make_directory(str_cstr(a, q->directory));
-	char *bodies = str_cstr(a,
-		str_printf(a, "%.*s/bodies", STR_ARG(q->directory)));
-	make_directory(bodies);
-	q->bodies = open(bodies, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (q->bodies < 0 || fsync(q->bodies) != 0)
-		fatal("cannot use the directory", bodies);
-	errno = 0;
-}
-
-static const char **
-trees(struct program *p)
-{
-	struct queue *q = p->ctx;
-	const char **list = arena_array(p->arena, 2, sizeof *list);
-	list[0] = str_cstr(p->arena, q->directory);
-	return list;
-}
-
-static void
-keep_house(void *ctx)
-{
-	struct queue *q = ctx;
-	int64_t now = clock_wall();
-	struct op o = {.kind = OP_PRUNE,
-		.next = now - q->conf->queue.history, .attempted = now};
-	batch_add(q, &o);
-	lane_sweep(q);
-	loop_timer(q->loop, clock_in(HOUSEKEEPING_MS), keep_house, q);
-}
-
-/* ------------------------------------------------------------- recovery */
-
-static void
-told(void *ctx, struct arena *a, struct message *m)
-{
-	(void)ctx, (void)a, (void)m;
-}
-
-/* Sessions may be let in once what a crash left half done is looked at. */
-static void
-check_recovery(void *ctx)
-{
-	struct queue *q = ctx;
-	if (q->recovering > 0 && clock_left(q->recovery_deadline) > 0) {
-		loop_timer(q->loop, clock_in(RECOVERY_POLL_MS),
-			check_recovery, q);
-		return;
-	}
-	log_info(LOG_NO_ID, "recovered", LOG_NUM("left", q->recovering));
-	q->recovering = -1;
-	struct message m = MESSAGE(service);
-	m.service.verb = STR("recovered");
-	asker_ask(q->master, &m, told, q);
-}
-
-static void
-end_turn(void *ctx)
-{
-	batch_flush(ctx);
-}
-
-static void
-watch_master(void *ctx, int fd, unsigned events)
-{
-	(void)fd, (void)events;
-	loop_stop(ctx);
-}
-
-static void
-run(struct program *p)
-{
-	struct queue *q = p->ctx;
-	struct arena *a = p->arena;
-	q->loop = loop_new(a);
-	q->messages = map_new(a);
-	list_init(&q->delivered);
-	list_init(&q->settling);
-	q->writer = writer_start(q);
-	q->reader = arena_one(a, struct table);
-	char *path = str_cstr(a,
-		str_printf(a, "%.*s/queue.db", STR_ARG(q->directory)));
-	struct status s = table_open(a, path, q->reader);
-	if (!status_is_fine(s))
-		fatal("queue database", str_cstr(a, s.text));
-	q->auth = asker_new(a, q->loop, p->sockets, "auth");
-	q->master = asker_new(a, q->loop, p->sockets, "master");
-	srandom((unsigned)clock_us());
-	dispatch_start(q);
-	intake_start(q);
-	load_start(q);
-	int master = program_fd(p, "master", 0);
-	if (master >= 0)
-		loop_watch(q->loop, master, 0, watch_master, q->loop);
-	loop_after(q->loop, end_turn, q);
-	load_due(q);
-	dispatch(q);
-	keep_house(q);
-	q->recovery_deadline = clock_in(RECOVERY_MOST_MS);
-	check_recovery(q);
-	batch_flush(q);
-	loop_run(q->loop);
-}
 
 int
 main(int argc, char **argv)
@@ -145,9 +9,9 @@ main(int argc, char **argv)
 		.name = "queue",
 		.asker = "queue",
 		.profile = SANDBOX_TREE,
-		.prepare = prepare,
-		.trees = trees,
-		.run = run,
+		.prepare = queue_prepare,
+		.trees = queue_trees,
+		.run = queue_run,
 		.usage = "Keeps messages that were taken over until every "
 			"recipient has them: commits, schedules, hands to "
 			"agents, reports.",

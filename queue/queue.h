@@ -3,6 +3,7 @@
  * queue: keeps what was taken over until every recipient has it.
  *
  * Files, in the order a message meets them:
+ *	start.c		directories, sockets, recovery, housekeeping
  *	intake.c	submit, body_open: what is taken, and when 250 is true
  *	batch.c		what is to be written, gathered by the loop thread
  *	writer.c	the thread that commits one batch after another
@@ -138,6 +139,13 @@ struct queue {
 	int64_t recovery_deadline;
 	int64_t turn;
 };
+
+/* -------------------------------------------------------------- start.c */
+/* Makes the directories; p->ctx is the queue from then on. */
+void queue_prepare(struct program *p);
+const char **queue_trees(struct program *p);
+/* Until the starter goes away. */
+void queue_run(struct program *p);
 
 /* ------------------------------------------------------------- intake.c */
 void intake_start(struct queue *q);

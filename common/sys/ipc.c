@@ -192,7 +192,8 @@ take_list(struct arena *a, struct str *in, struct str_list *list)
 {
 	int64_t n;
 	/* Each item takes at least its NUL, which bounds the allocation. */
-	if (!take_number(in, &n) || n < 0 || (uint64_t)n > in->n)
+	if (!take_number(in, &n) || n < 0 || (uint64_t)n > in->n ||
+		n > IPC_ITEMS_MOST)
 		return false;
 	list->n = (size_t)n;
 	list->v = arena_array(a, list->n, sizeof *list->v);

@@ -65,6 +65,10 @@ struct ipc_head {
  * buffer bounds it); between the two a memory file carries it. */
 enum { IPC_MOST = 16 * 1024 * 1024, IPC_PACKET_MOST = 160 * 1024 };
 
+/* Most items of one list: a message of nothing but empty items must not cost
+ * its reader more than its octets let expect. */
+enum { IPC_ITEMS_MOST = 200 * 1000 };
+
 void ipc_encode(const struct ipc_vocabulary *v, const void *msg,
 	struct buf *out);
 

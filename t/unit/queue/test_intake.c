@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: ISC */
+/* What is taken, when it is answered, and what is not taken. */
+#include "queue_suites.h"
+#include "stand.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct str seen[64];
+static size_t seen_count;
+
+static void
+remember(struct stand *s, struct stand_job *j)
+{
+	if (seen_count < 64)
+		seen[seen_count++] = str_copy(s->arena, j->content);
+	stand_fine(s, j);
+}
+
+START_TEST(a_message_is_queued_delivered_and_gone)
+{
+	struct stand *s = stand_new("");
+	s->agent = remember;
+	struct str id = stand_submit(s, "from@remote.test", "alice@local.test",
+		"Subject: x\r\n\r\nhello\r\n");
+	ck_assert_uint_eq(id.n, QID_LENGTH);
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_uint_eq(seen_count, 1);
+	ck_assert_view(seen[0], "Subject: x\r\n\r\nhello\r\n");
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM recipient"), 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM message"), 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'delivered'"), 1);
+	ck_assert_uint_ge(s->checkpoints, 1);
+	stand_free(s);
+}
+END_TEST
+
+/* The same token, over the same connection or another, before a crash or
+ * after: one message. */
+START_TEST(a_token_is_taken_once)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct peer *p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "x\r\n");
+	struct str id = stand_submit_as(s, p, &m);
+	struct str again = stand_submit_as(s, p, &m);
+	ck_assert(id.n > 0 && str_eq(id, again));
+	stand_again(s);
+	p = stand_connect(s, "smtpd");
+	again = stand_submit_as(s, p, &m);
+	ck_assert(str_eq(id, again));
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM message"), 1);
+	stand_free(s);
+}
+END_TEST
+
+/* A local user cannot take somebody else's token beforehand. */
+START_TEST(a_local_token_is_the_users_own)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct peer *local = stand_connect(s, "sendmail");
+	struct peer *smtpd = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "x\r\n");
+	struct str id = stand_submit_as(s, local, &m);
+	struct str other = stand_submit_as(s, smtpd, &m);
+	ck_assert(id.n > 0 && other.n > 0 && !str_eq(id, other));
+	stand_free(s);
+}
+END_TEST
+
+static int
+open_body(struct stand *s, struct peer *p, int64_t size, struct str *name)
+{
+	struct message m = MESSAGE(body_open), answer;
+	m.body_open.size = size;
+	stand_send(p, &m);
+	ck_assert(stand_answer(s, p, &answer) && answer.kind == MSG_opened);
+	s->last = answer.opened.status;
+	*name = answer.opened.name;
+	return answer.fd;
+}
+
+static bool
+has_body(struct stand *s, struct str name)
+{
+	char path[160];
+	snprintf(path, sizeof path, "%s/state/queue/bodies/%.*s", s->directory,
+		STR_ARG(name));
+	return access(path, F_OK) == 0;
+}
+
+START_TEST(a_large_body_lies_in_a_file_until_it_is_delivered)
+{
+	struct stand *s = stand_new("");
+	struct str name;
+	struct peer *p = stand_connect(s, "smtpd");
+	s->agent = remember;
+	int fd = open_body(s, p, 100000, &name);
+	ck_assert_int_ge(fd, 0);
+	static char text[100000];
+	memset(text, 'x', sizeof text);
+	ck_assert_int_eq(write(fd, text, sizeof text), sizeof text);
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test bob@local.test", "");
+	m.body = name;
+	/* Who can still write could change what was acknowledged. */
+	ck_assert_uint_eq(stand_submit_as(s, p, &m).n, 0);
+	ck_assert(status_is_later(s->last));
+	ck_assert_int_eq(fsync(fd), 0);
+	close(fd);
+	struct str id = stand_submit_as(s, p, &m);
+	ck_assert_uint_eq(id.n, QID_LENGTH);
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert(str_eq(seen[0], str_of(text, sizeof text)));
+	stand_until(s, !has_body(s, name));
+	/* Asked again, though the file is gone: it was taken. */
+	ck_assert(str_eq(stand_submit_as(s, p, &m), id));
+	stand_free(s);
+}
+END_TEST
+
+/* Not the client's fault: it hears "later", and the file does not stay. */
+START_TEST(a_body_of_a_queue_that_died_is_asked_for_again)
+{
+	struct stand *s = stand_new("");
+	struct str name;
+	struct peer *p = stand_connect(s, "smtpd");
+	int fd = open_body(s, p, 100000, &name);
+	ck_assert_int_eq(write(fd, "x\r\n", 3), 3);
+	close(fd);
+	ck_assert(has_body(s, name));
+	stand_again(s);
+	p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "");
+	m.body = name;
+	ck_assert_uint_eq(stand_submit_as(s, p, &m).n, 0);
+	ck_assert(status_is_later(s->last));
+	stand_until(s, !has_body(s, name));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(a_body_goes_with_the_peer_that_did_not_submit_it)
+{
+	struct stand *s = stand_new("");
+	struct str name[5];
+	struct peer *p = stand_connect(s, "smtpd");
+	for (int i = 0; i < 4; i++)
+		close(open_body(s, p, 70000, &name[i]));
+	ck_assert_int_lt(open_body(s, p, 70000, &name[4]), 0);
+	ck_assert(status_is_later(s->last));
+	struct peer *other = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "");
+	m.body = name[0];
+	ck_assert_uint_eq(stand_submit_as(s, other, &m).n, 0);
+	ck_assert(has_body(s, name[0]));
+	stand_drop(s, p);
+	stand_until(s, !has_body(s, name[0]) && !has_body(s, name[3]));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(what_no_envelope_may_be_is_refused)
+{
+	struct stand *s = stand_new("");
+	struct peer *p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "x\r\n");
+	struct msg_submit bad[8];
+	static char large[INLINE_MOST + 1], endless[3000];
+	memset(large, 'x', sizeof large);
+	memset(endless, 'e', sizeof endless);
+	for (int i = 0; i < 8; i++)
+		bad[i] = m;
+	bad[0].rcpt.n = 0;
+	bad[1].sender = STR("a@b\r\nMAIL FROM:<c@d>");
+	bad[2].content = str_of(large, sizeof large);
+	bad[3].envid = str_of(endless, sizeof endless);
+	bad[4].orcpt = (struct str_list){(struct str[]){STR("rfc822;a@b"),
+		STR("rfc822;c@d")}, 2};
+	bad[5].rcpt = (struct str_list){(struct str[]){STR("a b@c> X=<d")}, 1};
+	bad[6].rcpt = (struct str_list){(struct str[]){STR("")}, 1};
+	bad[7].body = STR("../queue.db");
+	bad[7].content = STR("");
+	for (int i = 0; i < 8; i++) {
+		ck_assert_uint_eq(stand_submit_as(s, p, &bad[i]).n, 0);
+		ck_assert_msg(s->last.class == STATUS_NEVER, "%d", i);
+	}
+	ck_assert_uint_gt(stand_submit_as(s, p, &m).n, 0);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(a_local_submission_says_who_it_was)
+{
+	struct stand *s = stand_new("");
+	char want[64];
+	s->agent = remember;
+	struct peer *p = stand_connect(s, "sendmail");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "S: x\r\n\r\nx\r\n");
+	m.origin = STR("smtp");
+	struct str id = stand_submit_as(s, p, &m);
+	stand_until(s, stand_state(s, id).n == 0);
+	snprintf(want, sizeof want, "Received: by mail.test (surat, from "
+		"userid %u) id ", (unsigned)getuid());
+	ck_assert(str_starts(seen[0], str_from(want)));
+	ck_assert(str_ends(seen[0], STR("\r\nS: x\r\n\r\nx\r\n")));
+	ck_assert_int_eq(stand_sql(s,
+		"SELECT count(*) FROM history WHERE origin = 'local'"), 1);
+	stand_free(s);
+}
+END_TEST
+
+/* A quarter of a million waits; each of these is one commit or less. */
+START_TEST(many_are_written_together)
+{
+	struct stand *s = stand_new("");
+	enum { MANY = 300 };
+	struct peer *p[MANY];
+	struct message answer;
+	s->agent = NULL;
+	for (int i = 0; i < MANY; i++) {
+		struct message m = MESSAGE(submit);
+		m.submit = stand_envelope(s, "a@remote.test",
+			"alice@local.test b@remote.test", "x\r\n");
+		p[i] = stand_connect(s, "smtpd");
+		stand_send(p[i], &m);
+	}
+	for (int i = 0; i < MANY; i++) {
+		ck_assert(stand_answer(s, p[i], &answer));
+		ck_assert(status_is_fine(answer.submitted.status));
+	}
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM recipient"),
+		2 * MANY);
+	stand_kill(s);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM message"), MANY);
+	stand_free(s);
+}
+END_TEST
+
+/* Who asked goes away before the commit: the message stays, once. */
+START_TEST(a_submitter_may_go_away)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	for (int i = 0; i < 20; i++) {
+		struct peer *p = stand_connect(s, "smtpd");
+		struct message m = MESSAGE(submit);
+		m.submit = stand_envelope(
+			s, "a@remote.test", "alice@local.test", "x\r\n");
+		stand_send(p, &m);
+		stand_drop(s, p);
+	}
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 20);
+	ck_assert(stand_submit(s, "a@b.test", "c@local.test", "x\r\n").n > 0);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(it_ends_when_its_starter_does)
+{
+	struct stand *s = stand_new("");
+	stand_submit(s, "a@b.test", "c@local.test", "x\r\n");
+	ck_assert_int_eq(stand_stop(s), 0);
+	stand_free(s);
+}
+END_TEST
+
+Suite *
+suite_intake(void)
+{
+	return SUITE("intake", a_message_is_queued_delivered_and_gone,
+		a_token_is_taken_once, a_local_token_is_the_users_own,
+		a_large_body_lies_in_a_file_until_it_is_delivered,
+		a_body_of_a_queue_that_died_is_asked_for_again,
+		a_body_goes_with_the_peer_that_did_not_submit_it,
+		what_no_envelope_may_be_is_refused,
+		a_local_submission_says_who_it_was, many_are_written_together,
+		a_submitter_may_go_away, it_ends_when_its_starter_does);
+}
