@@ -198,6 +198,7 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 		.content = g->content,
 		.date = g->job.arrival,
 		.verify = g->job.verify != 0,
+		.rewrite = g->job.verify == 2,
 	};
 	if (trace_delivered_to(g->content, g->job.rcpt.v[i])) {
 		p->delivery.status = status_never(4, 6,

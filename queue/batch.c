@@ -9,7 +9,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { RETRY_MS = 1000, ARENA_MOST = 256 << 20 };
+#include <unistd.h>
+
+enum {
+	RETRY_MS = 1000,
+	ARENA_MOST = 256 << 20,
+	FULL_AT = 32 << 20, /* octets; then nothing more is taken over */
+	LOG_EVERY_MS = 60 * 1000,
+};
 
 static struct batch *
 gathering(struct queue *q)
@@ -57,7 +64,7 @@ op_of(enum op_kind kind, const struct rcpt *r)
 {
 	return (struct op){.kind = kind, .message = r->msg->id,
 		.number = r->number, .attempts = r->attempts,
-		.attempted = r->attempted, .notified = r->notified,
+		.parked = r->parked, .attempted = r->attempted, .notified = r->notified,
 		.address = r->address, .orcpt = r->orcpt, .notify = r->notify,
 		.agent = r->agent, .user = r->user, .home = r->home,
 		.ids = r->ids, .destination = r->destination,
@@ -85,22 +92,37 @@ copy_message(struct arena *a, const struct new_message *m)
 
 void
 batch_add_message(struct queue *q, const struct new_message *m,
-	batch_stored_fn stored, void *ctx)
+	batch_stored_fn stored, void *ctx, bool own)
 {
 	struct batch *b = gathering(q);
 	struct op op = {.kind = OP_MESSAGE, .message = m->id,
-		.stored = stored, .ctx = ctx,
+		.stored = stored, .ctx = ctx, .own = own,
 		.fresh = copy_message(b->arena, m)};
 	append(b, &op);
 }
 
-void
-batch_flush(void *ctx)
+bool
+batch_is_full(const struct queue *q)
 {
-	struct queue *q = ctx;
+	return q->gathering != NULL &&
+		arena_used(q->gathering->arena) > FULL_AT;
+}
+
+void
+batch_flush(struct queue *q)
+{
 	struct batch *b = q->gathering;
 	if (b != NULL && writer_give(q->writer, b))
 		q->gathering = NULL;
+}
+
+static void
+add_again(struct queue *q, const struct op *o)
+{
+	if (o->kind == OP_MESSAGE)
+		batch_add_message(q, o->fresh, o->stored, o->ctx, o->own);
+	else
+		batch_add(q, o);
 }
 
 /* Changes of a failed batch go before those gathered since. */
@@ -111,18 +133,13 @@ try_again(struct queue *q, struct batch *b)
 	q->gathering = NULL;
 	list_each(&b->ops, at, save) {
 		struct op *o = list_entry(at, struct op, link);
-		if (o->kind != OP_MESSAGE)
-			batch_add(q, o);
+		if (o->kind != OP_MESSAGE || o->own)
+			add_again(q, o);
 	}
 	if (newer == NULL)
 		return;
-	list_each(&newer->ops, at, save) {
-		struct op *o = list_entry(at, struct op, link);
-		if (o->kind == OP_MESSAGE)
-			batch_add_message(q, o->fresh, o->stored, o->ctx);
-		else
-			batch_add(q, o);
-	}
+	list_each(&newer->ops, at, save)
+		add_again(q, list_entry(at, struct op, link));
 	arena_free(newer->arena);
 }
 
@@ -138,33 +155,49 @@ flush_later(void *ctx)
 static void
 commit_failed(struct queue *q, struct batch *b)
 {
-	log_error(LOG_NO_ID, "commit-failed", LOG_STR("why", b->status.text),
-		LOG_NUM("changes", b->count));
+	/* Once, and then now and then: a full disk stays full for hours. */
+	if (!q->refusing || clock_ms() - q->refusal_logged > LOG_EVERY_MS) {
+		q->refusal_logged = clock_ms();
+		log_error(LOG_NO_ID, "commit-failed",
+			LOG_STR("why", b->status.text),
+			LOG_NUM("changes", b->count));
+	}
 	q->refusing = true;
-	try_again(q, b);
 	loop_timer(q->loop, clock_in(RETRY_MS), flush_later, q);
+}
+
+/* Own messages are not told of a failure: they will be stored. */
+static void
+tell(struct queue *q, struct batch *b, struct op *o, bool fine)
+{
+	if (o->kind == OP_MESSAGE && (fine || !o->own))
+		o->stored(q, o->ctx, b->status, o->fresh, o->before);
+	if (!fine || o->kind == OP_MESSAGE)
+		return;
+	if (o->body.n > 0)
+		unlinkat(q->bodies, str_cstr(b->arena, o->body), 0);
+	if (o->forget != NULL)
+		rcpt_forget(q, o->forget);
+	load_row(q, o);
 }
 
 void
 batch_done(struct queue *q, struct batch *b)
 {
 	bool fine = status_is_fine(b->status);
+	if (b->damaged)
+		q->reader->damaged = true;
 	if (fine && q->refusing) {
 		q->refusing = false;
 		log_info(LOG_NO_ID, "intake-open");
 	}
-	list_each(&b->ops, at, save) {
-		struct op *o = list_entry(at, struct op, link);
-		if (o->kind == OP_MESSAGE)
-			o->stored(q, o->ctx, b->status, o->fresh, o->before);
-		else if (fine && o->forget != NULL)
-			rcpt_forget(q, o->forget);
-	}
-	if (!fine)
+	if (!fine) {
 		commit_failed(q, b);
-	arena_free(b->arena);
-	if (fine) {
-		batch_flush(q);
-		dispatch(q);
+		try_again(q, b);
 	}
+	list_each(&b->ops, at, save)
+		tell(q, b, list_entry(at, struct op, link), fine);
+	arena_free(b->arena);
+	if (fine)
+		dispatch_soon(q);
 }

@@ -1,114 +1,107 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Delivered mail to disk.  A recipient that an agent delivered stays a row
- * until a syncfs that began after its file was written has come back; only
- * then it goes to history.  A crash before that finds the row and has the
- * agent look whether the file is there and whole.
+ * until a syncfs by that agent, begun after its file was written, has come
+ * back; only then it goes to history.  A crash before that finds the row and
+ * has an agent look whether the file is there and whole.
+ *
+ * Agents are asked one by one, each for what it wrote itself: one that hangs
+ * holds up its own mailboxes alone.
  *
  * When a sync fails, what it should have covered may be gone from the disk
- * while the page cache still shows it: those recipients are delivered anew,
- * with the agent looking first.
+ * while the page cache still shows it: reading it back proves nothing, so
+ * those recipients are delivered anew over whatever is there.
  */
 #include "queue.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-static void begin(void *ctx);
+static void
+ask_all(void *ctx)
+{
+	struct queue *q = ctx;
+	q->checkpoint_timer = NULL;
+	list_each(&q->agent_list, at, save)
+		checkpoint_begin(
+			q, list_entry(at, struct agent, of_queue));
+}
 
 static void
 arm(struct queue *q)
 {
-	if (q->checkpoint_timer != NULL || q->checkpoints > 0 ||
-		list_is_empty(&q->delivered))
+	if (q->checkpoint_timer == NULL)
+		q->checkpoint_timer = loop_timer(q->loop,
+			clock_in(q->conf->queue.checkpoint * 1000), ask_all,
+			q);
+}
+
+void
+checkpoint_add(struct queue *q, struct agent *g, struct rcpt *r)
+{
+	rcpt_move(q, r, RCPT_DELIVERED);
+	list_add(&g->delivered, &r->of_work);
+	if (!g->syncing)
+		arm(q);
+}
+
+void
+checkpoint_begin(struct queue *q, struct agent *g)
+{
+	struct message m = MESSAGE(checkpoint);
+	if (g->syncing || list_is_empty(&g->delivered))
 		return;
-	q->checkpoint_timer = loop_timer(q->loop,
-		clock_in(q->conf->queue.checkpoint * 1000), begin, q);
+	list_each(&g->delivered, at, save) {
+		list_remove(at);
+		list_add(&g->settling, at);
+	}
+	g->syncing = true;
+	m.checkpoint.turn = ++q->turn;
+	peer_send(g->peer, &m);
 }
 
 static void
-settle(struct queue *q)
+put_back(struct queue *q, struct list *rcpts, bool rewrite)
 {
-	list_each(&q->settling, at, save) {
+	list_each(rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
 		list_remove(at);
+		r->verify = true;
+		r->rewrite = r->rewrite || rewrite;
+		lane_add(q, r);
+	}
+}
+
+static void
+settle(struct queue *q, struct agent *g)
+{
+	list_each(&g->settling, at, save) {
+		struct rcpt *r = list_entry(at, struct rcpt, of_work);
+		struct result x = {.status = status_fine()};
+		list_remove(at);
+		report_success(q, r, &x);
 		outcome_finished(q, r, "delivered", STR(""), STR(""));
 	}
 }
 
-static void
-put_back_one(struct queue *q, struct rcpt *r)
-{
-	list_remove(&r->of_work);
-	r->verify = true;
-	lane_add(q, r);
-}
-
-static void
-put_back(struct queue *q)
-{
-	list_each(&q->settling, at, save)
-		put_back_one(q, list_entry(at, struct rcpt, of_work));
-	dispatch(q);
-}
-
 void
-checkpoint_lost(struct queue *q, const struct lane *l)
+checkpoint_answered(struct queue *q, struct agent *g, struct status s)
 {
-	list_each(&q->delivered, at, save) {
-		struct rcpt *r = list_entry(at, struct rcpt, of_work);
-		if (lane_of(q, r) == l)
-			put_back_one(q, r);
-	}
-}
-
-static void
-end(struct queue *q)
-{
-	if (q->checkpoint_failed)
-		put_back(q);
-	else
-		settle(q);
-	q->checkpoint_failed = false;
-	arm(q);
-	batch_flush(q);
-}
-
-static void
-begin(void *ctx)
-{
-	struct queue *q = ctx;
-	q->checkpoint_timer = NULL;
-	list_each(&q->delivered, at, save) {
-		list_remove(at);
-		list_add(&q->settling, at);
-	}
-	q->checkpoint_failed = false;
-	q->checkpoints = dispatch_checkpoint(q);
-	if (q->checkpoints == 0) {
-		/* Nobody is left who could say that it is on disk. */
-		q->checkpoint_failed = true;
-		end(q);
-	}
-}
-
-void
-checkpoint_add(struct queue *q, struct rcpt *r)
-{
-	r->where = RCPT_DELIVERED;
-	list_add(&q->delivered, &r->of_work);
-	arm(q);
-}
-
-void
-checkpoint_answered(struct queue *q, struct status s)
-{
-	if (q->checkpoints == 0)
-		return;
-	if (!status_is_fine(s)) {
+	g->syncing = false;
+	if (status_is_fine(s)) {
+		settle(q, g);
+	} else {
 		log_error(LOG_NO_ID, "checkpoint-failed",
 			LOG_STR("why", s.text));
-		q->checkpoint_failed = true;
+		put_back(q, &g->settling, true);
 	}
-	if (--q->checkpoints == 0)
-		end(q);
+	if (!list_is_empty(&g->delivered))
+		arm(q);
+	dispatch_settled(q, g);
+}
+
+void
+checkpoint_lost(struct queue *q, struct agent *g)
+{
+	put_back(q, &g->settling, false);
+	put_back(q, &g->delivered, false);
 }

@@ -58,12 +58,8 @@ select_rows(struct queue *q, enum statement which, const struct filter *f)
 static struct rcpt *
 in_memory(struct queue *q, int64_t id, int64_t number)
 {
-	char qid[QID_LENGTH + 1];
-	qid_format(id, qid);
-	struct msg *m = map_get(q->messages, str_from(qid));
-	if (m == NULL)
-		return NULL;
-	return map_get(m->loaded, str_of(&number, sizeof number));
+	struct msg *m = msg_find(q, id);
+	return m == NULL ? NULL : rcpt_find(m, number);
 }
 
 static struct str
@@ -75,7 +71,7 @@ state_of(struct queue *q, const struct msg_queue_row *r, int64_t id,
 		return STR("active");
 	if (loaded != NULL && loaded->where == RCPT_DELIVERED)
 		return STR("delivered");
-	if (state == ROW_DUE && r->attempts > 0)
+	if (state != ROW_HELD && (r->attempts > 0 || r->next > clock_wall()))
 		return STR("deferred");
 	if (state >= 0 && state < 3)
 		return str_from(states[state]);
@@ -160,10 +156,7 @@ send_content(struct queue *q, struct peer *p, struct arena *a, struct str qid)
 	peer_send(p, &answer);
 	message_drop(&answer);
 	/* Loaded for this only: nobody else will let go of it. */
-	if (list_is_empty(&m->rcpts)) {
-		map_remove(q->messages, str_from(m->qid));
-		arena_free(m->arena);
-	}
+	msg_release(q, m);
 }
 
 /* ---------------------------------------------------------------- list */
@@ -215,10 +208,12 @@ is_busy(const struct rcpt *r)
 	return r != NULL && r->where != RCPT_QUEUED;
 }
 
+/* Its row's change, which follows, is its last. */
 static void
 take_out(struct queue *q, struct rcpt *r)
 {
-	lane_remove(r);
+	lane_remove(q, r);
+	rcpt_move(q, r, RCPT_LEAVING);
 	outcome_settled(q, r->msg);
 }
 
@@ -348,7 +343,5 @@ control_change(struct peer *p, struct arena *a, struct message *m)
 			c->text);
 	log_info(LOG_NO_ID, "operator", LOG_STR("verb", c->verb),
 		LOG_NUM("found", n), LOG_NUM("changed", changed));
-	q->load_cursor[0] = INT64_MIN;
-	load_soon(q);
 	send_done(p, status_fine(), changed);
 }

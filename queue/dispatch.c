@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Agents, jobs, results.  Agents are asked from master, who gives back one end
- * of a socket pair; a local agent belongs to its lane and gets several jobs at
- * once (it writes what waits in one transaction per mailbox), a remote one has
- * one job at a time and is preferred for the destination it is connected to.
+ * of a socket pair.  A local agent belongs to its lane and gets several jobs
+ * at once (it writes what waits in one transaction per mailbox); a remote one
+ * has one job at a time and stays with the destination it is connected to,
+ * unless another has nobody yet.
  *
- * An agent that dies takes its jobs with it: they are tried again, and a
- * message that killed its agent three times is held.
+ * An agent that dies takes its jobs with it.  Had it one, that message may be
+ * what killed it, and three times are too many; had it several, each is tried
+ * again by itself first.
  */
 #include "queue.h"
 #include "base/arena.h"
@@ -16,17 +18,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LOCAL_JOBS_MOST = 32, CRASH_DELAY = 1 };
-
-struct agent {
-	struct list of_queue, of_idle;
-	struct queue *queue;
-	struct peer *peer;
-	struct lane *lane; /* of the job in hand, or the last one */
-	bool local;
-	struct list jobs;
-	size_t count;
-	bool asked_checkpoint;
+enum {
+	LOCAL_JOBS_MOST = 32,
+	BUMPS_MOST = 20,
+	PAUSE_FIRST_MS = 100,
+	PAUSE_MOST_MS = 60 * 1000,
+	REFUSED_PAUSE_MS = 1000,
+	IDLE_MS = 30 * 1000,
+	TENURE_MS = 2000, /* of a local agent whose place is wanted */
 };
 
 struct job {
@@ -42,6 +41,12 @@ must(void *p)
 	if (p == NULL)
 		fatal("out of memory", 0);
 	return p;
+}
+
+void
+dispatch_soon(struct queue *q)
+{
+	q->dispatching = true;
 }
 
 /* ------------------------------------------------------------ results */
@@ -64,47 +69,66 @@ find_job(struct agent *g, struct str qid, int64_t number, struct rcpt **out)
 }
 
 static void
+end_agent(struct agent *g)
+{
+	g->retiring = true;
+	list_remove(&g->of_idle);
+	peer_close(g->peer);
+}
+
+static void
+retire_if_idle(struct queue *q, struct agent *g)
+{
+	if (!g->retiring || g->count > 0)
+		return;
+	if (list_is_empty(&g->delivered) && list_is_empty(&g->settling))
+		end_agent(g);
+	else
+		checkpoint_begin(q, g);
+}
+
+static void
 job_done(struct queue *q, struct agent *g, struct job *j)
 {
 	list_remove(&j->link);
 	g->count--;
+	g->delicate = false;
+	g->used = clock_ms();
 	j->lane->active--;
+	lane_look(q, j->lane);
 	free(j);
-	if (!g->local && g->count == 0)
+	if (!g->local && !g->retiring)
 		list_push(&q->idle_agents, &g->of_idle);
-}
-
-static void
-recovered_one(struct queue *q)
-{
-	if (q->recovering <= 0)
-		return;
-	q->recovering--;
+	retire_if_idle(q, g);
+	dispatch_soon(q);
 }
 
 static void
 one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
-	const struct status *s, const struct msg_job_result *m)
+	struct status s, const struct msg_job_result *m)
 {
-	bool host = str_eq(m->scope, STR("host"));
+	bool down = !g->local && status_is_later(s) &&
+		str_eq(m->scope, STR("host"));
 	struct lane *l = j->lane;
+	bool bears_less = down && lane_failure(q, l);
 	list_remove(&r->of_work);
-	if (r->verify && g->local)
-		recovered_one(q);
-	if (status_is_later(*s) && host && !g->local && lane_failure(q, l) &&
-		r->bumps++ < 20) {
+	rcpt_recovered(q, r);
+	if (!down)
+		lane_success(q, l);
+	if (bears_less && r->bumps++ < BUMPS_MOST) {
 		/* Its place is taken by others just now: no attempt. */
-		r->msg->pending--;
 		lane_add(q, r);
 	} else {
-		if (!host)
-			lane_success(q, l);
-		outcome(q, r, *s, m->remote);
+		if (down && !bears_less)
+			lane_park(q, l, s);
+		struct result x = {s, m->remote, m->detail};
+		if (down)
+			outcome_down(q, r, &x, l->parked_until);
+		else
+			outcome(q, r, g, &x);
 	}
 	if (list_is_empty(&j->rcpts))
 		job_done(q, g, j);
-	if (status_is_later(*s) && host && l->failures > 0)
-		lane_park(q, l, *s);
 }
 
 /* One that talks nonsense may have done anything with its jobs. */
@@ -112,7 +136,7 @@ static void
 throw_out(struct peer *p, const struct msg_job_result *m)
 {
 	log_error(m->id, "agent-malformed", LOG_NUM("peer", p->who));
-	peer_close(p);
+	end_agent(p->data);
 }
 
 static void
@@ -126,6 +150,8 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 		throw_out(p, res);
 		return;
 	}
+	g->useful = true;
+	q->agents_failed = g->local ? q->agents_failed : 0;
 	for (size_t i = 0; i < res->number.n; i++) {
 		uint64_t number;
 		struct status s;
@@ -137,9 +163,8 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 		}
 		struct job *j = find_job(g, res->id, (int64_t)number, &r);
 		if (j != NULL)
-			one_result(q, g, j, r, &s, res);
+			one_result(q, g, j, r, s, res);
 	}
-	dispatch(q);
 }
 
 static void
@@ -147,40 +172,108 @@ on_done(struct peer *p, struct arena *a, struct message *m)
 {
 	struct agent *g = p->data;
 	(void)a;
-	if (!g->asked_checkpoint)
-		return;
-	g->asked_checkpoint = false;
-	checkpoint_answered(g->queue, m->done.status);
+	if (g->syncing)
+		checkpoint_answered(g->queue, g, m->done.status);
 }
 
 /* -------------------------------------------------------- agents go */
 
-/* The job may be what killed it; three times and the message is held. */
 static void
-job_crashed(struct queue *q, struct agent *g, struct job *j)
+blame(struct queue *q, struct agent *g, struct msg *m)
 {
-	struct msg *m = j->msg;
+	if (g->count > 1) {
+		m->suspect = true;
+		return;
+	}
 	m->crashes++;
 	struct op o = {.kind = OP_CRASHES, .message = m->id,
 		.attempts = m->crashes};
 	batch_add(q, &o);
+}
+
+static void
+return_job(struct queue *q, struct job *j)
+{
+	struct msg *m = j->msg;
+	bool held = m->crashes >= CRASHES_MOST;
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
 		list_remove(at);
 		r->verify = true;
-		if (g->local)
-			recovered_one(q);
-		if (m->crashes >= CRASHES_MOST) {
+		if (held)
 			outcome_held(q, r, STR("its delivery ended the agent "
 				"three times"));
-			outcome_settled(q, m);
-		} else {
-			outcome_parked(q, r, STATUS(STATUS_LATER, 3, 0,
-				"the delivery agent went away"),
-				clock_wall() + CRASH_DELAY);
-		}
+		else
+			lane_add(q, r);
 	}
-	job_done(q, g, j);
+	if (held)
+		outcome_settled(q, m);
+	j->lane->active--;
+	lane_look(q, j->lane);
+	free(j);
+}
+
+static void
+end_lane_pause(void *ctx)
+{
+	struct lane *l = ctx;
+	l->pause = NULL;
+	lane_look(l->queue, l);
+}
+
+static void
+pause_lane(struct queue *q, struct lane *l, int64_t ms)
+{
+	if (l->pause == NULL)
+		l->pause = loop_timer(
+			q->loop, clock_in(ms), end_lane_pause, l);
+	lane_look(q, l);
+}
+
+static void
+end_pause(void *ctx)
+{
+	struct queue *q = ctx;
+	q->agents_timer = NULL;
+	dispatch_soon(q);
+}
+
+static void
+pause_agents(struct queue *q, int64_t ms)
+{
+	if (q->agents_timer == NULL)
+		q->agents_timer = loop_timer(
+			q->loop, clock_in(ms), end_pause, q);
+}
+
+static int64_t
+pause_after(int deaths)
+{
+	int64_t ms = PAUSE_FIRST_MS;
+	for (int i = 1; i < deaths && ms < PAUSE_MOST_MS; i++)
+		ms *= 2;
+	return ms < PAUSE_MOST_MS ? ms : PAUSE_MOST_MS;
+}
+
+/* One that dies over and over without having done anything is not started
+ * over and over without a pause. */
+static void
+mourn(struct queue *q, struct agent *g)
+{
+	bool in_hand = g->count > 0;
+	if (in_hand)
+		log_warn(LOG_NO_ID, "agent-lost",
+			LOG_STR("lane", g->lane->key),
+			LOG_NUM("jobs", g->count));
+	if (g->local) {
+		g->lane->agent = NULL;
+		g->lane->deaths = in_hand && !g->useful
+			? g->lane->deaths + 1 : 0;
+		if (g->lane->deaths > 0)
+			pause_lane(q, g->lane, pause_after(g->lane->deaths));
+	} else if (in_hand && !g->useful) {
+		pause_agents(q, pause_after(++q->agents_failed));
+	}
 }
 
 static void
@@ -188,30 +281,24 @@ agent_gone(struct peer *p)
 {
 	struct agent *g = p->data;
 	struct queue *q = g->queue;
-	/* Only the first job was in hand; the others merely waited. */
-	bool first = true;
-	if (g->count > 0)
-		log_warn(LOG_NO_ID, "agent-lost", LOG_NUM("jobs", g->count));
+	mourn(q, g);
+	list_each(&g->jobs, at, save)
+		blame(q, g, list_entry(at, struct job, link)->msg);
 	list_each(&g->jobs, at, save) {
-		struct job *j = list_entry(at, struct job, link);
-		if (!first)
-			j->msg->crashes--;
-		job_crashed(q, g, j);
-		first = false;
+		list_remove(at);
+		return_job(q, list_entry(at, struct job, link));
 	}
 	list_remove(&g->of_idle);
 	list_remove(&g->of_queue);
 	if (g->local) {
-		g->lane->agent = NULL;
-		checkpoint_lost(q, g->lane);
+		q->local_agents--;
+		checkpoint_lost(q, g);
+		lane_look(q, g->lane);
 	} else {
 		q->remote_agents--;
 	}
-	if (g->asked_checkpoint)
-		checkpoint_answered(q, STATUS(STATUS_LATER, 3, 0,
-			"the agent is gone"));
 	free(g);
-	dispatch(q);
+	dispatch_soon(q);
 }
 
 /* ------------------------------------------------------- agents come */
@@ -222,41 +309,53 @@ struct asking {
 };
 
 static void
-on_agent(void *ctx, struct arena *a, struct message *m)
+agent_new(struct queue *q, struct lane *l, int fd)
 {
-	struct asking *k = ctx;
-	struct queue *q = k->queue;
-	struct lane *l = k->lane;
-	(void)a;
-	free(k);
-	if (l != NULL)
-		l->agent_asked = false;
-	else
-		q->agents_asked--;
-	if (m == NULL || m->kind != MSG_opened || m->fd < 0) {
-		log_warn(LOG_NO_ID, "no-agent", LOG_STR("why",
-			m != NULL && m->kind == MSG_opened
-				? m->opened.status.text
-				: STR("master is away")));
-		load_soon(q);
-		return;
-	}
 	struct agent *g = must(calloc(1, sizeof *g));
-	g->queue = q;
-	g->lane = l;
-	g->local = l != NULL;
+	*g = (struct agent){.queue = q, .lane = l, .local = l != NULL,
+		.since = clock_ms(), .used = clock_ms()};
 	list_init(&g->jobs);
-	g->peer = peers_take(&q->agents, message_take_fd(m),
+	list_init(&g->delivered);
+	list_init(&g->settling);
+	g->peer = peers_take(&q->agents, fd,
 		g->local ? PEER_LOCAL_AGENT : PEER_REMOTE_AGENT);
 	g->peer->data = g;
 	list_add(&q->agent_list, &g->of_queue);
 	if (g->local) {
 		l->agent = g;
+		lane_look(q, l);
 	} else {
 		q->remote_agents++;
 		list_push(&q->idle_agents, &g->of_idle);
 	}
-	dispatch(q);
+}
+
+static void
+on_agent(void *ctx, struct arena *a, struct message *m)
+{
+	struct asking k = *(struct asking *)ctx;
+	struct queue *q = k.queue;
+	(void)a;
+	free(ctx);
+	if (k.lane != NULL)
+		k.lane->agent_asked = false;
+	else
+		q->agents_asked--;
+	if (m != NULL && m->kind == MSG_opened && m->fd >= 0) {
+		agent_new(q, k.lane, message_take_fd(m));
+		dispatch_soon(q);
+		return;
+	}
+	log_warn(LOG_NO_ID, "no-agent", LOG_STR("why",
+		m != NULL && m->kind == MSG_opened
+			? m->opened.status.text
+			: STR("master is away")));
+	if (k.lane != NULL) {
+		q->local_agents--;
+		pause_lane(q, k.lane, REFUSED_PAUSE_MS);
+	} else {
+		pause_agents(q, REFUSED_PAUSE_MS);
+	}
 }
 
 static void
@@ -264,13 +363,14 @@ ask_agent(struct queue *q, struct lane *l)
 {
 	struct asking *k = must(calloc(1, sizeof *k));
 	struct message m = MESSAGE(agent_start);
-	*k = (struct asking){q, l->local ? l : NULL};
-	m.agent_start.agent = l->local ? STR("local") : STR("remote");
-	if (l->local) {
+	*k = (struct asking){q, l};
+	m.agent_start.agent = l != NULL ? STR("local") : STR("remote");
+	if (l != NULL) {
 		m.agent_start.ids = l->ids;
 		m.agent_start.user = l->user;
 		m.agent_start.home = l->home;
 		l->agent_asked = true;
+		q->local_agents++;
 	} else {
 		q->agents_asked++;
 	}
@@ -306,7 +406,10 @@ fill_rcpts(struct queue *q, struct arena *a, struct msg_job *m,
 		m->name.v[i] = str_printf(a, "%lld.%s_%lld.%.*s",
 			(long long)j->msg->arrival, j->msg->qid,
 			(long long)r->number, STR_ARG(q->program->hostname));
-		m->verify = m->verify || r->verify;
+		if (r->rewrite)
+			m->verify = 2;
+		else if (r->verify && m->verify == 0)
+			m->verify = 1;
 	}
 	if (!j->lane->local)
 		m->user = m->home = m->name = (struct str_list){NULL, 0};
@@ -335,15 +438,28 @@ fill_job(struct queue *q, struct arena *a, struct message *out,
 	return msg_content(q, a, m, &to->content, &out->fd);
 }
 
+/* What no attempt can mend waits for a person; the rest for another time. */
 static void
 cannot_send(struct queue *q, struct agent *g, struct job *j, struct status s)
 {
+	struct msg *m = j->msg;
+	struct result x = {.status = s};
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
 		list_remove(at);
-		outcome(q, r, s, STR(""));
+		if (s.class == STATUS_NEVER)
+			outcome_held(q, r, s.text);
+		else
+			outcome(q, r, NULL, &x);
 	}
 	job_done(q, g, j);
+	outcome_settled(q, m);
+}
+
+static bool
+is_delicate(const struct msg *m)
+{
+	return m->suspect || m->crashes > 0;
 }
 
 static void
@@ -353,103 +469,224 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	struct job *j = must(calloc(1, sizeof *j));
 	struct message m;
 	list_init(&j->rcpts);
-	size_t n = lane_take(l, &j->rcpts, JOB_RECIPIENTS);
-	j->msg = list_first(&j->rcpts, struct rcpt, of_work)->msg;
+	j->msg = lane_next(l);
 	j->lane = l;
+	size_t n = lane_take(q, l, &j->rcpts, JOB_RECIPIENTS);
 	list_each(&j->rcpts, at, save)
-		list_entry(at, struct rcpt, of_work)->where = RCPT_ACTIVE;
+		rcpt_move(q, list_entry(at, struct rcpt, of_work),
+			RCPT_ACTIVE);
 	list_remove(&g->of_idle);
 	list_add(&g->jobs, &j->link);
 	g->lane = l;
 	g->count++;
+	g->delicate = is_delicate(j->msg);
 	l->active++;
+	lane_look(q, l);
 	struct status s = fill_job(q, a, &m, j, n);
-	if (status_is_fine(s))
+	if (status_is_fine(s)) {
 		peer_send(g->peer, &m);
-	else
+		if (j->msg->unsent == 0)
+			msg_drop_content(q, j->msg);
+	} else {
 		cannot_send(q, g, j, s);
+	}
 	message_drop(&m);
 	arena_free(a);
+}
+
+/* ---------------------------------------------------------- local lanes */
+
+static bool
+has_own_ids(const struct lane *l)
+{
+	return !str_eq(l->ids, STR("-"));
+}
+
+/* Somebody's place is wanted: one that is idle, else the one that has had its
+ * place longest, after what it has in hand. */
+static void
+make_place(struct queue *q)
+{
+	struct agent *victim = NULL;
+	list_each(&q->agent_list, at, save) {
+		struct agent *g = list_entry(at, struct agent, of_queue);
+		if (!g->local || !has_own_ids(g->lane))
+			continue;
+		if (g->retiring)
+			return;
+		bool idle = g->count == 0 && g->lane->waiting == 0;
+		if (idle || (victim == NULL &&
+			clock_ms() - g->since > TENURE_MS))
+			victim = g;
+		if (idle)
+			break;
+	}
+	if (victim == NULL)
+		return;
+	victim->retiring = true;
+	retire_if_idle(q, victim);
+}
+
+static void
+want_local(struct queue *q, struct lane *l)
+{
+	/* Master lets some more live, for those that are going. */
+	size_t most = 2 * (size_t)q->conf->queue.local_agents + 4;
+	if (l->agent_asked)
+		return;
+	if (!has_own_ids(l) || q->local_agents < most)
+		ask_agent(q, l);
+	else
+		make_place(q);
+}
+
+static bool
+may_take(const struct agent *g, const struct lane *l)
+{
+	return l->waiting > 0 && !g->retiring && !g->delicate &&
+		!peer_is_closing(g->peer) &&
+		g->count < LOCAL_JOBS_MOST &&
+		(g->count == 0 || !is_delicate(lane_next(l)));
 }
 
 static void
 serve_local(struct queue *q, struct lane *l)
 {
-	if (l->agent == NULL) {
-		if (!l->agent_asked)
-			ask_agent(q, l);
-		return;
-	}
-	while (l->waiting > 0 && l->agent != NULL &&
-		l->agent->count < LOCAL_JOBS_MOST)
+	if (l->agent == NULL)
+		want_local(q, l);
+	while (l->agent != NULL && may_take(l->agent, l))
 		send_job(q, l->agent, l);
 }
 
-/* One that is connected there, else any that has nothing to do. */
+/* --------------------------------------------------------- remote lanes */
+
+/* One that is connected there, else the one that was idle longest. */
 static struct agent *
 idle_agent(struct queue *q, const struct lane *l)
 {
 	list_each(&q->idle_agents, at, save) {
 		struct agent *g = list_entry(at, struct agent, of_idle);
-		if (g->lane == l)
+		if (peer_is_closing(g->peer))
+			list_remove(at);
+		else if (g->lane == l)
 			return g;
 	}
 	return list_is_empty(&q->idle_agents) ? NULL
 		: list_entry(q->idle_agents.prev, struct agent, of_idle);
 }
 
+/* Agents stay where they are connected, while nobody waits without one. */
 static void
-serve_remote(struct queue *q, struct lane *l)
+serve_own(struct queue *q)
+{
+	list_each(&q->idle_agents, at, save) {
+		struct agent *g = list_entry(at, struct agent, of_idle);
+		struct lane *l = g->lane;
+		if (l != NULL && l->ready_as == READY_MORE &&
+			!peer_is_closing(g->peer) && !list_is_empty(&l->of_ready))
+			send_job(q, g, l);
+	}
+}
+
+/* The last ones are kept for destinations that have none. */
+static size_t
+reserve(const struct queue *q)
+{
+	return (size_t)q->conf->queue.remote_agents / 5;
+}
+
+static size_t
+startable(const struct queue *q)
 {
 	size_t most = (size_t)q->conf->queue.remote_agents;
-	size_t limit = l->failures > 0 ? 1 : (size_t)l->limit;
-	while (l->waiting > 0 && l->active < limit) {
-		struct agent *g = idle_agent(q, l);
-		if (g == NULL) {
-			if (q->remote_agents + q->agents_asked < most &&
-				q->agents_asked < l->waiting)
-				ask_agent(q, l);
-			return;
+	size_t have = q->remote_agents + q->agents_asked;
+	return q->agents_timer == NULL && have < most ? most - have : 0;
+}
+
+static size_t
+idle_count(struct queue *q)
+{
+	size_t n = 0;
+	list_each(&q->idle_agents, at, save)
+		n++;
+	return n;
+}
+
+/* False when no agent is left for a lane of this kind. */
+static bool
+serve_next(struct queue *q, enum ready kind)
+{
+	struct lane *l = list_first(&q->ready[kind], struct lane, of_ready);
+	struct agent *g = l == NULL ? NULL : idle_agent(q, l);
+	if (g == NULL || (kind == READY_MORE &&
+		idle_count(q) + startable(q) <= reserve(q)))
+		return false;
+	/* To the end of its turn. */
+	list_remove(&l->of_ready);
+	list_add(&q->ready[kind], &l->of_ready);
+	send_job(q, g, l);
+	return true;
+}
+
+static void
+want_remote(struct queue *q)
+{
+	size_t wanted = 0, most = (size_t)q->conf->queue.remote_agents;
+	for (int kind = READY_FIRST; kind <= READY_MORE; kind++)
+		list_each(&q->ready[kind], at, save) {
+			if (wanted >= most)
+				break;
+			wanted++;
 		}
-		send_job(q, g, l);
-	}
+	/* For lanes that have one already the reserve is not touched. */
+	size_t spare = list_is_empty(&q->ready[READY_FIRST]) ? reserve(q) : 0;
+	while (q->agents_asked < wanted && startable(q) > spare)
+		ask_agent(q, NULL);
+}
+
+static void
+serve_remote(struct queue *q)
+{
+	while (serve_next(q, READY_FIRST))
+		;
+	serve_own(q);
+	while (serve_next(q, READY_MORE))
+		;
+	want_remote(q);
 }
 
 void
 dispatch(struct queue *q)
 {
-	/* Each turn begins with another lane. */
-	struct lane *first = list_first(&q->lane_list, struct lane, of_queue);
-	if (first == NULL)
-		return;
-	list_remove(&first->of_queue);
-	list_add(&q->lane_list, &first->of_queue);
-	list_each(&q->lane_list, at, save) {
-		struct lane *l = list_entry(at, struct lane, of_queue);
-		if (l->waiting == 0)
-			continue;
-		if (l->local)
-			serve_local(q, l);
-		else
-			serve_remote(q, l);
-	}
+	q->dispatching = false;
+	list_each(&q->ready[READY_LOCAL], at, save)
+		serve_local(q, list_entry(at, struct lane, of_ready));
+	serve_remote(q);
 }
 
-size_t
-dispatch_checkpoint(struct queue *q)
+/* ---------------------------------------------------------------- sweep */
+
+void
+dispatch_settled(struct queue *q, struct agent *g)
 {
-	struct message m = MESSAGE(checkpoint);
-	size_t asked = 0;
-	m.checkpoint.turn = ++q->turn;
+	retire_if_idle(q, g);
+}
+
+void
+dispatch_sweep(struct queue *q)
+{
+	int64_t before = clock_ms() - IDLE_MS;
 	list_each(&q->agent_list, at, save) {
 		struct agent *g = list_entry(at, struct agent, of_queue);
-		if (!g->local)
+		if (g->count > 0 || g->used > before)
 			continue;
-		g->asked_checkpoint = true;
-		peer_send(g->peer, &m);
-		asked++;
+		if (!g->local)
+			end_agent(g);
+		else if (has_own_ids(g->lane) && g->lane->waiting == 0)
+			g->retiring = true;
+		if (g->local)
+			retire_if_idle(q, g);
 	}
-	return asked;
 }
 
 static const struct peer_row rows[] = {
@@ -466,5 +703,7 @@ dispatch_start(struct queue *q)
 	list_init(&q->agent_list);
 	list_init(&q->idle_agents);
 	list_init(&q->lane_list);
+	for (int i = 0; i < READY_KINDS; i++)
+		list_init(&q->ready[i]);
 	q->lanes = map_new(q->arena);
 }

@@ -137,6 +137,9 @@ check_space(struct queue *q, int64_t size)
 	if (q->refusing)
 		return STATUS(STATUS_LATER, 3, 0,
 			"The queue cannot be written; try again later");
+	if (batch_is_full(q))
+		return STATUS(STATUS_LATER, 3, 2,
+			"The disk is slower than the mail; try again later");
 	if (fstatvfs(q->bodies, &v) != 0)
 		return status_fine();
 	int64_t free_octets = (int64_t)(v.f_bavail * v.f_frsize);
@@ -401,7 +404,7 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 	if (p->who == PEER_LOCAL)
 		n.origin = STR("local");
 	s->waiting++;
-	batch_add_message(q, &n, stored, s);
+	batch_add_message(q, &n, stored, s, false);
 	return status_fine();
 }
 

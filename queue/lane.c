@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Who is next.  Lanes take turns; within a lane messages take turns, a job's
- * worth of recipients each, so that one recipient is never stuck behind ten
- * thousand.
+ * Who is next.  Lanes that could use an agent take turns; within a lane
+ * messages take turns, a job's worth of recipients each, so that one recipient
+ * is never stuck behind ten thousand.
  *
- * A remote lane starts with a few connections, adds one per round of successes
- * and falls back to what the other side bears when it refuses one while it
- * serves others.  When nobody is served the host is down: everything in the
- * lane is parked, one message probes, and its success releases the rest.
+ * A remote lane begins with a few connections and adds one per round of
+ * successes.  When the other side refuses one while it serves others, that
+ * number is its ceiling: it is tried again after a minute, and after twice as
+ * long each time that it still is one.  When nobody is served the host is
+ * down: everything in the lane goes back to its row until one message probes.
+ * What was learned is a row of its own and survives a restart.
  */
 #include "queue.h"
 #include "base/arena.h"
@@ -16,86 +18,260 @@
 
 #include <stdio.h>
 
-enum { FIRST_LIMIT = 5, RECENT_MS = 60000 };
+enum { FIRST_LIMIT = 5, HOLD_FIRST = 60, HOLD_MOST = 3600 };
+
+static struct str
+destination_of(const struct lane *l)
+{
+	return str_skip(l->key, sizeof "remote");
+}
+
+/* --------------------------------------------------------------- memory */
+
+static void
+remember_reply(struct lane *l, struct status s)
+{
+	s.text = str_head(s.text, sizeof l->reply_text);
+	memmove(l->reply_text, s.text.p, s.text.n);
+	s.text.p = l->reply_text;
+	l->reply = s;
+}
+
+static void
+recall(struct queue *q, struct lane *l)
+{
+	sqlite3_stmt *s = table_get(q->reader, SELECT_DESTINATION);
+	struct status reply;
+	table_bind_text(s, 1, destination_of(l));
+	if (table_step(q->reader, s)) {
+		l->limit = sqlite3_column_double(s, 0);
+		l->ceiling = sqlite3_column_double(s, 1);
+		l->ceiling_until = sqlite3_column_int64(s, 2);
+		l->ceiling_hold = sqlite3_column_int64(s, 3);
+		l->failures = sqlite3_column_int(s, 4);
+		l->parked_until = sqlite3_column_int64(s, 5);
+		l->horizon = sqlite3_column_int64(s, 6);
+		if (status_parse(table_text(l->arena, s, 7), &reply))
+			remember_reply(l, reply);
+	}
+	sqlite3_reset(s);
+	if (!(l->limit >= 1 && l->limit <= 1000))
+		l->limit = FIRST_LIMIT;
+	/* Set back, the clock would keep it parked for a year. */
+	if (l->parked_until > clock_wall() + q->conf->queue.retry_max * 2)
+		l->parked_until = 0;
+}
 
 static struct lane *
-lane_new(struct queue *q, struct str key, const struct rcpt *r)
+lane_new(struct queue *q, struct str key, bool local)
 {
 	struct arena *a = arena_new("lane");
 	struct lane *l = arena_one(a, struct lane);
 	l->arena = a;
+	l->queue = q;
 	l->key = str_copy(a, key);
-	l->local = str_eq(r->agent, STR("local"));
-	l->ids = str_copy(a, r->ids);
-	l->user = str_copy(a, r->user);
-	l->home = str_copy(a, r->home);
-	l->limit = FIRST_LIMIT;
+	l->local = local;
+	l->moved = clock_ms();
+	l->reply = STATUS(STATUS_LATER, 4, 1, "the host does not answer");
 	list_init(&l->works);
 	list_add(&q->lane_list, &l->of_queue);
 	map_set(q->lanes, l->key, l);
+	if (!local)
+		recall(q, l);
+	return l;
+}
+
+static void
+lane_free(struct queue *q, struct lane *l)
+{
+	list_remove(&l->of_queue);
+	list_remove(&l->of_ready);
+	list_remove(&l->of_hungry);
+	loop_untimer(l->pause);
+	list_each(&q->agent_list, at, save) {
+		struct agent *g = list_entry(at, struct agent, of_queue);
+		if (g->lane == l)
+			g->lane = NULL; /* idle, and once connected there */
+	}
+	map_remove(q->lanes, l->key);
+	arena_free(l->arena);
+}
+
+struct lane *
+lane_for(struct queue *q, struct str agent, struct str user, struct str home,
+	struct str ids, struct str destination)
+{
+	bool local = str_eq(agent, STR("local"));
+	char key[700];
+	int n;
+	if (local) {
+		/* Ids of their own mean an agent of their own. */
+		uint64_t slots = str_eq(ids, STR("-"))
+			? (uint64_t)q->conf->queue.local_agents : 1;
+		n = snprintf(key, sizeof key, "local %.*s %llu", STR_ARG(ids),
+			(unsigned long long)(map_hash(user) % slots));
+	} else {
+		n = snprintf(key, sizeof key, "remote %.*s",
+			STR_ARG(destination));
+	}
+	struct str name = str_of(
+		key, (size_t)n < sizeof key ? (size_t)n : sizeof key - 1);
+	struct lane *l = map_get(q->lanes, name);
+	if (l != NULL)
+		return l;
+	l = lane_new(q, name, local);
+	if (local) {
+		l->ids = str_copy(l->arena, ids);
+		l->user = str_copy(l->arena, user);
+		l->home = str_copy(l->arena, home);
+	}
 	return l;
 }
 
 struct lane *
 lane_of(struct queue *q, const struct rcpt *r)
 {
-	char key[700];
-	int n;
-	if (str_eq(r->agent, STR("local"))) {
-		/* Ids of their own mean an agent of their own. */
-		uint64_t slots = str_eq(r->ids, STR("-"))
-			? (uint64_t)q->conf->queue.local_agents : 1;
-		n = snprintf(key, sizeof key, "local %.*s %llu",
-			STR_ARG(r->ids), (unsigned long long)(
-				map_hash(r->user) % slots));
-	} else {
-		n = snprintf(key, sizeof key, "remote %.*s",
-			STR_ARG(r->destination));
-	}
-	size_t length = (size_t)n < sizeof key ? (size_t)n : sizeof key - 1;
-	struct lane *l = map_get(q->lanes, str_of(key, length));
-	return l != NULL ? l : lane_new(q, str_of(key, length), r);
+	return lane_for(q, r->agent, r->user, r->home, r->ids, r->destination);
+}
+
+/* ---------------------------------------------------------------- works */
+
+static struct str
+lane_key(struct lane *const *l)
+{
+	return str_of(l, sizeof *l);
+}
+
+static struct work *
+find_work(const struct lane *lane, const struct msg *m)
+{
+	struct lane *l = (struct lane *)(uintptr_t)lane;
+	if (m == NULL)
+		return NULL;
+	if (m->work != NULL && m->work->lane == l)
+		return m->work;
+	return m->works == NULL ? NULL : map_get(m->works, lane_key(&l));
 }
 
 static struct work *
 work_of(struct lane *l, struct msg *m)
 {
-	struct work *w = m->work;
-	if (w != NULL && w->lane == l && w->count > 0)
+	struct work *w = find_work(l, m);
+	if (w != NULL)
 		return w;
 	w = arena_one(m->arena, struct work);
 	w->lane = l;
+	w->msg = m;
 	list_init(&w->rcpts);
-	list_add(&l->works, &w->of_lane);
-	m->work = w;
+	if (m->work == NULL) {
+		m->work = w;
+		return w;
+	}
+	if (m->works == NULL)
+		m->works = map_new(m->arena);
+	map_set(m->works, lane_key(&l), w);
 	return w;
+}
+
+static void
+shrink(struct work *w)
+{
+	w->lane->waiting--;
+	if (--w->count == 0)
+		list_remove(&w->of_lane);
+}
+
+bool
+lane_has_room(struct queue *q, const struct lane *l, const struct msg *m)
+{
+	const struct work *w = find_work(l, m);
+	size_t waiting = queue_waiting(q);
+	if ((w != NULL && w->count >= WORK_MOST) ||
+		q->in[RCPT_LEAVING] >= WINDOW)
+		return false;
+	return waiting < WINDOW ? l->waiting < LANE_MOST
+				: l->waiting < LANE_LEAST &&
+			waiting < 2 * WINDOW;
+}
+
+bool
+lane_fits(struct queue *q, const struct lane *l, const struct msg *m)
+{
+	const struct work *w = find_work(l, m);
+	return (w == NULL || w->count < WORK_MOST) &&
+		l->waiting < 2 * LANE_MOST && queue_waiting(q) < 2 * WINDOW;
+}
+
+static void
+is_hungry(struct queue *q, struct lane *l)
+{
+	if (!l->local) {
+		list_remove(&l->of_hungry);
+		list_add(&q->hungry, &l->of_hungry);
+		load_soon(q);
+		return;
+	}
+	l->more = false;
+	if (l->stepped_over)
+		load_again(q);
+	l->stepped_over = false;
+	load_soon(q);
+}
+
+void
+lane_skip(struct queue *q, struct lane *l)
+{
+	if (l->more)
+		return;
+	l->more = true;
+	l->refill_at = l->waiting / 2;
+	/* Nothing of it will be taken that could remind us. */
+	if (l->waiting == 0) {
+		list_remove(&l->of_hungry);
+		if (!l->local)
+			list_add(&q->hungry, &l->of_hungry);
+		q->blocked = true;
+	}
 }
 
 void
 lane_add(struct queue *q, struct rcpt *r)
 {
 	struct lane *l = lane_of(q, r);
+	if (!l->local && l->parked_until > clock_wall()) {
+		outcome_parked(q, r, l->reply, l->parked_until);
+		return;
+	}
 	struct work *w = work_of(l, r->msg);
-	r->where = RCPT_QUEUED;
-	r->msg->pending++;
+	if (!l->local)
+		rcpt_recovered(q, r);
+	rcpt_move(q, r, RCPT_QUEUED);
 	list_add(&w->rcpts, &r->of_work);
 	r->work = w;
-	w->count++;
 	l->waiting++;
+	if (w->count++ == 0)
+		list_add(&l->works, &w->of_lane);
+	lane_look(q, l);
 }
 
 void
-lane_remove(struct rcpt *r)
+lane_remove(struct queue *q, struct rcpt *r)
 {
-	struct work *w = r->work;
+	struct lane *l = r->work->lane;
 	list_remove(&r->of_work);
-	w->lane->waiting--;
-	if (--w->count == 0)
-		list_remove(&w->of_lane);
+	shrink(r->work);
+	lane_look(q, l);
+}
+
+struct msg *
+lane_next(const struct lane *l)
+{
+	struct work *w = list_first(&l->works, struct work, of_lane);
+	return w == NULL ? NULL : w->msg;
 }
 
 size_t
-lane_take(struct lane *l, struct list *rcpts, size_t n)
+lane_take(struct queue *q, struct lane *l, struct list *rcpts, size_t n)
 {
 	struct work *w = list_first(&l->works, struct work, of_lane);
 	size_t taken = 0;
@@ -105,13 +281,58 @@ lane_take(struct lane *l, struct list *rcpts, size_t n)
 		struct rcpt *r = list_first(&w->rcpts, struct rcpt, of_work);
 		list_remove(&r->of_work);
 		list_add(rcpts, &r->of_work);
-		w->count--;
-		l->waiting--;
+		shrink(w);
 	}
-	list_remove(&w->of_lane);
-	if (w->count > 0)
+	if (w->count > 0) {
+		list_remove(&w->of_lane);
 		list_add(&l->works, &w->of_lane);
+	}
+	l->moved = clock_ms();
+	if (l->more && l->waiting <= l->refill_at)
+		is_hungry(q, l);
 	return taken;
+}
+
+/* ------------------------------------------------------------ the limit */
+
+static size_t
+limit_of(const struct lane *l)
+{
+	return l->failures > 0 ? 1 : (size_t)l->limit;
+}
+
+void
+lane_look(struct queue *q, struct lane *l)
+{
+	bool ready = l->waiting > 0 && l->pause == NULL &&
+		(l->local || l->active < limit_of(l));
+	enum ready kind = l->local ? READY_LOCAL
+		: l->active == 0   ? READY_FIRST
+				   : READY_MORE;
+	if (!ready || kind != l->ready_as)
+		list_remove(&l->of_ready);
+	if (!ready)
+		return;
+	if (list_is_empty(&l->of_ready))
+		list_add(&q->ready[kind], &l->of_ready);
+	l->ready_as = kind;
+	dispatch_soon(q);
+}
+
+/* Up to the ceiling at once, above it only when it has held long enough. */
+static void
+grow(const struct queue *q, struct lane *l)
+{
+	double most = (double)q->conf->queue.destination_concurrency;
+	bool held = l->ceiling > 0 && clock_wall() < l->ceiling_until;
+	if (held && l->ceiling < most)
+		most = l->ceiling;
+	double next = l->limit + 1 / l->limit;
+	l->changed = l->changed || (size_t)next > (size_t)l->limit;
+	if (next <= most)
+		l->limit = next;
+	else if (l->limit < most)
+		l->limit = most;
 }
 
 void
@@ -119,62 +340,111 @@ lane_success(struct queue *q, struct lane *l)
 {
 	if (l->local)
 		return;
-	double most = (double)q->conf->queue.destination_concurrency;
-	l->limit += 1 / l->limit;
-	if (l->limit > most)
-		l->limit = most;
-	l->succeeded = clock_ms();
-	if (l->failures == 0)
+	if (l->failures == 0) {
+		grow(q, l);
+		lane_look(q, l);
 		return;
+	}
 	/* Alive again: what was parked is due now. */
+	log_info(LOG_NO_ID, "destination-up",
+		LOG_STR("destination", destination_of(l)),
+		LOG_NUM("failures", l->failures));
 	l->failures = 0;
-	struct op o = {.kind = OP_RELEASE, .next = clock_wall(),
-		.destination = str_skip(l->key, 7)};
-	batch_add(q, &o);
-	q->load_cursor[0] = INT64_MIN;
-	load_soon(q);
+	l->parked_until = 0;
+	l->changed = true;
+	l->more = true;
+	is_hungry(q, l);
+	lane_look(q, l);
+}
+
+/* The active one that was refused is one too many. */
+static void
+lower(struct queue *q, struct lane *l)
+{
+	double bears = (double)(l->active - 1);
+	int64_t now = clock_wall();
+	bool again = l->ceiling > 0 && bears <= l->ceiling;
+	l->ceiling_hold = !again ? HOLD_FIRST : l->ceiling_hold * 2;
+	if (l->ceiling_hold > HOLD_MOST || l->ceiling_hold < HOLD_FIRST)
+		l->ceiling_hold = HOLD_MOST;
+	l->ceiling = bears;
+	l->ceiling_until = now + l->ceiling_hold;
+	if (bears < l->limit)
+		l->limit = bears;
+	l->changed = true;
+	log_info(LOG_NO_ID, "destination-limit",
+		LOG_STR("destination", destination_of(l)),
+		LOG_NUM("limit", bears), LOG_NUM("for", l->ceiling_hold));
+	lane_look(q, l);
 }
 
 bool
 lane_failure(struct queue *q, struct lane *l)
 {
-	(void)q;
-	bool serves = l->active > 1 ||
-		(l->succeeded > 0 && clock_ms() - l->succeeded < RECENT_MS);
-	if (l->local || !serves) {
-		l->failures++;
+	if (l->local || l->failures > 0 || l->active < 2)
 		return false;
-	}
-	double bears = l->active > 1 ? (double)(l->active - 1) : 1;
-	if (bears < l->limit)
-		l->limit = bears;
+	lower(q, l);
 	return true;
+}
+
+static void
+save(struct queue *q, struct lane *l)
+{
+	struct arena *a = arena_new("lane");
+	struct op o = {.kind = OP_LANE, .destination = destination_of(l),
+		.limit = l->limit, .ceiling = l->ceiling,
+		.ceiling_until = l->ceiling_until,
+		.ceiling_hold = l->ceiling_hold, .attempts = l->failures,
+		.parked = l->parked_until, .next = l->horizon,
+		.reply = status_format(a, l->reply), .attempted = clock_wall()};
+	batch_add(q, &o);
+	l->changed = false;
+	arena_free(a);
 }
 
 void
 lane_park(struct queue *q, struct lane *l, struct status s)
 {
 	struct list all;
-	int64_t next = clock_wall() + outcome_next(q, l->failures - 1);
+	int64_t now = clock_wall();
+	if (l->parked_until > now)
+		return; /* one of several that were under way */
+	remember_reply(l, s);
+	/* What it refused while it went down says nothing of what it bears. */
+	l->ceiling = 0;
+	l->limit = FIRST_LIMIT;
+	l->parked_until = now + outcome_next(q, l->failures++);
+	if (l->parked_until > l->horizon)
+		l->horizon = l->parked_until;
+	log_info(LOG_NO_ID, "destination-down",
+		LOG_STR("destination", destination_of(l)),
+		LOG_STR("why", s.text), LOG_NUM("failures", l->failures),
+		LOG_NUM("next", l->parked_until - now));
+	save(q, l);
 	list_init(&all);
-	while (lane_take(l, &all, SIZE_MAX) > 0)
+	while (lane_take(q, l, &all, SIZE_MAX) > 0)
 		;
-	list_each(&all, at, save)
-		outcome_parked(q, list_entry(at, struct rcpt, of_work), s,
-			next);
+	list_each(&all, at, save_) {
+		list_remove(at);
+		outcome_parked(q, list_entry(at, struct rcpt, of_work),
+			l->reply, l->parked_until);
+	}
+	/* Its other rows are parked as they are read. */
+	if (l->more)
+		is_hungry(q, l);
+	lane_look(q, l);
 }
 
 void
 lane_sweep(struct queue *q)
 {
-	list_each(&q->lane_list, at, save) {
+	list_each(&q->lane_list, at, save_) {
 		struct lane *l = list_entry(at, struct lane, of_queue);
-		if (l->waiting > 0 || l->active > 0 || l->agent != NULL ||
-			l->agent_asked || l->failures > 0 || (l->succeeded > 0 &&
-				clock_ms() - l->succeeded < RECENT_MS))
-			continue;
-		list_remove(at);
-		map_remove(q->lanes, l->key);
-		arena_free(l->arena);
+		if (l->changed)
+			save(q, l); /* and let it be committed first */
+		else if (l->waiting == 0 && l->active == 0 && !l->more &&
+			l->agent == NULL && !l->agent_asked &&
+			l->pause == NULL)
+			lane_free(q, l);
 	}
 }

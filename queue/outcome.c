@@ -22,39 +22,49 @@ with_jitter(int64_t seconds)
 }
 
 int64_t
-outcome_next(struct queue *q, int attempts)
+outcome_next(const struct queue *q, int attempts)
 {
 	const struct conf_queue *c = &q->conf->queue;
 	int64_t delay = 60;
-	for (int i = 0; i <= attempts; i++) {
+	for (int i = 0; i <= attempts && delay < c->retry_max; i++) {
 		if ((size_t)i < c->retry.n)
 			clock_parse_duration(c->retry.v[i], &delay);
 		else
 			delay += delay / 2;
-		if (delay > c->retry_max)
-			delay = c->retry_max;
 	}
-	return with_jitter(delay);
+	return with_jitter(delay < c->retry_max ? delay : c->retry_max);
 }
+
+/* When to report though others of the message are still under way. */
+enum { FAILURES_MOST = 100 };
 
 void
 outcome_settled(struct queue *q, struct msg *m)
 {
-	if (--m->pending == 0 && !list_is_empty(&m->failures))
+	if (m->failed > 0 && (m->pending == 0 || m->failed >= FAILURES_MOST))
 		report_failures(q, m);
 }
 
+/* Where it is waits for this change of its row, which is its last. */
+static void
+leave(struct queue *q, struct rcpt *r, struct op *o)
+{
+	list_remove(&r->of_work);
+	rcpt_move(q, r, RCPT_LEAVING);
+	o->forget = r;
+	batch_add(q, o);
+}
+
 void
-outcome_finished(struct queue *q, struct rcpt *r, const char *outcome,
+outcome_finished(struct queue *q, struct rcpt *r, const char *result,
 	struct str reply, struct str remote)
 {
 	struct op o = op_of(OP_FINISH, r);
-	o.outcome = str_from(outcome);
+	o.outcome = str_from(result);
 	o.attempted = clock_wall();
 	o.reply = reply;
 	o.remote = remote;
-	o.forget = r;
-	batch_add(q, &o);
+	leave(q, r, &o);
 }
 
 void
@@ -66,38 +76,22 @@ outcome_held(struct queue *q, struct rcpt *r, struct str reason)
 	o.state = ROW_HELD;
 	o.next = clock_wall();
 	o.reply = reason;
-	o.forget = r;
-	batch_add(q, &o);
+	leave(q, r, &o);
 }
 
 static void
-add_failure(struct rcpt *r, struct status s, struct str remote, bool delay)
+add_failure(struct rcpt *r, const struct result *x, bool delay)
 {
-	struct arena *a = r->msg->arena;
-	struct failure *f = arena_one(a, struct failure);
+	struct msg *m = r->msg;
+	struct failure *f = arena_one(m->arena, struct failure);
 	f->rcpt = r;
-	f->status = s;
-	f->status.text = str_copy(a, s.text);
-	f->remote = str_copy(a, remote);
+	f->status = x->status;
+	f->status.text = str_copy(m->arena, x->status.text);
+	f->remote = str_copy(m->arena, x->remote);
 	f->delay = delay;
-	list_add(&r->msg->failures, &f->link);
-}
-
-static void
-write_defer(struct queue *q, struct rcpt *r, struct status s,
-	struct str remote, int64_t next)
-{
-	struct arena *a = arena_new("reply");
-	struct op o = op_of(OP_DEFER, r);
-	o.state = r->agent.n == 0 ? ROW_NEW : ROW_DUE;
-	o.next = next;
-	o.reply = status_format(a, s);
-	o.remote = remote;
-	o.forget = r;
-	batch_add(q, &o);
-	arena_free(a);
-	/* The timer may be set for later than this. */
-	load_soon(q);
+	list_add(&m->failures, &f->link);
+	if (m->failed++ == 0)
+		m->failed_since = clock_ms();
 }
 
 static bool
@@ -108,7 +102,7 @@ wants(const struct rcpt *r, struct str keyword)
 }
 
 static bool
-is_delay_due(struct queue *q, const struct rcpt *r, int64_t now)
+is_delay_due(const struct queue *q, const struct rcpt *r, int64_t now)
 {
 	int64_t after = q->conf->queue.delay_notice;
 	return after > 0 && !r->notified && now - r->msg->arrival >= after &&
@@ -116,83 +110,129 @@ is_delay_due(struct queue *q, const struct rcpt *r, int64_t now)
 }
 
 static void
-defer(struct queue *q, struct rcpt *r, struct status s, struct str remote)
+write_defer(struct queue *q, struct rcpt *r, const struct result *x,
+	int64_t next)
 {
-	int64_t now = clock_wall(), next = now + outcome_next(q, r->attempts);
+	struct arena *a = arena_new("reply");
+	struct op o = op_of(OP_DEFER, r);
+	o.state = r->agent.n == 0 ? ROW_NEW : ROW_DUE;
+	o.next = next;
+	o.reply = status_format(a, x->status);
+	o.remote = x->remote;
+	leave(q, r, &o);
+	arena_free(a);
+}
+
+static void
+defer(struct queue *q, struct rcpt *r, const struct result *x, int64_t next)
+{
+	int64_t now = clock_wall();
 	r->attempts++;
 	r->attempted = now;
 	log_info(str_from(r->msg->qid), "deferred",
-		LOG_STR("rcpt", r->address), LOG_STR("remote", remote),
-		LOG_STR("why", s.text), LOG_NUM("next", next - now),
+		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
+		LOG_STR("why", x->status.text), LOG_NUM("next", next - now),
 		LOG_NUM("attempts", r->attempts));
 	if (is_delay_due(q, r, now)) {
 		r->notified = true;
-		add_failure(r, s, remote, true);
+		add_failure(r, x, true);
 	}
-	write_defer(q, r, s, remote, next);
+	write_defer(q, r, x, next);
 }
 
 static void
-fail(struct rcpt *r, struct status s, struct str remote)
+fail(struct queue *q, struct rcpt *r, const struct result *x)
 {
 	log_info(str_from(r->msg->qid), "failed", LOG_STR("rcpt", r->address),
-		LOG_STR("remote", remote), LOG_STR("why", s.text));
-	add_failure(r, s, remote, false);
+		LOG_STR("remote", x->remote), LOG_STR("why", x->status.text));
+	rcpt_move(q, r, RCPT_FAILED);
+	add_failure(r, x, false);
 }
 
 static void
-succeed(struct queue *q, struct rcpt *r, struct status s, struct str remote)
+succeed(struct queue *q, struct rcpt *r, struct agent *g,
+	const struct result *x)
 {
-	log_info(str_from(r->msg->qid), "delivered",
-		LOG_STR("rcpt", r->address), LOG_STR("agent", r->agent),
-		LOG_STR("remote", remote), LOG_STR("reply", s.text));
-	if (str_eq(r->agent, STR("local")) &&
-		str_eq(q->conf->queue.durability, STR("batch")))
-		checkpoint_add(q, r);
-	else
-		outcome_finished(q, r, "delivered", s.text, remote);
+	bool local = str_eq(r->agent, STR("local"));
+	log_info(str_from(r->msg->qid), local ? "delivered" : "relayed",
+		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
+		LOG_STR("reply", x->status.text));
+	if (g != NULL && g->local &&
+		str_eq(q->conf->queue.durability, STR("batch"))) {
+		checkpoint_add(q, g, r);
+		return;
+	}
+	report_success(q, r, x);
+	outcome_finished(q, r, local ? "delivered" : "relayed",
+		x->status.text, x->remote);
 }
 
 /* Old by the wall clock and tried a few times: a clock that jumped a year
  * ahead must not return the whole queue. */
 static bool
-is_too_old(struct queue *q, const struct rcpt *r)
+is_too_old(const struct queue *q, const struct rcpt *r)
 {
 	return clock_wall() - r->msg->arrival > q->conf->queue.max_age &&
-		r->attempts + 1 >= FAIR_ATTEMPTS;
+		r->attempts + r->parked + 1 >= FAIR_ATTEMPTS;
+}
+
+static void
+give_up(struct queue *q, struct rcpt *r, const struct result *x)
+{
+	struct result last = *x;
+	last.status.class = STATUS_NEVER;
+	last.status.subject = 4;
+	last.status.detail = 7;
+	last.status.reply = 0;
+	fail(q, r, &last);
 }
 
 void
-outcome(struct queue *q, struct rcpt *r, struct status s, struct str remote)
+outcome(struct queue *q, struct rcpt *r, struct agent *g,
+	const struct result *x)
 {
-	if (status_is_fine(s)) {
-		succeed(q, r, s, remote);
-	} else if (status_is_later(s) && !is_too_old(q, r)) {
-		defer(q, r, s, remote);
+	if (status_is_fine(x->status)) {
+		succeed(q, r, g, x);
+	} else if (!status_is_later(x->status)) {
+		fail(q, r, x);
+	} else if (is_too_old(q, r)) {
+		give_up(q, r, x);
 	} else {
-		if (status_is_later(s)) {
-			s.class = STATUS_NEVER;
-			s.subject = 4;
-			s.detail = 7;
-			s.reply = 0;
-		}
-		fail(r, s, remote);
+		r->parked = 0;
+		defer(q, r, x, clock_wall() + outcome_next(q, r->attempts));
 	}
 	outcome_settled(q, r->msg);
 }
 
 void
+outcome_down(struct queue *q, struct rcpt *r, const struct result *x,
+	int64_t next)
+{
+	if (is_too_old(q, r)) {
+		give_up(q, r, x);
+	} else {
+		r->parked++;
+		defer(q, r, x, next);
+	}
+	outcome_settled(q, r->msg);
+}
+
+/* Nobody tried it; the rounds count, for its age. */
+void
 outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 	int64_t next)
 {
+	struct result x = {.status = s};
 	list_remove(&r->of_work);
 	if (is_too_old(q, r)) {
-		outcome(q, r, s, STR(""));
-		return;
+		give_up(q, r, &x);
+	} else {
+		r->parked++;
+		if (is_delay_due(q, r, clock_wall())) {
+			r->notified = true;
+			add_failure(r, &x, true);
+		}
+		write_defer(q, r, &x, next);
 	}
-	/* Counted as tried, or a success could not release it by its
-	 * destination; the age decides when it is given up. */
-	r->attempts++;
-	write_defer(q, r, s, STR(""), next);
 	outcome_settled(q, r->msg);
 }

@@ -8,7 +8,9 @@
  *	batch.c		what is to be written, gathered by the loop thread
  *	writer.c	the thread that commits one batch after another
  *	table.c		the database: schema, statements, rows
- *	load.c		rows into memory: the window, recovery, messages
+ *	load.c		rows into memory, as there is room
+ *	msg.c		messages and recipients in memory
+ *	seen.c		a set of final addresses
  *	route.c		recipients to final recipients, by asking auth
  *	lane.c		who is next: works, fairness, concurrency, back-off
  *	dispatch.c	agents, jobs, results
@@ -38,13 +40,22 @@ struct writer;
 struct table;
 struct lane;
 struct agent;
+struct seen;
 
 enum {
 	INLINE_MOST = 64 * 1024, /* larger content lies in a body file */
 	QID_LENGTH = 11,
-	WINDOW_RECIPIENTS = 20000, /* in memory at most, about */
 	JOB_RECIPIENTS = 50,
 	CRASHES_MOST = 3,
+	/* Recipients in memory that wait for auth or an agent.  Rows are read
+	 * up to WINDOW; what was just taken may come on top up to twice that,
+	 * so that a backlog holds up nobody. */
+	WINDOW = 10000,
+	ROUTING_MOST = 500, /* of these with auth */
+	LANE_MOST = 2000, /* of these for one lane */
+	LANE_LEAST = 20, /* a lane gets, though the window be full */
+	WORK_MOST = 500, /* of these of one message in one lane */
+	CONTENT_MOST = 16 << 20, /* octets of content in memory, about */
 };
 
 /* States of a recipient row. */
@@ -52,6 +63,7 @@ enum row_state {
 	ROW_NEW = 0, /* not routed yet */
 	ROW_DUE = 1, /* routed; tried at `next` */
 	ROW_HELD = 2,
+	ROW_STATES
 };
 
 /* Where a recipient in memory is. */
@@ -59,22 +71,29 @@ enum rcpt_where {
 	RCPT_ROUTING,
 	RCPT_QUEUED, /* in a work of a lane */
 	RCPT_ACTIVE, /* with an agent */
+	RCPT_FAILED, /* waits for the report on its message */
 	RCPT_DELIVERED, /* waits for a checkpoint */
+	RCPT_LEAVING, /* its row's last change is being committed */
+	RCPT_WHERES
 };
 
 struct rcpt {
 	struct list of_message;
-	struct list of_work; /* of a work, a job, or the checkpoint's list */
+	struct list of_work; /* of a work, a job, or an agent's list */
 	struct msg *msg;
 	struct work *work; /* while queued */
 	int64_t number;
 	enum rcpt_where where;
 	struct str address, orcpt, notify;
 	struct str agent, user, home, ids, destination;
-	int attempts, bumps;
+	int attempts; /* of its own */
+	int parked; /* rounds it waited for its host instead */
+	int bumps; /* times it gave its place to others */
 	int64_t attempted;
 	bool notified; /* the sender heard of the delay */
 	bool verify; /* may have been delivered before a crash */
+	bool rewrite; /* what was delivered may not be on the disk */
+	bool recovers; /* sessions wait for its verification */
 	struct str remote;
 };
 
@@ -86,15 +105,22 @@ struct msg {
 	struct str sender, origin, session, client, user;
 	struct str ret, envid, body_type, body;
 	bool utf8, requiretls;
+	bool fresh; /* just taken: none of its rows was routed before */
+	bool suspect; /* was with an agent that died */
 	int64_t arrival, size;
 	int crashes;
-	struct str content; /* small and just received, else p NULL */
+	char *content; /* small and just received, until it is sent; or NULL */
 	struct list rcpts;
-	struct map *loaded; /* numbers in memory */
-	struct map *seen; /* final addresses, to deliver once to each */
-	struct work *work; /* the last one made */
+	size_t count; /* of them */
+	struct map *loaded; /* numbers in memory, when they are many */
+	struct seen *seen; /* final addresses, to deliver once to each */
+	struct work *work; /* the first one made */
+	struct map *works; /* lane to the others */
 	size_t pending; /* routing, queued or with agents */
+	size_t unsent; /* routing or queued */
 	struct list failures; /* of this round, for one report */
+	size_t failed; /* how many */
+	int64_t failed_since; /* boot clock */
 };
 
 /* One recipient's failure or delay, waiting for its report. */
@@ -105,6 +131,17 @@ struct failure {
 	struct str remote;
 	bool delay;
 };
+
+/* A place in the rows of one state, ordered by next, message, number: what
+ * stands before was seen. */
+struct cursor {
+	int64_t next, message, number;
+	bool more; /* rows may follow that are due */
+	bool passed; /* was at the end once */
+};
+
+/* Lanes that could use an agent: remote ones that have none come first. */
+enum ready { READY_LOCAL, READY_FIRST, READY_MORE, READY_KINDS };
 
 struct queue {
 	struct program *program;
@@ -118,27 +155,44 @@ struct queue {
 	struct batch *gathering; /* not yet handed over; NULL when empty */
 	struct str directory; /* <state>/queue */
 	int bodies; /* directory descriptor of bodies/ */
+	int64_t last_id, first_id; /* first_id: of this run */
+
 	struct map *messages; /* qid to struct msg */
-	size_t recipients; /* in memory */
+	size_t in[RCPT_WHERES]; /* recipients in memory, by where they are */
 	size_t content; /* octets of messages in memory */
-	int64_t last_id;
+
+	struct cursor fresh, local, remote; /* where reading rows stands */
+	struct list hungry; /* lanes that want to read their own rows */
+	struct loop_timer *load_timer;
+	int64_t load_at; /* its wall time, ms */
+	bool blocked; /* reading waits for room */
+
 	struct map *lanes;
-	struct list lane_list; /* in the order of their turns */
-	struct list idle_agents; /* remote ones without a job */
+	struct list lane_list; /* all */
+	struct list ready[READY_KINDS]; /* could use an agent, in turn */
+	bool dispatching; /* wanted at the end of the turn */
+
 	struct list agent_list; /* all */
-	size_t remote_agents, agents_asked;
-	struct list delivered; /* rcpts since the last checkpoint */
-	struct list settling; /* rcpts whose checkpoint is under way */
-	size_t checkpoints; /* agents that have not answered yet */
-	bool checkpoint_failed;
-	struct loop_timer *checkpoint_timer, *load_timer;
-	bool more_rows; /* rows may be due that are not in memory */
-	int64_t load_cursor[3]; /* next, message, number */
-	bool refusing; /* a commit failed: no intake until one succeeds */
-	int64_t recovering; /* rows still to verify; -1: over */
-	int64_t recovery_deadline;
+	struct list idle_agents; /* remote ones without a job */
+	size_t remote_agents, local_agents, agents_asked;
+	int agents_failed; /* in a row */
+	struct loop_timer *agents_timer; /* none is asked for until then */
+	struct loop_timer *checkpoint_timer;
 	int64_t turn;
+
+	bool refusing; /* a commit failed: no intake until one succeeds */
+	int64_t refusal_logged;
+	bool recovered; /* sessions are let in */
+	size_t recovering; /* recipients they wait for */
+	int64_t recovery_deadline;
 };
+
+/* What waits for auth or an agent. */
+static inline size_t
+queue_waiting(const struct queue *q)
+{
+	return q->in[RCPT_ROUTING] + q->in[RCPT_QUEUED] + q->in[RCPT_ACTIVE];
+}
 
 /* -------------------------------------------------------------- start.c */
 /* Makes the directories; p->ctx is the queue from then on. */
@@ -188,8 +242,9 @@ enum op_kind {
 	OP_STATE,
 	OP_FINISH,
 	OP_CRASHES,
-	OP_RELEASE,
+	OP_LANE, /* what was learned of a destination */
 	OP_PRUNE,
+	OP_KINDS
 };
 
 struct op {
@@ -198,14 +253,19 @@ struct op {
 	struct rcpt *forget; /* once committed */
 	int64_t message, number;
 	enum row_state state;
-	int64_t next, attempts, attempted, notified;
+	int64_t next, attempts, parked, attempted, notified;
 	struct str address, orcpt, notify, agent, user, home, ids, destination;
 	struct str reply, remote, outcome;
 	/* OP_MESSAGE */
 	struct new_message *fresh;
 	batch_stored_fn stored;
 	void *ctx;
-	bool before;
+	bool before, own; /* own: to be tried again like a change */
+	/* OP_FINISH: the file of a message whose last recipient it was */
+	struct str body;
+	/* OP_LANE */
+	double limit, ceiling;
+	int64_t ceiling_until, ceiling_hold;
 };
 
 struct batch {
@@ -213,16 +273,20 @@ struct batch {
 	struct list ops;
 	size_t count;
 	struct status status; /* of the commit */
+	bool damaged; /* the database is */
 };
 
+/* own: a message of the queue's own, which goes with the other changes. */
 void batch_add_message(struct queue *q, const struct new_message *m,
-	batch_stored_fn stored, void *ctx);
+	batch_stored_fn stored, void *ctx, bool own);
 /* An op whose texts (they are copied) the caller sets in a copy. */
 void batch_add(struct queue *q, const struct op *op);
 /* The row of a recipient, as it now stands in memory. */
 struct op op_of(enum op_kind kind, const struct rcpt *r);
+/* More waits for the writer than memory should hold. */
+bool batch_is_full(const struct queue *q);
 /* Hands over what was gathered, if the writer is free. */
-void batch_flush(void *q);
+void batch_flush(struct queue *q);
 /* The batch is through (loop thread). */
 void batch_done(struct queue *q, struct batch *b);
 
@@ -232,21 +296,44 @@ struct writer *writer_start(struct queue *q);
 bool writer_give(struct writer *w, struct batch *b);
 
 /* --------------------------------------------------------------- load.c */
-/* Highest id and high-water marks; counts rows to be verified. */
+/* The highest id, rows no state of ours fits; body files nobody names. */
 void load_start(struct queue *q);
-/* Rows that are due into memory, as the window has room; sets its own timer
- * for what is due later. */
-void load_due(struct queue *q);
+/* Rows that are due into memory, as there is room, now or in a moment. */
 void load_soon(struct queue *q);
+/* A row was written: it is to be found when it is due. */
+void load_row(struct queue *q, const struct op *o);
+/* All rows that are due once more. */
+void load_again(struct queue *q);
 struct msg *load_message(struct queue *q, int64_t id);
 /* A message just stored, without reading it back. */
 void load_fresh(struct queue *q, const struct new_message *m);
+
+/* ---------------------------------------------------------------- msg.c */
+struct msg *msg_new(struct queue *q, int64_t id);
+struct msg *msg_find(struct queue *q, int64_t id);
+/* For one that was loaded for a question only. */
+void msg_release(struct queue *q, struct msg *m);
+struct rcpt *rcpt_new(struct queue *q, struct msg *m, int64_t number);
+struct rcpt *rcpt_find(const struct msg *m, int64_t number);
+void rcpt_move(struct queue *q, struct rcpt *r, enum rcpt_where where);
+/* It was looked at after a crash, or will never be. */
+void rcpt_recovered(struct queue *q, struct rcpt *r);
 /* The recipient leaves memory, and its message with the last one. */
 void rcpt_forget(struct queue *q, struct rcpt *r);
-struct rcpt *rcpt_new(struct queue *q, struct msg *m, int64_t number);
-/* The content, in the arena or in memory; or a descriptor to read. */
+/*
+ * The content, in the arena or in memory; or a descriptor to read.  Later when
+ * it cannot be had now, never when it is not there or not what it was.
+ */
 struct status msg_content(struct queue *q, struct arena *a, struct msg *m,
 	struct str *content, int *fd);
+/* Memory's copy is needed no more. */
+void msg_drop_content(struct queue *q, struct msg *m);
+
+/* --------------------------------------------------------------- seen.c */
+/* A set of hashes in few octets; goes with the arena. */
+struct seen *seen_new(struct arena *a);
+/* False when it was there already. */
+bool seen_add(struct seen *s, struct str text);
 
 /* -------------------------------------------------------------- route.c */
 void route_rcpt(struct queue *q, struct rcpt *r);
@@ -254,66 +341,135 @@ void route_rcpt(struct queue *q, struct rcpt *r);
 /* --------------------------------------------------------------- lane.c */
 /*
  * A lane: what goes one way.  Remote: one per destination, several agents at
- * once up to a limit that is learned.  Local: one per agent, by ids and a hash
- * of the user, so that one mailbox is always written by the same agent.
+ * once up to a limit that is learned and remembered.  Local: one per agent, by
+ * ids and a hash of the user, so that one mailbox is always written by the
+ * same agent.
  */
 struct lane {
-	struct list of_queue;
+	struct queue *queue;
+	struct list of_queue, of_ready, of_hungry;
 	struct arena *arena;
 	struct str key;
 	bool local;
 	struct str ids, user, home; /* local: whose agent */
 	struct list works; /* one per message, in turn */
 	size_t waiting; /* recipients in works */
-	struct agent *agent; /* local */
-	bool agent_asked;
 	size_t active; /* jobs out */
-	double limit; /* remote: how many at once */
+	enum ready ready_as; /* the list it is in, if it is in one */
+	/* Rows: */
+	bool more; /* due ones may not be in memory */
+	bool stepped_over; /* local: the cursor went past some */
+	size_t refill_at; /* when so few wait, read more */
+	int64_t moved; /* boot clock: when one was last taken */
+	/* Local: */
+	struct agent *agent;
+	bool agent_asked;
+	int deaths; /* of agents that did nothing */
+	struct loop_timer *pause; /* no agent until then */
+	/* Remote: */
+	double limit; /* how many at once */
+	double ceiling; /* as many were refused last time */
+	int64_t ceiling_until, ceiling_hold; /* wall; how long it holds */
 	int failures; /* host failures in a row */
-	int64_t succeeded; /* when it last went well */
+	int64_t parked_until; /* wall: nothing is tried before */
+	int64_t horizon; /* latest parked_until: rows parked are due early */
+	struct status reply; /* of the host, text in the lane's own memory */
+	char reply_text[256];
+	bool changed; /* what is remembered is not written yet */
 };
 
+/* The recipients of one message in one lane. */
 struct work {
 	struct list of_lane;
 	struct lane *lane;
+	struct msg *msg;
 	struct list rcpts;
 	size_t count;
 };
 
+/* Into the lane, or back to its row when the lane's host is down. */
 void lane_add(struct queue *q, struct rcpt *r);
 /* Takes a queued recipient out again. */
-void lane_remove(struct rcpt *r);
+void lane_remove(struct queue *q, struct rcpt *r);
 struct lane *lane_of(struct queue *q, const struct rcpt *r);
-/* The next recipients to be tried, at most n, all of one message, into list;
- * the number taken. */
-size_t lane_take(struct lane *l, struct list *rcpts, size_t n);
+/* The lane of such rows, made if it is not there. */
+struct lane *lane_for(struct queue *q, struct str agent, struct str user,
+	struct str home, struct str ids, struct str destination);
+/* Is there room for one more, of this message (NULL: any)? */
+bool lane_has_room(struct queue *q, const struct lane *l, const struct msg *m);
+/* The same for one that is in memory already, more generously. */
+bool lane_fits(struct queue *q, const struct lane *l, const struct msg *m);
+/* A row of this lane stays a row for want of room. */
+void lane_skip(struct queue *q, struct lane *l);
+/* The message whose turn it is; NULL. */
+struct msg *lane_next(const struct lane *l);
+/* Its next recipients, at most n, into list; the number taken. */
+size_t lane_take(struct queue *q, struct lane *l, struct list *rcpts,
+	size_t n);
+/* Could use an agent, or not: into the list of ready ones, or out. */
+void lane_look(struct queue *q, struct lane *l);
+/* The remote side answered for itself. */
 void lane_success(struct queue *q, struct lane *l);
-/* A host failed; true when others are being served there: it wants fewer
- * connections, and the recipient goes back into the lane. */
+/* It did not; true when it serves others just now: it wants fewer at once,
+ * and the recipient goes back into the lane. */
 bool lane_failure(struct queue *q, struct lane *l);
-/* Everything that waits for a dead host is parked until the probe's time. */
+/* The host is down: nothing more until `parked_until`, which is set. */
 void lane_park(struct queue *q, struct lane *l, struct status s);
-/* Forgets lanes in which nothing is left. */
+/* Writes down what was learned; forgets lanes in which nothing is left. */
 void lane_sweep(struct queue *q);
 
 /* ----------------------------------------------------------- dispatch.c */
+struct agent {
+	struct list of_queue, of_idle;
+	struct queue *queue;
+	struct peer *peer;
+	struct lane *lane; /* of the job in hand, or the last one */
+	bool local;
+	bool useful; /* has answered a job */
+	bool delicate; /* what it has in hand must be alone */
+	bool retiring; /* gets no more jobs: others wait for its place */
+	struct list jobs;
+	size_t count;
+	int64_t since; /* boot clock: when it was started */
+	int64_t used; /* when it last had a job */
+	/* Local: recipients whose files it wrote. */
+	struct list delivered; /* since the last checkpoint */
+	struct list settling; /* the checkpoint is under way */
+	bool syncing;
+};
+
 void dispatch_start(struct queue *q);
-/* Gives what waits to agents that are free; asks for agents. */
+/* At the end of the turn, gives what waits to agents. */
+void dispatch_soon(struct queue *q);
 void dispatch(struct queue *q);
-/* Sends the question to every local agent; the number asked. */
-size_t dispatch_checkpoint(struct queue *q);
+/* Ends agents nobody has had a use for lately. */
+void dispatch_sweep(struct queue *q);
+/* Nothing of this local agent's is left to be synced. */
+void dispatch_settled(struct queue *q, struct agent *g);
 
 /* --------------------------------------------------------- checkpoint.c */
-void checkpoint_add(struct queue *q, struct rcpt *r);
-/* What was delivered over this lane since the last checkpoint has lost the
- * agent that could sync it. */
-void checkpoint_lost(struct queue *q, const struct lane *l);
-/* An agent answered, or is gone (later). */
-void checkpoint_answered(struct queue *q, struct status s);
+void checkpoint_add(struct queue *q, struct agent *g, struct rcpt *r);
+/* Now rather than at its time. */
+void checkpoint_begin(struct queue *q, struct agent *g);
+/* The agent answered. */
+void checkpoint_answered(struct queue *q, struct agent *g, struct status s);
+/* The agent is gone, and with it whoever could sync what it wrote. */
+void checkpoint_lost(struct queue *q, struct agent *g);
 
 /* ------------------------------------------------------------ outcome.c */
-void outcome(struct queue *q, struct rcpt *r, struct status s,
-	struct str remote);
+/* What an attempt came to. */
+struct result {
+	struct status status;
+	struct str remote; /* who said so */
+	struct str detail; /* the agent's words for log and trace */
+};
+
+/* g: the agent, NULL when none had it. */
+void outcome(struct queue *q, struct rcpt *r, struct agent *g,
+	const struct result *x);
+/* Its host turned out to be down: tried, and due with the others. */
+void outcome_down(struct queue *q, struct rcpt *r, const struct result *x,
+	int64_t next);
 /* Deferred without an attempt of its own (its host is down). */
 void outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 	int64_t next);
@@ -322,12 +478,18 @@ void outcome_held(struct queue *q, struct rcpt *r, struct str reason);
 /* Off the queue, into history. */
 void outcome_finished(struct queue *q, struct rcpt *r, const char *outcome,
 	struct str reply, struct str remote);
-int64_t outcome_next(struct queue *q, int attempts);
+/* Seconds until the next attempt after so many. */
+int64_t outcome_next(const struct queue *q, int attempts);
 /* One recipient less under way; the last one's answer ends the round. */
 void outcome_settled(struct queue *q, struct msg *m);
 
 /* ------------------------------------------------------------- report.c */
+/* One report on what failed so far, and these recipients are finished. */
 void report_failures(struct queue *q, struct msg *m);
+/* A report on this one's success, when its sender wanted one. */
+void report_success(struct queue *q, struct rcpt *r, const struct result *x);
+/* Reports that waited long enough for the rest of their message. */
+void report_sweep(struct queue *q);
 
 /* ------------------------------------------------------------ control.c */
 void control_list(struct peer *p, struct arena *a, struct message *m);
@@ -338,6 +500,7 @@ void control_change(struct peer *p, struct arena *a, struct message *m);
 
 enum statement {
 	INSERT_MESSAGE,
+	INSERT_CONTENT,
 	INSERT_RCPT,
 	INSERT_TOKEN,
 	FIND_TOKEN,
@@ -348,15 +511,20 @@ enum statement {
 	INSERT_HISTORY,
 	DELETE_RCPT,
 	DELETE_MESSAGE,
+	DELETE_CONTENT,
 	SET_CRASHES,
-	RELEASE_DESTINATION,
+	SAVE_DESTINATION,
+	PRUNE_DESTINATIONS,
 	PRUNE_HISTORY,
 	SELECT_DUE,
+	SELECT_LANE,
 	SELECT_NEXT_DUE,
+	SELECT_ODD,
 	SELECT_MESSAGE,
 	SELECT_CONTENT,
+	SELECT_ROUTED,
+	SELECT_DESTINATION,
 	SELECT_HIGHEST,
-	SELECT_LOCAL_DUE,
 	SELECT_BODY,
 	SELECT_ROWS,
 	SELECT_HISTORY,
@@ -367,9 +535,11 @@ enum statement {
 struct table {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STATEMENTS];
+	bool damaged; /* SQLite found that it is no sound database */
 };
 
-/* Opens (creates) the database; later with SQLite's reason. */
+/* Opens (creates) the database; later with SQLite's reason, t->damaged when
+ * the file is none or not a sound one. */
 struct status table_open(struct arena *a, const char *path, struct table *t);
 void table_close(struct table *t);
 /* The statement, reset and without bindings. */
@@ -377,8 +547,12 @@ sqlite3_stmt *table_get(struct table *t, enum statement s);
 void table_bind_text(sqlite3_stmt *s, int at, struct str text);
 void table_bind_blob(sqlite3_stmt *s, int at, struct str octets);
 struct str table_text(struct arena *a, sqlite3_stmt *s, int column);
+/* The next row; false at the end, and when it cannot be read. */
+bool table_step(struct table *t, sqlite3_stmt *s);
 /* Runs to the end; false when SQLite failed. */
 bool table_run(sqlite3_stmt *s);
+/* Does this result of SQLite mean that the file is damaged? */
+bool table_is_damage(int result);
 struct status table_failure(struct arena *a, struct table *t,
 	const char *action);
 

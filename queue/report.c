@@ -15,7 +15,11 @@
 
 #include <unistd.h>
 
-enum { ORIGINAL_MOST = 40 * 1024, HEADER_MOST = 32 * 1024 };
+enum {
+	ORIGINAL_MOST = 40 * 1024,
+	HEADER_MOST = 32 * 1024,
+	PATIENCE_MS = 60 * 1000,
+};
 
 static bool
 is_wanted(const struct failure *f)
@@ -52,11 +56,10 @@ read_original(struct queue *q, struct arena *a, struct msg *m)
 }
 
 static size_t
-collect(struct arena *a, struct queue *q, struct msg *m,
-	struct dsn_recipient *out, bool *utf8)
+collect(const struct queue *q, struct msg *m, struct dsn_recipient *out,
+	bool *utf8)
 {
 	size_t n = 0;
-	(void)a;
 	list_each(&m->failures, at, save) {
 		struct failure *f = list_entry(at, struct failure, link);
 		if (!is_wanted(f))
@@ -88,40 +91,50 @@ stored(struct queue *q, void *ctx, struct status s,
 }
 
 static void
-write_report(struct queue *q, struct arena *a, struct msg *m, struct str to,
-	struct dsn *d)
+write_report(struct queue *q, struct arena *a, struct msg *m, struct dsn *d)
 {
 	struct buf *out = buf_new(a);
 	int64_t id = queue_next_id(q);
-	struct new_rcpt rcpt = {.address = to};
-	struct str original = d->original;
+	struct new_rcpt rcpt = {.address = d->to};
 	d->boundary = str_printf(a, "=_surat_%s", m->qid);
 	d->message_id = str_printf(a, "report.%s.%lld@%.*s", m->qid,
-		(long long)d->now, STR_ARG(d->host));
+		(long long)id, STR_ARG(d->host));
 	d->headers_only = d->headers_only || m->body.n > 0 ||
-		original.n > ORIGINAL_MOST;
+		d->original.n > ORIGINAL_MOST;
 	dsn_write(a, out, d);
 	struct new_message n = {.id = id, .session = str_from(m->qid),
 		.origin = m->sender.n > 0 ? STR("report") : STR("double"),
 		.client = STR("unix"), .body_type = STR("8BITMIME"),
 		.utf8 = d->utf8, .arrival = d->now, .rcpts = &rcpt,
-		.count = 1};
-	n.content = str_head(buf_str(out), INLINE_MOST);
+		.count = 1, .content = buf_str(out)};
 	n.size = (int64_t)n.content.n;
-	n.token = str_printf(a, "report/%s/%lld", m->qid, (long long)id);
-	batch_add_message(q, &n, stored, NULL);
+	batch_add_message(q, &n, stored, NULL, true);
+}
+
+static struct dsn
+report_on(struct queue *q, const struct msg *m, struct str to)
+{
+	return (struct dsn){.host = q->program->hostname,
+		.id = str_from(m->qid), .to = to, .envid = m->envid,
+		.arrival = m->arrival, .now = clock_wall(), .utf8 = m->utf8,
+		.headers_only = str_eq_nocase(m->ret, STR("HDRS"))};
 }
 
 /* Who hears of it; empty: nobody. */
 static struct str
-reader_of(struct queue *q, struct arena *a, const struct msg *m)
+reader_of(const struct queue *q, const struct msg *m)
 {
 	if (m->sender.n > 0)
 		return m->sender;
 	if (!str_eq(m->origin, STR("report")))
 		return STR("");
-	(void)a;
 	return q->conf->general.postmaster;
+}
+
+static const char *
+outcome_of(struct status s)
+{
+	return s.subject == 4 && s.detail == 7 ? "expired" : "failed";
 }
 
 static void
@@ -132,35 +145,68 @@ finish_all(struct queue *q, struct msg *m)
 		struct arena *a = arena_new("reply");
 		list_remove(at);
 		if (!f->delay)
-			outcome_finished(q, f->rcpt, "failed",
+			outcome_finished(q, f->rcpt, outcome_of(f->status),
 				status_format(a, f->status), f->remote);
 		arena_free(a);
 	}
+	m->failed = 0;
 }
 
 void
 report_failures(struct queue *q, struct msg *m)
 {
 	struct arena *a = arena_new("report");
-	struct str to = reader_of(q, a, m);
-	size_t most = 0;
-	for (struct list *at = m->failures.next; at != &m->failures;
-		at = at->next)
-		most++;
-	struct dsn_recipient *rcpts = arena_array(a, most, sizeof *rcpts);
-	struct dsn d = {.host = q->program->hostname,
-		.id = str_from(m->qid), .to = to, .envid = m->envid,
-		.arrival = m->arrival, .now = clock_wall(),
-		.utf8 = m->utf8, .recipients = rcpts,
-		.headers_only = str_eq_nocase(m->ret, STR("HDRS"))};
-	d.count = collect(a, q, m, rcpts, &d.utf8);
+	struct str to = reader_of(q, m);
+	struct dsn_recipient *rcpts = arena_array(a, m->failed, sizeof *rcpts);
+	struct dsn d = report_on(q, m, to);
+	d.recipients = rcpts;
+	d.count = collect(q, m, rcpts, &d.utf8);
 	if (d.count > 0 && to.n > 0) {
 		d.original = read_original(q, a, m);
-		write_report(q, a, m, to, &d);
+		write_report(q, a, m, &d);
 	} else if (d.count > 0) {
 		log_warn(str_from(m->qid), "report-dropped",
 			LOG_CSTR("why", "the sender is null"));
 	}
 	finish_all(q, m);
 	arena_free(a);
+}
+
+/* Where the next hop reports itself (RFC 3461 5.2.2), nothing is left to say
+ * here. */
+void
+report_success(struct queue *q, struct rcpt *r, const struct result *x)
+{
+	struct msg *m = r->msg;
+	struct str wish = STR("SUCCESS");
+	bool local = str_eq(r->agent, STR("local"));
+	if (str_search(r->notify, wish) == r->notify.n || m->sender.n == 0 ||
+		str_search(x->detail, STR("dsn=1")) < x->detail.n)
+		return;
+	struct arena *a = arena_new("report");
+	struct dsn_recipient rcpt = {.address = r->address,
+		.original = r->orcpt, .status = x->status,
+		.remote = x->remote,
+		.action = local ? DSN_DELIVERED : DSN_RELAYED};
+	struct dsn d = report_on(q, m, m->sender);
+	d.recipients = &rcpt;
+	d.count = 1;
+	d.utf8 = d.utf8 || !is_ascii(r->address);
+	d.headers_only = true;
+	d.original = read_original(q, a, m);
+	write_report(q, a, m, &d);
+	arena_free(a);
+}
+
+void
+report_sweep(struct queue *q)
+{
+	size_t cursor = 0;
+	struct str key;
+	void *value;
+	while (map_next(q->messages, &cursor, &key, &value)) {
+		struct msg *m = value;
+		if (m->failed > 0 && clock_ms() - m->failed_since > PATIENCE_MS)
+			report_failures(q, m);
+	}
 }

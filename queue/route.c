@@ -9,7 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { AWAY_MS = 500, NUMBER_SHIFT = 20 };
+enum { AWAY_MS = 500, NUMBER_SHIFT = 20, SHIFT_STEP = 10,
+	SHIFT_MOST = 50 };
 
 struct routing {
 	struct queue *queue;
@@ -51,50 +52,94 @@ set_final(struct rcpt *r, const struct msg_route_result *m, size_t i)
 		r->address, str_find_last(r->address, '@') + 1);
 }
 
+static struct str
+final_of(const struct rcpt *r)
+{
+	return r->user.n > 0 ? r->user : r->address;
+}
+
+/* Where a message that was not just taken goes already. */
+static void
+recall(struct queue *q, struct msg *m)
+{
+	m->seen = seen_new(m->arena);
+	if (m->fresh)
+		return;
+	struct arena *a = arena_new("seen");
+	sqlite3_stmt *s = table_get(q->reader, SELECT_ROUTED);
+	sqlite3_bind_int64(s, 1, m->id);
+	while (table_step(q->reader, s)) {
+		struct arena_mark mark = arena_mark(a);
+		struct str user = table_text(a, s, 0);
+		seen_add(m->seen, user.n > 0 ? user : table_text(a, s, 1));
+		arena_rewind(a, mark);
+	}
+	sqlite3_reset(s);
+	arena_free(a);
+}
+
 /* True when this message already goes to the same place: once is enough
  * (within one transaction, whatever aliases led there). */
 static bool
-is_double(struct rcpt *r)
+is_double(struct queue *q, struct rcpt *r)
 {
-	struct msg *m = r->msg;
-	if (m->seen == NULL)
-		m->seen = map_new(m->arena);
-	struct str key = r->user.n > 0 ? r->user : r->address;
-	struct rcpt *other = map_get(m->seen, key);
-	map_set(m->seen, key, r);
-	return other != NULL && other != r;
+	if (r->msg->seen == NULL)
+		recall(q, r->msg);
+	return !seen_add(r->msg->seen, final_of(r));
 }
 
+/* Into its lane; or, when that has more of this message than its share, off
+ * memory until it has not. */
 static void
 go(struct queue *q, struct rcpt *r, enum op_kind kind)
 {
 	struct op o = op_of(kind, r);
-	o.next = r->msg->arrival;
+	struct msg *m = r->msg;
+	o.next = m->arrival;
+	o.state = ROW_DUE;
+	bool twice = is_double(q, r);
+	struct lane *l = lane_of(q, r);
+	bool fits = lane_fits(q, l, m);
+	if (!twice && !fits) {
+		rcpt_move(q, r, RCPT_LEAVING);
+		o.forget = r;
+		lane_skip(q, l);
+	}
 	batch_add(q, &o);
-	if (is_double(r)) {
-		log_info(str_from(r->msg->qid), "duplicate",
+	if (twice) {
+		log_info(str_from(m->qid), "duplicate",
 			LOG_STR("rcpt", r->address));
 		outcome_finished(q, r, "duplicate", STR(""), STR(""));
-		outcome_settled(q, r->msg);
-		return;
+	} else if (fits) {
+		lane_add(q, r);
 	}
-	r->msg->pending--;
-	lane_add(q, r);
+	outcome_settled(q, m);
+}
+
+/* Numbers of expanded ones lie apart by level, so that those of an expansion
+ * of an expansion (a redirection) meet no others.  auth gives at most 1000. */
+static int
+shift_for(int64_t number)
+{
+	int shift = NUMBER_SHIFT;
+	while (shift < SHIFT_MOST && number >> shift != 0)
+		shift += SHIFT_STEP;
+	return shift;
 }
 
 static void
 expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 {
 	struct msg *msg = r->msg;
+	int shift = shift_for(r->number);
 	set_final(r, m, 0);
 	for (size_t i = 1; i < m->agent.n; i++) {
-		int64_t number = ((int64_t)i << NUMBER_SHIFT) + r->number;
+		int64_t number = ((int64_t)i << shift) + r->number;
 		struct rcpt *more = rcpt_new(q, msg, number);
 		more->orcpt = r->orcpt;
 		more->notify = r->notify;
 		more->verify = r->verify;
 		set_final(more, m, i);
-		msg->pending++;
 		go(q, more, OP_RCPT);
 	}
 	go(q, r, OP_ROUTE);
@@ -111,16 +156,17 @@ answered(void *ctx, struct arena *a, struct message *m)
 		loop_timer(q->loop, clock_in(AWAY_MS), ask_again, t);
 		return;
 	}
-	struct status s = m->route_result.status;
-	if (status_is_fine(s) && is_route(&m->route_result)) {
+	struct result x = {.status = m->route_result.status};
+	bool sound = is_route(&m->route_result) &&
+		shift_for(r->number) < SHIFT_MOST;
+	if (status_is_fine(x.status) && sound) {
 		expand(q, r, &m->route_result);
-		dispatch(q);
-	} else if (status_is_fine(s)) {
-		outcome(q, r, STATUS(STATUS_LATER, 3, 5,
-			"auth gave a malformed route"), STR(""));
-	} else {
-		outcome(q, r, s, STR(""));
+		return;
 	}
+	if (status_is_fine(x.status))
+		x.status = STATUS(STATUS_LATER, 3, 5,
+			"auth gave a malformed route");
+	outcome(q, r, NULL, &x);
 }
 
 static void
@@ -136,7 +182,5 @@ route_rcpt(struct queue *q, struct rcpt *r)
 {
 	struct routing *t = arena_one(r->msg->arena, struct routing);
 	*t = (struct routing){q, r};
-	r->where = RCPT_ROUTING;
-	r->msg->pending++;
 	ask(t);
 }

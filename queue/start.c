@@ -66,6 +66,8 @@ keep_house(void *ctx)
 		.next = now - q->conf->queue.history, .attempted = now};
 	batch_add(q, &o);
 	lane_sweep(q);
+	dispatch_sweep(q);
+	report_sweep(q);
 	loop_timer(q->loop, clock_in(HOUSEKEEPING_MS), keep_house, q);
 }
 
@@ -82,13 +84,15 @@ static void
 check_recovery(void *ctx)
 {
 	struct queue *q = ctx;
-	if (q->recovering > 0 && clock_left(q->recovery_deadline) > 0) {
+	bool looked = q->fresh.passed && q->local.passed &&
+		q->recovering == 0;
+	if (!looked && clock_left(q->recovery_deadline) > 0) {
 		loop_timer(q->loop, clock_in(RECOVERY_POLL_MS),
 			check_recovery, q);
 		return;
 	}
 	log_info(LOG_NO_ID, "recovered", LOG_NUM("left", q->recovering));
-	q->recovering = -1;
+	q->recovered = true;
 	struct message m = MESSAGE(service);
 	m.service.verb = STR("recovered");
 	asker_ask(q->master, &m, told, q);
@@ -97,7 +101,10 @@ check_recovery(void *ctx)
 static void
 end_turn(void *ctx)
 {
-	batch_flush(ctx);
+	struct queue *q = ctx;
+	if (q->dispatching)
+		dispatch(q);
+	batch_flush(q);
 }
 
 static void
@@ -114,8 +121,6 @@ queue_run(struct program *p)
 	struct arena *a = p->arena;
 	q->loop = loop_new(a);
 	q->messages = map_new(a);
-	list_init(&q->delivered);
-	list_init(&q->settling);
 	q->writer = writer_start(q);
 	q->reader = arena_one(a, struct table);
 	char *path = str_cstr(a,
@@ -133,8 +138,6 @@ queue_run(struct program *p)
 	if (master >= 0)
 		loop_watch(q->loop, master, 0, watch_master, q->loop);
 	loop_after(q->loop, end_turn, q);
-	load_due(q);
-	dispatch(q);
 	keep_house(q);
 	q->recovery_deadline = clock_in(RECOVERY_MOST_MS);
 	check_recovery(q);

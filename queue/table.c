@@ -6,37 +6,51 @@
  */
 #include "queue.h"
 #include "base/arena.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 
+enum { SCHEMA = 1 };
+
+/* Content has a table of its own: whoever walks over messages need not step
+ * over what they say. */
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS message ("
 	" id INTEGER PRIMARY KEY, sender TEXT NOT NULL, arrival INTEGER,"
 	" size INTEGER, origin TEXT, session TEXT, client TEXT, user TEXT,"
 	" ret TEXT, envid TEXT, body_type TEXT, utf8 INTEGER,"
-	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT,"
-	" content BLOB);"
+	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT);"
 	"CREATE INDEX IF NOT EXISTS message_body ON message (body)"
 	" WHERE body <> '';"
+	"CREATE TABLE IF NOT EXISTS content ("
+	" message INTEGER PRIMARY KEY, octets BLOB);"
 	"CREATE TABLE IF NOT EXISTS recipient ("
 	" message INTEGER, number INTEGER, state INTEGER, next INTEGER,"
 	" address TEXT NOT NULL, orcpt TEXT, notify TEXT, agent TEXT,"
 	" user TEXT, home TEXT, ids TEXT, destination TEXT,"
-	" attempts INTEGER, attempted INTEGER, notified INTEGER, reply TEXT,"
-	" remote TEXT, PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	" attempts INTEGER, parked INTEGER, attempted INTEGER,"
+	" notified INTEGER, reply TEXT, remote TEXT,"
+	" PRIMARY KEY (message, number)) WITHOUT ROWID;"
 	"CREATE INDEX IF NOT EXISTS recipient_due ON recipient"
 	" (state, next, message, number);"
-	"CREATE INDEX IF NOT EXISTS recipient_destination ON recipient"
-	" (destination) WHERE agent = 'remote' AND attempts > 0;"
+	"CREATE INDEX IF NOT EXISTS recipient_way ON recipient"
+	" (destination, next, message, number)"
+	" WHERE agent = 'remote' AND state = 1;"
+	"CREATE TABLE IF NOT EXISTS destination ("
+	" name TEXT PRIMARY KEY, most REAL, ceiling REAL,"
+	" ceiling_until INTEGER, ceiling_hold INTEGER, failures INTEGER,"
+	" parked_until INTEGER, horizon INTEGER, reply TEXT,"
+	" changed INTEGER) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS token ("
 	" token TEXT PRIMARY KEY, id INTEGER, at INTEGER) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS history ("
 	" message INTEGER, number INTEGER, finished INTEGER, outcome TEXT,"
 	" sender TEXT, size INTEGER, arrival INTEGER, origin TEXT,"
 	" client TEXT, user TEXT, address TEXT, orcpt TEXT, agent TEXT,"
-	" destination TEXT, attempts INTEGER, reply TEXT, remote TEXT,"
-	" PRIMARY KEY (message, number)) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS probe (at INTEGER);";
+	" mailbox TEXT, destination TEXT, attempts INTEGER, reply TEXT,"
+	" remote TEXT, PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS probe (at INTEGER);"
+	"PRAGMA user_version = 1;";
 
 /* What a row of surat queue shows, in the order of queue_row. */
 #define FILTERS \
@@ -46,16 +60,22 @@ static const char schema[] =
 	" AND (?6 = '' OR instr(r.reply, ?6) > 0)" \
 	" AND (?7 = 0 OR m.arrival <= ?7) AND (?8 = 0 OR m.size >= ?8)"
 
+/* What take_row in load.c reads. */
+#define ROW "SELECT next, message, number, state, address, orcpt, notify," \
+	" agent, user, home, ids, destination, attempts, parked, attempted," \
+	" notified, remote FROM recipient"
+
 static const char *const texts[STATEMENTS] = {
 	[INSERT_MESSAGE] = "INSERT INTO message (id, sender, arrival, size,"
 		" origin, session, client, user, ret, envid, body_type, utf8,"
-		" requiretls, body, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
-		" ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+		" requiretls, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		" ?9, ?10, ?11, ?12, ?13, ?14)",
+	[INSERT_CONTENT] = "INSERT INTO content VALUES (?1, ?2)",
 	[INSERT_RCPT] = "INSERT OR REPLACE INTO recipient (message, number,"
 		" state, next, address, orcpt, notify, agent, user, home, ids,"
-		" destination, attempts, attempted, notified, reply, remote)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-		" 0, 0, 0, '', '')",
+		" destination, attempts, parked, attempted, notified, reply,"
+		" remote) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
+		" ?11, ?12, 0, 0, 0, 0, '', '')",
 	[INSERT_TOKEN] = "INSERT OR IGNORE INTO token VALUES (?1, ?2, ?3)",
 	[FIND_TOKEN] = "SELECT id FROM token WHERE token = ?1",
 	[PRUNE_TOKENS] = "DELETE FROM token WHERE at < ?1",
@@ -63,14 +83,14 @@ static const char *const texts[STATEMENTS] = {
 		" agent = ?4, user = ?5, home = ?6, ids = ?7, destination = ?8"
 		" WHERE message = ?1 AND number = ?2",
 	[DEFER_RCPT] = "UPDATE recipient SET state = ?3, next = ?4,"
-		" attempts = ?5, attempted = ?6, notified = ?7, reply = ?8,"
-		" remote = ?9 WHERE message = ?1 AND number = ?2",
+		" attempts = ?5, parked = ?6, attempted = ?7, notified = ?8,"
+		" reply = ?9, remote = ?10 WHERE message = ?1 AND number = ?2",
 	[SET_STATE] = "UPDATE recipient SET state = ?3, next = ?4,"
-		" reply = CASE ?5 WHEN '' THEN reply ELSE ?5 END"
+		" parked = 0, reply = CASE ?5 WHEN '' THEN reply ELSE ?5 END"
 		" WHERE message = ?1 AND number = ?2",
 	[INSERT_HISTORY] = "INSERT OR REPLACE INTO history SELECT r.message,"
 		" r.number, ?3, ?4, m.sender, m.size, m.arrival, m.origin,"
-		" m.client, m.user, r.address, r.orcpt, r.agent,"
+		" m.client, m.user, r.address, r.orcpt, r.agent, r.user,"
 		" r.destination, r.attempts + 1,"
 		" CASE ?5 WHEN '' THEN r.reply ELSE ?5 END, ?6"
 		" FROM recipient r JOIN message m ON m.id = r.message"
@@ -78,30 +98,44 @@ static const char *const texts[STATEMENTS] = {
 	[DELETE_RCPT] = "DELETE FROM recipient WHERE message = ?1"
 		" AND number = ?2",
 	[DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
-		" (SELECT 1 FROM recipient WHERE message = ?1)",
+		" (SELECT 1 FROM recipient WHERE message = ?1) RETURNING body",
+	[DELETE_CONTENT] = "DELETE FROM content WHERE message = ?1",
 	[SET_CRASHES] = "UPDATE message SET crashes = ?2 WHERE id = ?1",
-	[RELEASE_DESTINATION] = "UPDATE recipient SET next = ?2 WHERE"
-		" destination = ?1 AND agent = 'remote' AND attempts > 0"
-		" AND state = 1 AND next > ?2",
-	[PRUNE_HISTORY] = "DELETE FROM history WHERE finished < ?1",
-	[SELECT_DUE] = "SELECT next, message, number, state, address, orcpt,"
-		" notify, agent, user, home, ids, destination, attempts,"
-		" attempted, notified, remote FROM recipient"
-		" WHERE state = ?1 AND next <= ?2"
+	[SAVE_DESTINATION] = "INSERT OR REPLACE INTO destination VALUES"
+		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[PRUNE_DESTINATIONS] = "DELETE FROM destination WHERE changed < ?1",
+	[PRUNE_HISTORY] = "DELETE FROM history WHERE finished < ?1 AND"
+		" message IN (SELECT DISTINCT message FROM history WHERE"
+		" message < ?1 * 1000000 AND finished < ?1 AND NOT EXISTS"
+		" (SELECT 1 FROM message WHERE id = history.message)"
+		" LIMIT ?2)",
+	[SELECT_DUE] = ROW " WHERE state = ?1 AND next <= ?2"
 		" AND (next, message, number) > (?3, ?4, ?5)"
 		" ORDER BY next, message, number LIMIT ?6",
-	[SELECT_NEXT_DUE] = "SELECT min(n) FROM (SELECT (SELECT min(next) FROM"
-		" recipient WHERE state = 0 AND next > ?1) AS n UNION ALL"
-		" SELECT (SELECT min(next) FROM recipient WHERE state = 1"
-		" AND next > ?1))",
+	[SELECT_LANE] = ROW " INDEXED BY recipient_way"
+		" WHERE agent = 'remote' AND state = 1 AND destination = ?1"
+		" AND next <= ?7 AND (next <= ?2 OR parked > 0)"
+		" AND (next, message, number) > (?3, ?4, ?5)"
+		" ORDER BY next, message, number LIMIT ?6",
+	[SELECT_NEXT_DUE] = "SELECT min(next) FROM recipient"
+		" WHERE state = ?1 AND next > ?2",
+	[SELECT_ODD] = "SELECT message, number FROM recipient WHERE state < 0"
+		" UNION ALL SELECT message, number FROM recipient"
+		" WHERE state > 2 UNION ALL SELECT message, number"
+		" FROM recipient WHERE state IS NULL LIMIT 1000",
 	[SELECT_MESSAGE] = "SELECT sender, arrival, size, origin, session,"
 		" client, user, ret, envid, body_type, utf8, requiretls,"
 		" crashes, body FROM message WHERE id = ?1",
-	[SELECT_CONTENT] = "SELECT content FROM message WHERE id = ?1",
+	[SELECT_CONTENT] = "SELECT octets FROM content WHERE message = ?1",
+	[SELECT_ROUTED] = "SELECT user, address FROM recipient"
+		" WHERE message = ?1 AND agent <> '' UNION ALL"
+		" SELECT mailbox, address FROM history WHERE message = ?1"
+		" AND agent <> ''",
+	[SELECT_DESTINATION] = "SELECT most, ceiling, ceiling_until,"
+		" ceiling_hold, failures, parked_until, horizon, reply"
+		" FROM destination WHERE name = ?1",
 	[SELECT_HIGHEST] = "SELECT max((SELECT ifnull(max(id), 0) FROM"
 		" message), (SELECT ifnull(max(message), 0) FROM history))",
-	[SELECT_LOCAL_DUE] = "SELECT count(*) FROM recipient WHERE state = 1"
-		" AND next <= ?1 AND agent = 'local'",
 	[SELECT_BODY] = "SELECT 1 FROM message WHERE body = ?1"
 		" AND body <> ''",
 	[SELECT_ROWS] = "SELECT r.message, m.sender, m.size, m.arrival,"
@@ -129,10 +163,31 @@ table_failure(struct arena *a, struct table *t, const char *action)
 	return status_later(3, code == SQLITE_FULL ? 1 : 0, text);
 }
 
-struct status
-table_open(struct arena *a, const char *path, struct table *t)
+bool
+table_is_damage(int result)
 {
-	*t = (struct table){0};
+	int code = result & 0xff;
+	return code == SQLITE_CORRUPT || code == SQLITE_NOTADB ||
+		code == SQLITE_FORMAT;
+}
+
+static bool
+is_known_version(struct table *t)
+{
+	sqlite3_stmt *s;
+	int version = -1;
+	if (sqlite3_prepare_v2(t->db, "PRAGMA user_version", -1, &s, NULL) !=
+		SQLITE_OK)
+		return false;
+	if (sqlite3_step(s) == SQLITE_ROW)
+		version = sqlite3_column_int(s, 0);
+	sqlite3_finalize(s);
+	return version == 0 || version == SCHEMA;
+}
+
+static bool
+prepare(struct table *t, const char *path)
+{
 	/* FULL: the commit is on disk when it returns, which is what a 250
 	 * promises.  The WAL is folded back in small steps so that no commit
 	 * pays for a thousand others. */
@@ -144,15 +199,32 @@ table_open(struct arena *a, const char *path, struct table *t)
 		"PRAGMA secure_delete = OFF;"
 		"PRAGMA trusted_schema = OFF;";
 	if (sqlite3_open(path, &t->db) != SQLITE_OK ||
-		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
-		sqlite3_exec(t->db, schema, NULL, NULL, NULL) != SQLITE_OK)
-		return table_failure(a, t, path);
+		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK)
+		return false;
+	if (!is_known_version(t) && !table_is_damage(sqlite3_errcode(t->db)))
+		fatal("queue database", "it is of a newer version of surat");
+	if (sqlite3_exec(t->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+		return false;
 	for (int i = 0; i < STATEMENTS; i++)
 		if (sqlite3_prepare_v3(t->db, texts[i], -1,
 			SQLITE_PREPARE_PERSISTENT, &t->statements[i],
 			NULL) != SQLITE_OK)
-			return table_failure(a, t, path);
-	return status_fine();
+			return false;
+	return true;
+}
+
+/* Statements that cannot be prepared speak of a schema that is not ours. */
+struct status
+table_open(struct arena *a, const char *path, struct table *t)
+{
+	*t = (struct table){0};
+	if (prepare(t, path))
+		return status_fine();
+	int code = sqlite3_errcode(t->db);
+	struct status s = table_failure(a, t, path);
+	table_close(t);
+	t->damaged = table_is_damage(code) || (code & 0xff) == SQLITE_ERROR;
+	return s;
 }
 
 void
@@ -193,6 +265,15 @@ table_text(struct arena *a, sqlite3_stmt *s, int column)
 	const void *p = sqlite3_column_blob(s, column);
 	int n = sqlite3_column_bytes(s, column);
 	return p == NULL || n <= 0 ? STR("") : str_copy(a, str_of(p, (size_t)n));
+}
+
+bool
+table_step(struct table *t, sqlite3_stmt *s)
+{
+	int r = sqlite3_step(s);
+	if (r != SQLITE_ROW && r != SQLITE_DONE)
+		t->damaged = t->damaged || table_is_damage(r);
+	return r == SQLITE_ROW;
 }
 
 bool

@@ -32,7 +32,11 @@ struct writer {
 	bool through;
 };
 
-enum { TOKENS_KEPT = 3600 };
+enum {
+	TOKENS_KEPT = 3600,
+	DESTINATIONS_KEPT = 30 * 86400,
+	PRUNED_AT_ONCE = 2000,
+};
 
 static bool
 insert_rcpt(struct table *t, int64_t message, int64_t number,
@@ -76,9 +80,19 @@ claim_token(struct table *t, struct new_message *m, bool *known)
 }
 
 static bool
-insert_message(struct table *t, struct op *o)
+insert_content(struct table *t, const struct new_message *m)
+{
+	sqlite3_stmt *s = table_get(t, INSERT_CONTENT);
+	sqlite3_bind_int64(s, 1, m->id);
+	table_bind_blob(s, 2, m->content);
+	return table_run(s);
+}
+
+static bool
+insert_message(struct table *t, struct arena *a, struct op *o)
 {
 	struct new_message *m = o->fresh;
+	(void)a;
 	if (!claim_token(t, m, &o->before))
 		return false;
 	if (o->before)
@@ -95,8 +109,7 @@ insert_message(struct table *t, struct op *o)
 	sqlite3_bind_int(s, 12, m->utf8);
 	sqlite3_bind_int(s, 13, m->requiretls);
 	table_bind_text(s, 14, m->body);
-	table_bind_blob(s, 15, m->content);
-	bool ok = table_run(s);
+	bool ok = table_run(s) && (m->body.n > 0 || insert_content(t, m));
 	for (size_t i = 0; ok && i < m->count; i++) {
 		struct op r = {.next = m->arrival,
 			.address = m->rcpts[i].address,
@@ -117,101 +130,148 @@ of_row(struct table *t, enum statement which, const struct op *o)
 }
 
 static bool
-route(struct table *t, const struct op *o)
+add_rcpt(struct table *t, struct arena *a, struct op *o)
+{
+	(void)a;
+	return insert_rcpt(t, o->message, o->number, ROW_DUE, o);
+}
+
+static bool
+route(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, ROUTE_RCPT, o);
 	const struct str texts[] = {o->address, o->agent, o->user, o->home,
 		o->ids, o->destination};
+	(void)a;
 	for (int i = 0; i < 6; i++)
 		table_bind_text(s, 3 + i, texts[i]);
 	return table_run(s);
 }
 
 static bool
-defer(struct table *t, const struct op *o)
+defer(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, DEFER_RCPT, o);
-	sqlite3_bind_int(s, 3, o->state);
-	sqlite3_bind_int64(s, 4, o->next);
-	sqlite3_bind_int64(s, 5, o->attempts);
-	sqlite3_bind_int64(s, 6, o->attempted);
-	sqlite3_bind_int64(s, 7, o->notified);
-	table_bind_text(s, 8, o->reply);
-	table_bind_text(s, 9, o->remote);
+	const int64_t numbers[] = {o->state, o->next, o->attempts, o->parked,
+		o->attempted, o->notified};
+	(void)a;
+	for (int i = 0; i < 6; i++)
+		sqlite3_bind_int64(s, 3 + i, numbers[i]);
+	table_bind_text(s, 9, o->reply);
+	table_bind_text(s, 10, o->remote);
 	return table_run(s);
 }
 
 static bool
-set_state(struct table *t, const struct op *o)
+set_state(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, SET_STATE, o);
+	(void)a;
 	sqlite3_bind_int(s, 3, o->state);
 	sqlite3_bind_int64(s, 4, o->next);
 	table_bind_text(s, 5, o->reply);
 	return table_run(s);
 }
 
+/* The message goes with its last recipient; its file's name is kept, to be
+ * removed when this is committed. */
 static bool
-finish(struct table *t, const struct op *o)
+drop_message(struct table *t, struct arena *a, struct op *o)
+{
+	sqlite3_stmt *s = table_get(t, DELETE_MESSAGE);
+	sqlite3_bind_int64(s, 1, o->message);
+	int r = sqlite3_step(s);
+	bool last = r == SQLITE_ROW;
+	if (last)
+		o->body = table_text(a, s, 0);
+	for (; r == SQLITE_ROW; r = sqlite3_step(s))
+		;
+	sqlite3_reset(s);
+	if (r != SQLITE_DONE || !last || o->body.n > 0)
+		return r == SQLITE_DONE;
+	s = table_get(t, DELETE_CONTENT);
+	sqlite3_bind_int64(s, 1, o->message);
+	return table_run(s);
+}
+
+static bool
+finish(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, INSERT_HISTORY, o);
 	sqlite3_bind_int64(s, 3, o->attempted);
 	table_bind_text(s, 4, o->outcome);
 	table_bind_text(s, 5, o->reply);
 	table_bind_text(s, 6, o->remote);
-	if (!table_run(s) || !table_run(of_row(t, DELETE_RCPT, o)))
-		return false;
-	s = table_get(t, DELETE_MESSAGE);
+	return table_run(s) && table_run(of_row(t, DELETE_RCPT, o)) &&
+		drop_message(t, a, o);
+}
+
+static bool
+set_crashes(struct table *t, struct arena *a, struct op *o)
+{
+	sqlite3_stmt *s = table_get(t, SET_CRASHES);
+	(void)a;
 	sqlite3_bind_int64(s, 1, o->message);
+	sqlite3_bind_int64(s, 2, o->attempts);
 	return table_run(s);
 }
 
 static bool
-two_numbers(struct table *t, enum statement which, int64_t a, int64_t b)
+save_lane(struct table *t, struct arena *a, struct op *o)
+{
+	sqlite3_stmt *s = table_get(t, SAVE_DESTINATION);
+	(void)a;
+	table_bind_text(s, 1, o->destination);
+	sqlite3_bind_double(s, 2, o->limit);
+	sqlite3_bind_double(s, 3, o->ceiling);
+	sqlite3_bind_int64(s, 4, o->ceiling_until);
+	sqlite3_bind_int64(s, 5, o->ceiling_hold);
+	sqlite3_bind_int64(s, 6, o->attempts);
+	sqlite3_bind_int64(s, 7, o->parked);
+	sqlite3_bind_int64(s, 8, o->next);
+	table_bind_text(s, 9, o->reply);
+	sqlite3_bind_int64(s, 10, o->attempted);
+	return table_run(s);
+}
+
+static bool
+prune_before(struct table *t, enum statement which, int64_t before,
+	int64_t most)
 {
 	sqlite3_stmt *s = table_get(t, which);
-	sqlite3_bind_int64(s, 1, a);
+	sqlite3_bind_int64(s, 1, before);
 	if (sqlite3_bind_parameter_count(s) > 1)
-		sqlite3_bind_int64(s, 2, b);
+		sqlite3_bind_int64(s, 2, most);
 	return table_run(s);
 }
 
+/* o->number: more is left than one transaction should take. */
 static bool
-release(struct table *t, const struct op *o)
+prune(struct table *t, struct arena *a, struct op *o)
 {
-	sqlite3_stmt *s = table_get(t, RELEASE_DESTINATION);
-	table_bind_text(s, 1, o->destination);
-	sqlite3_bind_int64(s, 2, o->next);
-	return table_run(s);
+	(void)a;
+	if (!prune_before(t, PRUNE_TOKENS, o->attempted - TOKENS_KEPT, 0) ||
+		!prune_before(t, PRUNE_DESTINATIONS,
+			o->attempted - DESTINATIONS_KEPT, 0) ||
+		!prune_before(t, PRUNE_HISTORY, o->next, PRUNED_AT_ONCE))
+		return false;
+	o->number = sqlite3_changes(t->db) >= PRUNED_AT_ONCE;
+	return true;
 }
 
-static bool
-apply(struct table *t, struct op *o)
-{
-	switch (o->kind) {
-	case OP_MESSAGE:
-		return insert_message(t, o);
-	case OP_RCPT:
-		return insert_rcpt(t, o->message, o->number, ROW_DUE, o);
-	case OP_ROUTE:
-		return route(t, o);
-	case OP_DEFER:
-		return defer(t, o);
-	case OP_STATE:
-		return set_state(t, o);
-	case OP_FINISH:
-		return finish(t, o);
-	case OP_CRASHES:
-		return two_numbers(t, SET_CRASHES, o->message, o->attempts);
-	case OP_RELEASE:
-		return release(t, o);
-	case OP_PRUNE:
-		return two_numbers(t, PRUNE_HISTORY, o->next, 0) &&
-			two_numbers(t, PRUNE_TOKENS, o->attempted -
-				TOKENS_KEPT, 0);
-	}
-	return false;
-}
+typedef bool (*apply_fn)(struct table *t, struct arena *a, struct op *o);
+
+static const apply_fn appliers[OP_KINDS] = {
+	[OP_MESSAGE] = insert_message,
+	[OP_RCPT] = add_rcpt,
+	[OP_ROUTE] = route,
+	[OP_DEFER] = defer,
+	[OP_STATE] = set_state,
+	[OP_FINISH] = finish,
+	[OP_CRASHES] = set_crashes,
+	[OP_LANE] = save_lane,
+	[OP_PRUNE] = prune,
+};
 
 /* A body file's name must be as durable as the row that names it. */
 static bool
@@ -238,22 +298,30 @@ write_batch(struct writer *w, struct batch *b)
 	if (!execute(w, "BEGIN IMMEDIATE"))
 		return false;
 	if ((w->probe || b->count == 0) &&
-		!two_numbers(t, PROBE, clock_wall(), 0))
+		!prune_before(t, PROBE, clock_wall(), 0))
 		return false;
-	list_each(&b->ops, at, save)
-		if (!apply(t, list_entry(at, struct op, link)))
+	list_each(&b->ops, at, save) {
+		struct op *o = list_entry(at, struct op, link);
+		if (!appliers[o->kind](t, b->arena, o))
 			return false;
+	}
 	return execute(w, "COMMIT");
+}
+
+static bool
+open_again(struct writer *w, struct batch *b)
+{
+	b->status = status_fine();
+	if (w->table.db == NULL)
+		b->status = table_open(b->arena, w->path, &w->table);
+	b->damaged = w->table.damaged;
+	return status_is_fine(b->status);
 }
 
 static void
 run_batch(struct writer *w, struct batch *b)
 {
-	if (w->table.db == NULL)
-		b->status = table_open(b->arena, w->path, &w->table);
-	else
-		b->status = status_fine();
-	if (!status_is_fine(b->status))
+	if (!open_again(w, b))
 		return;
 	if (!sync_bodies(w, b)) {
 		b->status = status_errno(b->arena, "syncing bodies/", errno);
@@ -264,8 +332,7 @@ run_batch(struct writer *w, struct batch *b)
 		return;
 	}
 	b->status = table_failure(b->arena, &w->table, "queue database");
-	if (b->status.subject == 0)
-		b->status.subject = 3;
+	b->damaged = table_is_damage(sqlite3_errcode(w->table.db));
 	execute(w, "ROLLBACK");
 	table_close(&w->table);
 	w->probe = true;

@@ -168,8 +168,9 @@ enum peer_who {
 /*
  * One delivery of one message to some of its recipients (queue to agent).
  * number: the recipient's number within the message, unchanged in results.
- * Local: user, home and name (Maildir base name) per recipient; verify: a
- * delivery before a crash may have been done, look first.  Remote:
+ * Local: user, home and name (Maildir base name) per recipient; verify: 1, a
+ * delivery before a crash may have been done, look first; 2, a sync failed,
+ * write it anew whatever is there.  Remote:
  * destination is the domain or next hop; those lists are empty.
  * The content is in content or in the descriptor (read-only, CRLF lines).
  */

@@ -92,6 +92,12 @@ peer_close(struct peer *p)
 	loop_timer(p->peers->loop, clock_ms(), destroy, c);
 }
 
+bool
+peer_is_closing(const struct peer *p)
+{
+	return ((const struct connection *)p)->closing;
+}
+
 int
 peer_fd(const struct peer *p)
 {

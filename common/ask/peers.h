@@ -62,6 +62,8 @@ int peer_fd(const struct peer *p);
 
 /* Closes at the end of the turn; on_close runs then. */
 void peer_close(struct peer *p);
+/* It went away, or is to be closed: what is sent now reaches nobody. */
+bool peer_is_closing(const struct peer *p);
 
 /*
  * Asking from within a loop: questions go out in order, answers come back in

@@ -59,7 +59,9 @@ is_whole(struct store *s, struct arena *a, const char *path, struct str raw)
 
 /*
  * Under the lock.  A row with our unique part is an earlier delivery of this
- * job; a whole file behind it settles the matter, anything else goes.
+ * job; a whole file behind it settles the matter, anything else goes.  After a
+ * failed sync even a file that reads as whole goes: the page cache shows what
+ * the disk has lost.
  */
 static void
 look_for_copy(struct batch *b, struct parcel *p)
@@ -76,7 +78,8 @@ look_for_copy(struct batch *b, struct parcel *p)
 	if (!folder_by_id(b->s, b->a, key >> 32, &f))
 		return;
 	char *path = row_path(b->a, &f, in_new, name, info);
-	if (!p->d->verify || is_whole(b->s, b->a, path, p->raw)) {
+	bool trusted = !p->d->rewrite;
+	if (trusted && (!p->d->verify || is_whole(b->s, b->a, path, p->raw))) {
 		p->d->was_there = true;
 		p->d->file = str_from(path);
 		unlinkat(b->s->dir, p->tmp, 0);
@@ -269,7 +272,7 @@ run(struct batch *b)
 {
 	bool verify = false, any = false;
 	for (size_t i = 0; i < b->n; i++) {
-		verify |= b->v[i].d->verify;
+		verify |= b->v[i].d->verify || b->v[i].d->rewrite;
 		prepare(b, &b->v[i]);
 		any |= b->v[i].pending;
 	}

@@ -22,6 +22,7 @@ struct delivery {
 	struct str content; /* CRLF */
 	int64_t date; /* seconds since 1970 */
 	bool verify; /* look whether a whole copy is there already */
+	bool rewrite; /* and do not trust it: a sync of it failed */
 	/* What came of it: */
 	struct status status;
 	struct str file; /* "INBOX/new/<name>,S=...", in the arena */

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: ISC */
+/* Agents, jobs, turns, limits, and what an agent's death means. */
+#include "queue_suites.h"
+#include "stand.h"
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct str
+many(struct stand *s, size_t n, const char *domain)
+{
+	struct buf *b = buf_new(s->arena);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(b, "u%zu@%s ", i, domain);
+	return str_from(str_cstr(s->arena, buf_str(b)));
+}
+
+static size_t
+jobs_held(struct stand *s)
+{
+	size_t n = 0;
+	list_each(&s->jobs, at, save)
+		n++;
+	return n;
+}
+
+/* ------------------------------------------------------------- fairness */
+
+static size_t bulk_done, single_at;
+
+static void
+count_order(struct stand *s, struct stand_job *j)
+{
+	if (str_eq(j->job.sender, STR("bulk@b.test")))
+		bulk_done += j->job.number.n;
+	else
+		single_at = bulk_done;
+	stand_fine(s, j);
+}
+
+/* One recipient behind ten thousand is served in its turn. */
+START_TEST(one_recipient_is_not_stuck_behind_ten_thousand)
+{
+	struct stand *s = stand_new("");
+	static char list[400000];
+	size_t n = 0;
+	for (int i = 0; i < 10000; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n,
+			"u%d@far.test ", i);
+	s->agent = NULL;
+	ck_assert(stand_submit(s, "bulk@b.test", list, "x\r\n").n > 0);
+	stand_job(s);
+	struct str id = stand_submit(s, "one@b.test", "x@far.test", "x\r\n");
+	s->agent = count_order;
+	list_each(&s->jobs, at, save)
+		count_order(s, list_entry(at, struct stand_job, link));
+	stand_until(s, bulk_done == 10000 && stand_state(s, id).n == 0);
+	ck_assert_uint_lt(single_at, 1000);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'relayed'"), 10001);
+	stand_free(s);
+}
+END_TEST
+
+/* The same when both are rows: after a restart. */
+START_TEST(nor_after_a_restart)
+{
+	struct stand *s = stand_new("");
+	static char list[400000];
+	size_t n = 0;
+	for (int i = 0; i < 10000; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n,
+			"u%d@far.test ", i);
+	s->agent = NULL;
+	ck_assert(stand_submit(s, "bulk@b.test", list, "x\r\n").n > 0);
+	struct str id = stand_submit(s, "one@b.test", "x@far.test", "x\r\n");
+	stand_until(s, stand_sql(s,
+		"SELECT count(*) FROM recipient WHERE state = 0") == 0);
+	stand_kill(s);
+	s->agent = count_order;
+	bulk_done = single_at = 0;
+	stand_start(s);
+	stand_until(s, bulk_done >= 10000 && stand_state(s, id).n == 0);
+	ck_assert_uint_lt(single_at, 3000);
+	stand_free(s);
+}
+END_TEST
+
+/* A destination that hangs has its agents, and the others have theirs. */
+static void
+hang_at_far(struct stand *s, struct stand_job *j)
+{
+	if (!str_eq(j->job.destination, STR("far.test")))
+		stand_fine(s, j);
+}
+
+START_TEST(a_destination_that_hangs_holds_up_no_other)
+{
+	struct stand *s = stand_new("remote_agents = 10\n"
+		"destination_concurrency = 20\n");
+	static char list[400000];
+	size_t n = 0;
+	for (int i = 0; i < 20000; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n,
+			"u%d@far.test ", i);
+	s->agent = hang_at_far;
+	ck_assert(stand_submit(s, "bulk@b.test", list, "x\r\n").n > 0);
+	stand_until(s, jobs_held(s) == 5);
+	for (int i = 0; i < 20; i++) {
+		char to[32];
+		snprintf(to, sizeof to, "x@near%d.test", i);
+		struct str id = stand_submit(s, "a@b.test", to, "x\r\n");
+		stand_until(s, stand_state(s, id).n == 0);
+	}
+	/* Rows too, and local ones. */
+	stand_kill(s);
+	ck_assert_int_eq(system("true"), 0);
+	stand_start(s);
+	stand_until(s, jobs_held(s) > 0);
+	struct str id = stand_submit(s, "a@b.test", "alice@local.test", "x\r\n");
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM recipient"), 20000);
+	stand_free(s);
+}
+END_TEST
+
+/* --------------------------------------------------------------- limits */
+
+static size_t most_at_once, refused, served;
+enum { BEARS = 3 };
+
+/* A server that refuses the connection after its third. */
+static void
+bears_three(struct stand *s, struct stand_job *j)
+{
+	size_t now = jobs_held(s);
+	if (now > most_at_once)
+		most_at_once = now;
+	if (now > BEARS) {
+		refused++;
+		stand_result(s, j, "4.3.2 421 too many connections", "host");
+		return;
+	}
+	/* Held until enough came together, or nothing more comes. */
+}
+
+START_TEST(a_limit_is_learned_and_costs_no_attempt)
+{
+	struct stand *s = stand_new("");
+	s->agent = bears_three;
+	for (int i = 0; i < 200; i++) {
+		char to[32];
+		snprintf(to, sizeof to, "u%d@far.test", i);
+		ck_assert(stand_submit(s, "a@b.test", to, "x\r\n").n > 0);
+	}
+	while (served < 200) {
+		stand_until(s, !list_is_empty(&s->jobs));
+		stand_turn(s, 20);
+		struct stand_job *j =
+			list_first(&s->jobs, struct stand_job, link);
+		if (j == NULL)
+			continue;
+		served += j->job.number.n;
+		stand_fine(s, j);
+	}
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	ck_assert_uint_gt(most_at_once, BEARS);
+	ck_assert_uint_lt(refused, 8);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE attempts = 1 AND outcome = 'relayed'"), 200);
+	stand_free(s);
+}
+END_TEST
+
+static void
+host_down(struct stand *s, struct stand_job *j)
+{
+	stand_result(s, j, "4.4.1 - connection refused", "host");
+}
+
+/* Nobody answers: one probe, everything else goes back to its row, and its
+ * first success releases all. */
+START_TEST(a_dead_host_is_probed_by_one)
+{
+	struct stand *s = stand_new("retry = {3s}\nretry_max = 3s\n");
+	s->agent = host_down;
+	struct str to = many(s, 300, "dead.test");
+	for (int i = 0; i < 10; i++)
+		ck_assert(stand_submit(s, "a@b.test", to.p, "x\r\n").n > 0);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE parked > 0") == 3000);
+	size_t seen = s->jobs_seen;
+	ck_assert_uint_lt(seen, 10);
+	ck_assert(stand_logged(s, "destination-down destination=dead.test"));
+	/* New mail waits with the rest. */
+	struct str id = stand_submit(s, "a@b.test", "x@dead.test", "x\r\n");
+	stand_until(s, str_eq(stand_state(s, id), STR("deferred")));
+	/* The probe alone goes out, then all at once. */
+	s->agent = NULL;
+	stand_until(s, jobs_held(s) == 1);
+	for (int i = 0; i < 20; i++)
+		stand_turn(s, 10);
+	ck_assert_uint_eq(jobs_held(s), 1);
+	s->agent = stand_fine;
+	stand_fine(s, list_first(&s->jobs, struct stand_job, link));
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	ck_assert(stand_logged(s, "destination-up destination=dead.test"));
+	stand_free(s);
+}
+END_TEST
+
+/* What is known of a destination outlives the queue. */
+START_TEST(a_dead_host_stays_dead_over_a_restart)
+{
+	struct stand *s = stand_new("retry = {5m}\n");
+	s->agent = host_down;
+	struct str id = stand_submit(s, "a@b.test", "x@dead.test", "x\r\n");
+	stand_until(s, str_eq(stand_state(s, id), STR("deferred")));
+	stand_until(s, stand_sql(s, "SELECT failures FROM destination") == 1);
+	size_t seen = s->jobs_seen;
+	stand_again(s);
+	id = stand_submit(s, "a@b.test", "y@dead.test", "x\r\n");
+	stand_until(s, str_eq(stand_state(s, id), STR("deferred")));
+	ck_assert_uint_eq(s->jobs_seen, seen);
+	stand_free(s);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- jobs */
+
+START_TEST(recipients_of_one_destination_share_a_job)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	stand_submit(s, "a@b.test", "a@one.test b@two.test c@one.test "
+		"d@two.test e@one.test", "x\r\n");
+	stand_until(s, jobs_held(s) == 2);
+	struct stand_job *one = stand_job_for(s, "a@one.test");
+	ck_assert_uint_eq(one->job.rcpt.n, 3);
+	ck_assert_view(one->job.destination, "one.test");
+	ck_assert_view(one->job.rcpt.v[2], "e@one.test");
+	ck_assert_uint_eq(stand_job_for(s, "b@two.test")->job.rcpt.n, 2);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(one_mailbox_always_has_the_same_agent)
+{
+	struct stand *s = stand_new("local_agents = 4\n");
+	struct peer *of[8] = {NULL};
+	s->agent = NULL;
+	for (int round = 0; round < 5; round++)
+		for (int u = 0; u < 8; u++) {
+			char to[32];
+			snprintf(to, sizeof to, "u%d@local.test", u);
+			stand_submit(s, "a@b.test", to, "x\r\n");
+			stand_until(s, stand_job_for(s, to) != NULL);
+			struct stand_job *j = stand_job_for(s, to);
+			ck_assert(of[u] == NULL || of[u] == j->peer);
+			of[u] = j->peer;
+			stand_fine(s, j);
+		}
+	ck_assert_uint_le(s->agents_started, 4);
+	stand_free(s);
+}
+END_TEST
+
+/* Three hundred system users, each with an agent of his own, and places for
+ * eight. */
+START_TEST(agents_of_many_users_take_turns)
+{
+	struct stand *s = stand_new("");
+	static size_t most;
+	for (int i = 0; i < 60; i++) {
+		char to[32];
+		snprintf(to, sizeof to, "u@ids%d.test", 1000 + i);
+		ck_assert(stand_submit(s, "a@b.test", to, "x\r\n").n > 0);
+	}
+	int64_t left;
+	while ((left = stand_sql(s, "SELECT count(*) FROM recipient")) > 0) {
+		if (s->agents_alive > most)
+			most = s->agents_alive;
+		stand_turn(s, 10);
+	}
+	ck_assert_uint_ge(s->agents_started, 60);
+	ck_assert_uint_le(most, 2 * 2 + 8);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(duplicates_are_delivered_once)
+{
+	struct stand *s = stand_new("");
+	stand_alias(s, "list@local.test", "alice@local.test bob@local.test "
+		"x@far.test");
+	stand_alias(s, "all@local.test", "bob@local.test x@far.test "
+		"carol@local.test");
+	struct str id = stand_submit(s, "a@b.test", "list@local.test "
+		"alice@local.test all@local.test x@far.test", "x\r\n");
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome IN ('delivered', 'relayed')"), 4);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'duplicate'"), 4);
+	stand_free(s);
+}
+END_TEST
+
+/* The crash comes between one recipient's route and the other's. */
+START_TEST(duplicates_are_known_after_a_restart)
+{
+	struct stand *s = stand_new("");
+	stand_alias(s, "bob@local.test", "alice@local.test");
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test bob@local.test", "x\r\n");
+	stand_until(s, stand_state(s, id).n == 0);
+	s->agent = NULL;
+	id = stand_submit(s, "a@b.test", "alice@local.test bob@local.test",
+		"x\r\n");
+	stand_until(s, jobs_held(s) == 1);
+	stand_kill(s);
+	stand_exec(s, "INSERT OR REPLACE INTO recipient SELECT message, 1, 0,"
+		" next, 'bob@local.test', '', '', '', '', '', '', '', 0, 0, 0,"
+		" 0, '', '' FROM recipient WHERE number = 0");
+	s->agent = stand_fine;
+	s->jobs_seen = 0;
+	stand_start(s);
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_uint_eq(s->jobs_seen, 1);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'duplicate'"), 2);
+	stand_free(s);
+}
+END_TEST
+
+/* --------------------------------------------------------------- deaths */
+
+START_TEST(what_a_dead_agent_had_is_verified)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test", "x\r\n");
+	struct stand_job *j = stand_job(s);
+	ck_assert_int_eq(j->job.verify, 0);
+	struct str name = str_copy(s->arena, j->job.name.v[0]);
+	stand_crash(s, j);
+	j = stand_job(s);
+	ck_assert_int_eq(j->job.verify, 1);
+	ck_assert(str_eq(j->job.name.v[0], name));
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
+/* Delivered but not synced when the agent goes: somebody must look. */
+START_TEST(what_a_dead_agent_delivered_is_verified)
+{
+	struct stand *s = stand_new("checkpoint = 60s\n");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test", "x\r\n");
+	struct peer *agent = stand_job(s)->peer;
+	stand_fine(s, stand_job(s));
+	stand_until(s, str_eq(stand_state(s, id), STR("delivered")));
+	peer_close(agent);
+	ck_assert_int_eq(stand_job(s)->job.verify, 1);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(after_a_failed_sync_it_is_written_anew)
+{
+	struct stand *s = stand_new("");
+	s->checkpoint = STATUS(STATUS_LATER, 3, 0, "syncfs failed");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test", "x\r\n");
+	stand_fine(s, stand_job(s));
+	struct stand_job *j = stand_job(s);
+	ck_assert_int_eq(j->job.verify, 2);
+	ck_assert(stand_logged(s, "checkpoint-failed"));
+	s->checkpoint = status_fine();
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
+/* poison@ kills its agent whenever it is in hand; whatever came with it gets
+ * through, and it is held in the end. */
+static bool killing;
+
+static void
+die_of_poison(struct stand *s, struct stand_job *j)
+{
+	if (str_eq(j->job.sender, STR("poison@b.test")))
+		peer_close(j->peer);
+	else if (!killing)
+		stand_fine(s, j);
+}
+
+START_TEST(a_message_that_kills_its_agent_is_held)
+{
+	struct stand *s = stand_new("local_agents = 1\n");
+	struct str good[10];
+	s->agent = NULL;
+	for (int i = 0; i < 5; i++)
+		good[i] = stand_submit(
+			s, "a@b.test", "alice@local.test", "x\r\n");
+	struct str bad = stand_submit(
+		s, "poison@b.test", "alice@local.test", "x\r\n");
+	for (int i = 5; i < 10; i++)
+		good[i] = stand_submit(
+			s, "a@b.test", "alice@local.test", "x\r\n");
+	stand_until(s, jobs_held(s) == 11);
+	s->agent = die_of_poison;
+	stand_crash(s, stand_job(s));
+	stand_until(s, str_eq(stand_state(s, bad), STR("held")));
+	for (int i = 0; i < 10; i++)
+		stand_until(s, stand_state(s, good[i]).n == 0);
+	ck_assert_int_eq(stand_sql(s, "SELECT crashes FROM message"), 3);
+	/* It is known over a restart, and may be tried again by hand. */
+	stand_again(s);
+	ck_assert(str_eq(stand_state(s, bad), STR("held")));
+	s->agent = stand_fine;
+	ck_assert_int_eq(stand_change(s, (struct msg_queue_change){
+		.verb = STR("release"), .id = bad}), 1);
+	stand_until(s, stand_state(s, bad).n == 0);
+	stand_free(s);
+}
+END_TEST
+
+/* Agents cannot be had: no storm of questions, and all is well after. */
+START_TEST(without_agents_mail_waits_quietly)
+{
+	struct stand *s = stand_new("");
+	s->no_agents = true;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test x@far.test", "x\r\n");
+	for (int i = 0; i < 50; i++)
+		stand_turn(s, 20);
+	ck_assert(str_eq(stand_state(s, id), STR("due")));
+	size_t lines = 0;
+	ck_assert(stand_logged(s, "no-agent"));
+	(void)lines;
+	s->no_agents = false;
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
+/* auth is away or slow: rows are new, and nothing is lost. */
+START_TEST(without_auth_mail_waits)
+{
+	struct stand *s = stand_new("");
+	s->auth_silent = true;
+	for (int i = 0; i < 100; i++)
+		stand_submit(s, "a@b.test", "alice@local.test", "x\r\n");
+	stand_until(s, s->routes >= 100);
+	s->auth_silent = false;
+	stand_again(s);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	stand_free(s);
+}
+END_TEST
+
+Suite *
+suite_dispatch(void)
+{
+	return SUITE("dispatch",
+		one_recipient_is_not_stuck_behind_ten_thousand,
+		nor_after_a_restart, a_destination_that_hangs_holds_up_no_other,
+		a_limit_is_learned_and_costs_no_attempt,
+		a_dead_host_is_probed_by_one,
+		a_dead_host_stays_dead_over_a_restart,
+		recipients_of_one_destination_share_a_job,
+		one_mailbox_always_has_the_same_agent,
+		agents_of_many_users_take_turns, duplicates_are_delivered_once,
+		duplicates_are_known_after_a_restart,
+		what_a_dead_agent_had_is_verified,
+		what_a_dead_agent_delivered_is_verified,
+		after_a_failed_sync_it_is_written_anew,
+		a_message_that_kills_its_agent_is_held,
+		without_agents_mail_waits_quietly, without_auth_mail_waits);
+}
