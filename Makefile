@@ -26,13 +26,17 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
 OPT ?= -O2 -g
 DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	-DSURAT_PREFIX='"$(PREFIX)"'
-LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+AS_NEEDED := -Wl,--as-needed
 
 ifeq ($(FLAVOUR),san)
 CC := gcc
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer
 LDSAN := -fsanitize=address,undefined
+# The sanitizer has a crypt() of its own that calls the real one: the library
+# is needed though no name seems to be missing.
+AS_NEEDED :=
 else ifeq ($(FLAVOUR),fuzz)
 CC := clang
 OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
@@ -44,7 +48,7 @@ endif
 
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(DEFS) -Icommon \
 	-ffunction-sections -fdata-sections -MMD -MP
-LDFLAGS += $(LDSAN) $(LDHARDEN)
+LDFLAGS += $(LDSAN) $(LDHARDEN) $(AS_NEEDED)
 
 # ---------------------------------------------------------------- rooms
 ROOMS := base mail sys ask store
