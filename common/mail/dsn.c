@@ -5,6 +5,7 @@
  */
 #include "mail/dsn.h"
 #include "base/arena.h"
+#include "mail/charset.h"
 #include "mail/date.h"
 #include "mail/encode.h"
 #include "mail/header.h"
@@ -110,6 +111,21 @@ is_ascii(struct str s)
 	return true;
 }
 
+/* What a sender gave in xtext may be anything once decoded, line ends too;
+ * only what is plain text becomes part of a field. */
+static bool
+decode_plain(struct buf *out, struct str coded, bool utf8)
+{
+	if (!xtext_decode(out, coded) ||
+		(!utf8 && !is_ascii(buf_str(out))) ||
+		!charset_is_utf8(buf_str(out)))
+		return false;
+	for (size_t i = 0; i < out->n; i++)
+		if ((unsigned char)out->p[i] < 0x20 || out->p[i] == 0x7f)
+			return false;
+	return true;
+}
+
 static const char *
 address_type(struct str address)
 {
@@ -134,19 +150,27 @@ write_diagnostic(struct buf *out, const struct dsn_recipient *r)
 	buf_adds(out, "\r\n");
 }
 
+/* "rfc822;a+2Bb@c" */
+static void
+write_original_recipient(struct arena *a, struct buf *out,
+	const struct dsn *d, struct str given)
+{
+	struct str type;
+	struct buf *plain = buf_new(a), *kind = buf_new(a);
+	str_cut(&given, ';', &type);
+	if (given.p != NULL && decode_plain(kind, type, false) &&
+		decode_plain(plain, given, d->utf8))
+		buf_printf(out, "Original-Recipient: %.*s;%.*s\r\n",
+			STR_ARG(buf_str(kind)), STR_ARG(buf_str(plain)));
+}
+
 static void
 write_recipient(struct arena *a, struct buf *out, const struct dsn *d,
 	const struct dsn_recipient *r)
 {
 	buf_adds(out, "\r\n");
-	if (r->original.n > 0) {
-		struct str type, coded = r->original;
-		struct buf *plain = buf_new(a);
-		str_cut(&coded, ';', &type);
-		if (coded.p != NULL && xtext_decode(plain, coded))
-			buf_printf(out, "Original-Recipient: %.*s;%.*s\r\n",
-				STR_ARG(type), STR_ARG(buf_str(plain)));
-	}
+	if (r->original.n > 0)
+		write_original_recipient(a, out, d, r->original);
 	buf_printf(out, "Final-Recipient: %s;%.*s\r\nAction: %s\r\n"
 		"Status: %.*s\r\n", address_type(r->address),
 		STR_ARG(r->address), words[r->action].action,
@@ -169,7 +193,7 @@ write_fields(struct arena *a, struct buf *out, const struct dsn *d)
 		"Content-Description: Delivery report\r\n\r\n",
 		STR_ARG(d->boundary), d->utf8 ? "global-delivery-status"
 					      : "delivery-status");
-	if (d->envid.n > 0 && xtext_decode(envid, d->envid))
+	if (d->envid.n > 0 && decode_plain(envid, d->envid, d->utf8))
 		buf_printf(out, "Original-Envelope-Id: %.*s\r\n",
 			STR_ARG(buf_str(envid)));
 	buf_printf(out, "Reporting-MTA: dns;%.*s\r\nX-Surat-Queue-Id: %.*s\r\n"

@@ -67,6 +67,33 @@ START_TEST(three_parts_with_every_field)
 }
 END_TEST
 
+/* xtext may hold line ends, and with them fields of the sender's making. */
+START_TEST(no_fields_but_ours)
+{
+	static const struct {
+		const char *original, *envid;
+	} given[] = {
+		{"rfc822;a+0D+0AStatus: 2.0.0", "x+0D+0AReporting-MTA: dns;y"},
+		{"rfc822+0A;a@b.example", "+0A"},
+		{"rfc\r\n822;a@b.example", "+00"},
+		{"rfc822;a+7F", "+7f"},
+		{"rfc822;a+FF", "+C3+BC"},
+	};
+	for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+		struct arena *a = arena_new("test");
+		struct buf *out = buf_new(a);
+		struct dsn_recipient r[2];
+		struct dsn d = failure(r);
+		r[0].original = str_from(given[i].original);
+		d.envid = str_from(given[i].envid);
+		dsn_write(a, out, &d);
+		ck_assert(!has(buf_str(out), "Original-Recipient"));
+		ck_assert(!has(buf_str(out), "Original-Envelope-Id"));
+		arena_free(a);
+	}
+}
+END_TEST
+
 START_TEST(headers_only_and_utf8)
 {
 	struct arena *a = arena_new("test");
@@ -106,6 +133,6 @@ END_TEST
 Suite *
 suite_dsn(void)
 {
-	return SUITE("dsn", three_parts_with_every_field,
+	return SUITE("dsn", three_parts_with_every_field, no_fields_but_ours,
 		headers_only_and_utf8, delay_says_until_when);
 }
