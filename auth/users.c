@@ -18,7 +18,10 @@ is_name(struct str s)
 		if (c <= 0x20 || c == 0x7f || c == '/' || c == ':')
 			return false;
 	}
-	return str_search(s, STR("..")) == s.n &&
+	/* Both sides of an @ become directories. */
+	size_t at = str_find_last(s, '@');
+	return at != 0 && at + 1 != s.n &&
+		str_search(s, STR("..")) == s.n &&
 		str_search(s, STR("@.")) == s.n;
 }
 
