@@ -153,12 +153,10 @@ count_lines(struct str text)
 }
 
 bool
-control_read(struct store *s, struct arena *a, struct str dir,
-	struct folder_row *f, struct str_list *words)
+control_parse(struct arena *a, struct str text, struct folder_row *f,
+	struct str_list *words)
 {
-	struct str text, line, key;
-	if (!control_load(s, a, folder_path(a, dir, "surat-folder"), &text))
-		return false;
+	struct str line, key;
 	if (!str_cut(&text, '\n', &line) || !str_eq(line, str_from(head)))
 		return false;
 	*words = (struct str_list){
@@ -169,6 +167,15 @@ control_read(struct store *s, struct arena *a, struct str dir,
 	}
 	return f->uidvalidity != 0 && f->mailbox_id.n > 0 &&
 		f->mailbox_id.n < 200;
+}
+
+bool
+control_read(struct store *s, struct arena *a, struct str dir,
+	struct folder_row *f, struct str_list *words)
+{
+	struct str text;
+	return control_load(s, a, folder_path(a, dir, "surat-folder"),
+		&text) && control_parse(a, text, f, words);
 }
 
 /* -------------------------------------------------------------- numbers */

@@ -375,6 +375,9 @@ enum { WANT_ALL = 0x1ff };
  * table later: (number, name) in words. */
 bool control_read(struct store *s, struct arena *a, struct str dir,
 	struct folder_row *f, struct str_list *words);
+/* The same of the text itself. */
+bool control_parse(struct arena *a, struct str text, struct folder_row *f,
+	struct str_list *words);
 bool control_write(struct store *s, struct arena *a,
 	const struct folder_row *f, bool durable);
 /* A UIDVALIDITY never used before by this user. */

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Fuzz entry of auth's tables, users and aliases: the first octet picks which.
+ * A table is taken whole or not at all, and then nothing in it can leave the
+ * mail root or run a program.
+ */
+#include "auth/auth.h"
+#include "base/arena.h"
+#include "base/buf.h"
+
+#include <assert.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* A home that nobody wrote down: one or two directories below the root. */
+static void
+check_home(struct str home, struct str root)
+{
+	struct str piece;
+	home = str_skip(home, root.n + 1);
+	assert(home.n > 0);
+	while (str_cut(&home, '/', &piece))
+		assert(piece.n > 0 && piece.p[0] != '.');
+}
+
+static void
+check_user(const struct users *t, struct str name, const struct user *u,
+	const struct user *elsewhere)
+{
+	assert(str_eq(u->name, name) && users_find(t, name) == u);
+	assert(name.n > 0 && !str_has(name, '/') && !str_has(name, '\n'));
+	assert(str_starts(u->home, STR("/")));
+	assert(u->ids.n > 0 && !str_starts(u->ids, STR("0:")));
+	if (!str_eq(u->home, elsewhere->home))
+		check_home(u->home, STR("/mail"));
+}
+
+/* With another root, only homes of our making are elsewhere. */
+static void
+check_users(struct arena *a, struct str text)
+{
+	struct buf *errors = buf_new(a);
+	struct users *t = users_parse(a, text, "users", STR("/mail"), errors);
+	struct users *other = users_parse(a, text, "users", STR("/x"), errors);
+	struct str name;
+	void *u;
+	assert((t == NULL) == (errors->n > 0));
+	for (size_t at = 0; t != NULL && map_next(t->by_name, &at, &name, &u);)
+		check_user(t, name, u, users_find(other, name));
+}
+
+static void
+check_aliases(struct arena *a, struct str text)
+{
+	struct buf *errors = buf_new(a);
+	struct aliases *t = aliases_parse(a, text, "aliases", errors);
+	struct str name;
+	void *v;
+	assert((t == NULL) == (errors->n > 0));
+	for (size_t at = 0; t != NULL && map_next(t->by_name, &at, &name, &v);) {
+		const struct str_list *list = v;
+		assert(list->n > 0 && list->n <= 1000);
+		assert(name.n > 0 && (name.n > 512 ||
+			aliases_find(t, name) == list));
+		for (size_t i = 0; i < list->n; i++)
+			assert(list->v[i].n > 0 && list->v[i].p[0] != '|' &&
+				list->v[i].p[0] != '/' &&
+				list->v[i].p[0] != ':' &&
+				!str_has(list->v[i], '\n'));
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct arena *a = arena_new("fuzz");
+	struct str text = str_skip(str_of(data, n), 1);
+	if (n > 0 && (data[0] & 1))
+		check_users(a, text);
+	else
+		check_aliases(a, text);
+	arena_free(a);
+	return 0;
+}
