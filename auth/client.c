@@ -83,7 +83,9 @@ client_message(struct peer *p, struct arena *a, struct message *m)
 		return;
 	}
 	answer.client_result.status = status_fine();
-	if (str_eq(q->verb, STR("enter")))
+	if (str_eq(q->verb, STR("offer")))
+		answer.client_result.mechanisms = scram_offer(c->auth, a);
+	else if (str_eq(q->verb, STR("enter")) && p->who == PEER_SMTPD)
 		enter(c, a, q, &answer.client_result);
 	answer.client_result.busy = limits_busy(c->auth);
 	peer_send(p, &answer);

@@ -402,7 +402,7 @@ static bool
 is_offered(struct auth *x, struct arena *a, enum sasl_mechanism m,
 	const struct msg_auth_step *s)
 {
-	bool plus = m == SASL_SCRAM_SHA_1_PLUS || m == SASL_SCRAM_SHA_256_PLUS;
+	bool plus = sasl_binds(m);
 	struct str_list offer = scram_offer(x, a);
 	struct str name = sasl_name(m);
 	if (plus)

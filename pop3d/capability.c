@@ -4,21 +4,26 @@
  * well (RFC 2449 3), so the rows ask about the connection, not the state.
  */
 #include "pop3d.h"
-#include "mail/sasl.h"
+
+/* A session knows them if the client asked before it logged in. */
+static bool
+offers_sasl(const struct guest *g)
+{
+	return guest_may_login(g) && (g->auth != NULL || g->mechanisms.n > 0);
+}
 
 static void
-sasl_names(const struct pop3_session *s, struct buf *out)
+sasl_names(struct pop3_session *s, struct buf *out)
 {
-	enum sasl_mechanism m;
-	for (size_t i = 0;
-		(m = sasl_offered(i, s->guest.binding)) != SASL_NONE; i++) {
+	struct str_list names = guest_mechanisms(&s->guest);
+	for (size_t i = 0; i < names.n; i++) {
 		buf_addc(out, ' ');
-		buf_add(out, sasl_name(m));
+		buf_add(out, names.v[i]);
 	}
 }
 
 static void
-login_delay(const struct pop3_session *s, struct buf *out)
+login_delay(struct pop3_session *s, struct buf *out)
 {
 	buf_printf(out, " %lld", (long long)s->conf->pop3.login_delay);
 }
@@ -28,7 +33,7 @@ login_delay(const struct pop3_session *s, struct buf *out)
 static const struct capability {
 	const char *name;
 	bool (*condition)(const struct guest *g);
-	void (*arguments)(const struct pop3_session *s, struct buf *out);
+	void (*arguments)(struct pop3_session *s, struct buf *out);
 } capabilities[] = {
 	{"TOP"},
 	{"UIDL"},
@@ -37,7 +42,7 @@ static const struct capability {
 	{"AUTH-RESP-CODE"},
 	{"STLS", guest_may_start_tls},
 	{"USER", guest_may_login},
-	{"SASL", guest_may_login, sasl_names},
+	{"SASL", offers_sasl, sasl_names},
 	{"UTF8 USER"},
 	{"LANG"},
 	{"EXPIRE NEVER"},

@@ -11,7 +11,6 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "mail/encode.h"
-#include "mail/sasl.h"
 
 /* ------------------------------------------------------------------ TLS */
 
@@ -47,14 +46,28 @@ refused(struct pop3_session *s)
 	return SILENT;
 }
 
-/* The session answers in the language the client has chosen. */
+/* What the session is to know: the language the client has chosen, and the
+ * mechanisms it was told, if it asked. */
+static struct str
+tag_of(const struct pop3_session *s)
+{
+	const struct str_list *names = &s->guest.mechanisms;
+	struct buf *tag = buf_new(s->transaction);
+	buf_adds(tag, s->language->tag);
+	for (size_t i = 0; i < names->n; i++) {
+		buf_addc(tag, ' ');
+		buf_add(tag, names->v[i]);
+	}
+	return buf_str(tag);
+}
+
 static struct pop3_reply
 try_login(struct pop3_session *s, const struct guest_login *how,
 	const struct pop3_reply *cancelled)
 {
 	struct guest_login h = *how;
 	struct status why;
-	h.tag = str_from(s->language->tag);
+	h.tag = tag_of(s);
 	switch (guest_login(&s->guest, s->transaction, &h, &why)) {
 	case GUEST_HANDED:
 		return SILENT;
@@ -138,26 +151,25 @@ exchange(void *ctx, struct str challenge, struct str *response)
 static struct pop3_reply
 list_mechanisms(struct pop3_session *s)
 {
-	enum sasl_mechanism m;
+	struct str_list names = guest_mechanisms(&s->guest);
 	session_reply(s, OK(SAY_MECHANISMS));
-	for (size_t i = 0;
-		(m = sasl_offered(i, s->guest.binding)) != SASL_NONE; i++) {
-		conn_write(s->conn, sasl_name(m));
+	for (size_t i = 0; i < names.n; i++) {
+		conn_write(s->conn, names.v[i]);
 		conn_puts(s->conn, "\r\n");
 	}
 	conn_puts(s->conn, ".\r\n");
 	return SAID;
 }
 
-static bool
-is_offered(const struct pop3_session *s, enum sasl_mechanism wanted)
+/* As it is offered; empty when it is not. */
+static struct str
+find_mechanism(struct pop3_session *s, struct str name)
 {
-	enum sasl_mechanism m;
-	for (size_t i = 0;
-		(m = sasl_offered(i, s->guest.binding)) != SASL_NONE; i++)
-		if (m == wanted)
-			return true;
-	return false;
+	struct str_list names = guest_mechanisms(&s->guest);
+	for (size_t i = 0; i < names.n; i++)
+		if (str_eq_nocase(name, names.v[i]))
+			return names.v[i];
+	return STR("");
 }
 
 /* Without a mechanism: which there are, as clients of before RFC 5034 ask,
@@ -172,8 +184,8 @@ pop3_auth(struct pop3_session *s, struct str args)
 		return ERR(NULL, SAY_TLS_FIRST);
 	if (!str_word(&args, &name))
 		return list_mechanisms(s);
-	enum sasl_mechanism m = sasl_mechanism(name);
-	if (!is_offered(s, m))
+	name = find_mechanism(s, name);
+	if (name.n == 0)
 		return ERR(NULL, SAY_NO_MECHANISM);
 	if (str_word(&args, &initial)) {
 		/* "=" is an empty one. */
@@ -183,7 +195,7 @@ pop3_auth(struct pop3_session *s, struct str args)
 		response = buf_str(octets);
 	}
 	return try_login(s, &(struct guest_login){
-		.mechanism = sasl_name(m), .response = response,
+		.mechanism = name, .response = response,
 		.exchange = exchange, .ctx = &x}, &x.failed);
 }
 

@@ -66,20 +66,33 @@ finish(struct pop3_session *s)
 		LOG_NUM("deleted", maildrop_removed(s->drop)));
 }
 
+/* login.c's tag_of. */
+static void
+take_tag(struct pop3_session *s, struct str tag)
+{
+	struct str word;
+	struct str *v = arena_array(s->arena, tag.n, sizeof *v);
+	const struct language *l =
+		str_word(&tag, &word) ? language_find(word) : NULL;
+	if (l != NULL)
+		s->language = l;
+	s->guest.mechanisms.v = v;
+	while (str_word(&tag, &word))
+		v[s->guest.mechanisms.n++] = word;
+}
+
 void
 start_run(struct program *p)
 {
 	const struct handover *h = handover_of(p);
 	const struct msg_session_start *m = h->start;
 	struct pop3_session *s = session_new(p, h->in, h->out);
-	const struct language *l = language_find(m->tag);
 	s->id = m->session;
 	s->user = m->user;
 	s->guest.tls = m->tls != 0;
 	if (m->client.n > 0)
 		s->guest.client = m->client;
-	if (l != NULL)
-		s->language = l;
+	take_tag(s, m->tag);
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
 	session_reply(s, open_drop(s, m->home));

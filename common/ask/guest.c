@@ -3,6 +3,7 @@
  * challenges and refusals look on the wire is the protocol's. */
 #include "ask/guest.h"
 #include "ask/link.h"
+#include "base/arena.h"
 #include "base/log.h"
 #include "sys/service.h"
 
@@ -88,9 +89,43 @@ guest_start_tls(struct guest *g)
 		return refuse_injection(g);
 	g->tls = true;
 	g->binding = answer.tls_ready.binding;
+	g->mechanisms.n = 0;
 	log_info(g->id, "tls", LOG_STR("version", answer.tls_ready.version),
 		LOG_STR("cipher", answer.tls_ready.cipher));
 	return true;
+}
+
+/* ----------------------------------------------------------- mechanisms */
+
+static void
+keep_mechanisms(struct guest *g, struct str_list offer)
+{
+	struct str *v = arena_array(g->arena, offer.n * 2, sizeof *v);
+	size_t n = 0;
+	for (size_t i = 0; i < offer.n; i++) {
+		if (g->binding.n > 0 && str_starts(offer.v[i], STR("SCRAM-")))
+			v[n++] = str_printf(g->arena, "%.*s-PLUS",
+				STR_ARG(offer.v[i]));
+		v[n++] = str_copy(g->arena, offer.v[i]);
+	}
+	g->mechanisms = (struct str_list){v, n};
+}
+
+struct str_list
+guest_mechanisms(struct guest *g)
+{
+	struct message m = MESSAGE(client), answer;
+	if (g->mechanisms.n > 0 || g->auth == NULL)
+		return g->mechanisms;
+	m.client.verb = STR("offer");
+	m.client.session = g->id;
+	m.client.service = g->service;
+	m.client.ip = g->client;
+	struct status st = link_call_again(
+		g->auth, g->arena, &m, MSG_client_result, &answer);
+	if (status_is_fine(st))
+		keep_mechanisms(g, answer.client_result.mechanisms);
+	return g->mechanisms;
 }
 
 /* ---------------------------------------------------------------- login */

@@ -33,6 +33,7 @@ struct guest {
 	struct link *auth, *to_tls;
 	bool tls;
 	struct str binding; /* tls-exporter octets, RFC 9266 */
+	struct str_list mechanisms; /* once asked for */
 	int64_t failures;
 };
 
@@ -54,6 +55,11 @@ bool guest_may_start_tls(const struct guest *g);
  * have done (RFC 3501 6.2.1, RFC 2595 4): end the connection without a word.
  */
 bool guest_start_tls(struct guest *g);
+
+/* SASL mechanisms to offer, the strongest first, the -PLUS forms only where
+ * there is a channel to bind to.  auth is asked once a client, and again after
+ * TLS; none when it is away. */
+struct str_list guest_mechanisms(struct guest *g);
 
 struct guest_login {
 	struct str mechanism, response; /* empty: no initial response */

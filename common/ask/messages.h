@@ -75,7 +75,9 @@ enum peer_who {
 /*
  * A client came, is still there, or went (smtpd).  verb: enter; poll (how busy
  * is the house by now?); leave, which alone is not answered, with what the
- * client did.  passed: it waited for our greeting.
+ * client did.  passed: it waited for our greeting.  imapd and pop3d, whose
+ * clients are counted by their logins alone, only say offer, for the
+ * mechanisms.
  */
 #define FIELDS_client(F) \
 	F(TEXT, verb) F(TEXT, session) F(TEXT, service) F(TEXT, ip) \

@@ -15,6 +15,50 @@
 enum { HASH_MOST = 64, NAME_MOST = 255, ITERATIONS_LEAST = 4096,
 	ITERATIONS_MOST = 1000000 };
 
+static const struct {
+	const char *name;
+	enum sasl_mechanism mechanism;
+} mechanisms[] = {
+	{"PLAIN", SASL_PLAIN},
+	{"LOGIN", SASL_LOGIN},
+	{"SCRAM-SHA-1", SASL_SCRAM_SHA_1},
+	{"SCRAM-SHA-1-PLUS", SASL_SCRAM_SHA_1_PLUS},
+	{"SCRAM-SHA-256", SASL_SCRAM_SHA_256},
+	{"SCRAM-SHA-256-PLUS", SASL_SCRAM_SHA_256_PLUS},
+};
+
+enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
+
+enum sasl_mechanism
+sasl_mechanism(struct str name)
+{
+	for (size_t i = 0; i < COUNT; i++)
+		if (str_eq_nocase(name, str_from(mechanisms[i].name)))
+			return mechanisms[i].mechanism;
+	return SASL_NONE;
+}
+
+struct str
+sasl_name(enum sasl_mechanism m)
+{
+	for (size_t i = 0; i < COUNT; i++)
+		if (mechanisms[i].mechanism == m)
+			return str_from(mechanisms[i].name);
+	return STR("");
+}
+
+bool
+sasl_is_plaintext(enum sasl_mechanism m)
+{
+	return m == SASL_PLAIN || m == SASL_LOGIN;
+}
+
+bool
+sasl_binds(enum sasl_mechanism m)
+{
+	return m == SASL_SCRAM_SHA_1_PLUS || m == SASL_SCRAM_SHA_256_PLUS;
+}
+
 static const EVP_MD *
 hash_of(enum sasl_mechanism m)
 {

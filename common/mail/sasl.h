@@ -28,9 +28,6 @@ enum sasl_mechanism {
 
 enum sasl_mechanism sasl_mechanism(struct str name);
 struct str sasl_name(enum sasl_mechanism m);
-/* The nth mechanism that auth speaks with clients, SASL_NONE past the last;
- * those with channel binding only when there are octets to bind to. */
-enum sasl_mechanism sasl_offered(size_t n, struct str binding);
 /* Does the client's password cross the wire? */
 bool sasl_is_plaintext(enum sasl_mechanism m);
 /* Is it one of the -PLUS forms, bound to the channel? */

@@ -39,8 +39,10 @@ class Asked:
                 if question is None:
                     return
                 self.questions.append(question)
-                with socket.socket(fileno=client) as client:
-                    kind, fd, fields = self.fn(question, client)
+                client = client and socket.socket(fileno=client)
+                kind, fd, fields = self.fn(question, client)
+                if client:
+                    client.close()
                 send(c, kind, fd, **fields)
                 if fd is not None:
                     os.close(fd)
@@ -54,6 +56,10 @@ def result(status='2.0.0 - OK', **fields):
 
 def judge(q, client):
     """alice may come in with her password; eve breaks it."""
+    if 'verb' in q:
+        return 'client_result', None, dict(
+            status='2.0.0 - OK', mechanisms=['SCRAM-SHA-256', 'PLAIN',
+                                             'LOGIN'])
     if q['mechanism'] == 'LOGIN':
         judge.name = None
         if not q['response']:
@@ -72,7 +78,8 @@ def judge(q, client):
     if (name, password) != (b'alice', b' se cret '):
         return result('5.7.8 - Wrong')
     # What a session would do with the client it is given.
-    client.sendall(b'+OK [%s] %s\r\n' % (q['tag'].encode(), q['pending']))
+    client.sendall(b'+OK [%s] %s\r\n' %
+                   (q['tag'].split()[0].encode(), q['pending']))
     client.shutdown(socket.SHUT_WR)
     return result('2.7.0 235 Welcome', user='alice', handed=1)
 
@@ -187,13 +194,15 @@ def greeting():
         same(c.say('UTF8'), b'+OK UTF-8 it is\r\n', 'UTF8')
         same(c.say('STLS'), b'+OK Begin TLS negotiation now\r\n', 'STLS')
         found = c.capa()
-        ok('USER' in found and 'SASL PLAIN LOGIN' in found and
+        ok('USER' in found and 'SASL SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN' in found and
            'STLS' not in found, 'under TLS they are', found)
         same(c.say('STLS'), b'-ERR TLS is already active\r\n', 'STLS again')
         same(c.say('USER alice'), b'+OK And the password?\r\n', 'USER')
         same(c.say('PASS  se cret '), b'+OK [i-default] \r\n',
              'PASS with the blanks of the password')
         q = l.auth.questions[-1]
+        same(q['tag'], 'i-default SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN '
+             'LOGIN', 'what the session is told')
         same((q['service'], q['mechanism'], q['response'], q['tls'],
               q['binding'], q['client']),
              ('pop3', 'PLAIN', b'\0alice\0 se cret ', 1, b'octets',
@@ -219,6 +228,8 @@ def passwords():
              b'-ERR [AUTH] Name oder Passwort ist falsch\r\n', 'refused')
         same(c.say('PASS  se cret '), b'-ERR Nicht jetzt\r\n',
              'a name is good for one password')
+        same(l.auth.questions[-1]['tag'], 'de', 'and what was not asked for '
+             'is not told')
         c.say('USER bob')
         c.say('USER alice')
         same(c.say('PASS  se cret '), b'+OK [de] \r\n',
@@ -254,7 +265,8 @@ def sasl():
         c = l.client()
         for bare in ('AUTH', 'AUTH ', 'auth   '):
             same(c.say(bare), b'+OK Ways to log in:\r\n', repr(bare))
-            same(c.lines(), ['PLAIN', 'LOGIN'], 'lists them')
+            same(c.lines(), ['SCRAM-SHA-256', 'PLAIN', 'LOGIN'],
+                 'lists them')
         same(c.say('AUTH CRAM-MD5'), b'-ERR No such mechanism\r\n', 'unknown')
         same(c.say('AUTH SCRAM-SHA-256-PLUS'), b'-ERR No such mechanism\r\n',
              'not offered')
@@ -334,7 +346,7 @@ def session():
                     [('master', master)], None, ['--session'])
         send(ours, 'session_start', theirs.fileno(), session='s1',
              service='pop3', user='alice', home=home + '/not/yet', tls=1,
-             client='192.0.2.1', tag='fr', pending=b'STAT\r\nCAPA\r\nQU')
+             client='192.0.2.1', tag='fr PLAIN LOGIN', pending=b'STAT\r\nCAPA\r\nQU')
     client.settimeout(PATIENCE)
     f = client.makefile('rb')
     same(f.readline(), 'Bienvenue : 0 messages, 0 octets\r\n'

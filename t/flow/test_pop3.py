@@ -254,6 +254,41 @@ def mpop(h, home):
          (0, len(h.mails('alice'))), 'knows them all next time')
 
 
+def scram(h, home):
+    """Users whose secrets allow it."""
+    with open(h.dir + '/users', 'w') as f:
+        f.write('alice:{PLAIN}secret::::%s/mail/alice::\n' % h.dir)
+    until(lambda: len(h.grep('users-read')) > 1 or
+          Raw(h, 'alice', 'wrong').close())
+    h.send(['alice@example.test'], message('scram'))
+    h.wait_mail('alice', 1)
+    p = poplib.POP3_SSL('127.0.0.1', h.port('pop3s'), timeout=PATIENCE,
+                        context=context())
+    same(p.capa()['SASL'], ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256',
+                            'SCRAM-SHA-1-PLUS', 'SCRAM-SHA-1', 'PLAIN',
+                            'LOGIN'], 'SCRAM is offered')
+    p.user('alice')
+    p.pass_('secret')
+    ok('SCRAM-SHA-256-PLUS' in p.capa()['SASL'], 'after the login too')
+    p.quit()
+    if not shutil.which('mpop'):
+        return skip('mpop', 'not there')
+    for method in ('user', 'plain', 'login', 'scram-sha-1', 'scram-sha-256'):
+        for password in ('secret', 'wrong'):
+            rc = home + '/scramrc'
+            with open(rc, 'w') as f:
+                f.write('account default\nhost 127.0.0.1\nport %d\n'
+                        'user alice\npassword %s\ntls on\n'
+                        'tls_starttls off\ntls_certcheck off\nauth %s\n'
+                        'keep on\nonly_new off\n'
+                        'delivery mbox %s/scrambox\nuidls_file %s/u\n' %
+                        (h.port('pop3s'), password, method, home, home))
+            os.chmod(rc, 0o600)
+            out = run('mpop', '-C', rc)
+            same(out.returncode == 0, password == 'secret',
+                 'mpop, %s, %s' % (method, password))
+
+
 def getmail(h, home):
     if not shutil.which('getmail'):
         return skip('getmail', 'not there')
@@ -466,6 +501,10 @@ def main():
         slow_reader(h)
         seen(h)
         same(h.stop(), 0, 'it ends cleanly')
+    with House(users={'alice': 'secret'},
+               without=('deliver-remote', 'imapd'),
+               sets=['auth.failure_delay=0']) as h:
+        scram(h, home)
     shutil.rmtree(home)
     with House(users=users, without=('deliver-remote', 'imapd'),
                sets=['pop3.max_processes=3']) as h:
