@@ -54,7 +54,11 @@ check_report(struct arena *a, struct str report, struct str original)
 	assert(last != NULL && last->next == NULL);
 	check_lines(str_head(report, last->body.offset));
 	check_fields(mime_body(report, fields));
-	assert(str_eq(mime_body(report, last), original));
+	/* A header without its empty line takes that of the delimiter. */
+	struct str returned = mime_body(report, last);
+	assert(str_starts(returned, original));
+	returned = str_skip(returned, original.n);
+	assert(returned.n == 0 || str_eq(returned, STR("\r\n")));
 }
 
 /* A remote server's answer as it comes to us. */
