@@ -25,6 +25,9 @@ static const struct smtp_row rows[] = {
 		"RCPT TO:<address> [parameters]"}, smtp_rcpt},
 	{{STR_INIT("DATA"), SMTP_RCPT, SMTP_READY, 0, SMTP_READY,
 		CMD_LAST | CMD_FREE, "DATA"}, smtp_data},
+	{{STR_INIT("BDAT"), SMTP_RCPT | SMTP_CHUNKS, SMTP_READY, SMTP_CHUNKS,
+		SMTP_READY, CMD_FREE | CMD_PAYLOAD, "BDAT size [LAST]"},
+		smtp_bdat},
 	{{STR_INIT("RSET"), SMTP_ANY, 0, 0, 0, 0, "RSET"}, smtp_rset},
 	{{STR_INIT("NOOP"), SMTP_ANY, 0, 0, 0, 0, "NOOP [anything]"},
 		smtp_noop},
@@ -74,8 +77,12 @@ smtp_ehlo(struct session *s, struct str args)
 	struct buf *text = buf_new(s->transaction_arena);
 	buf_add(text, s->program->hostname);
 	buf_printf(text, "\nPIPELINING\nSIZE %lld\n8BITMIME\nSMTPUTF8\n"
-		"ENHANCEDSTATUSCODES\nDSN",
-		(long long)s->conf->smtp.max_size);
+		"ENHANCEDSTATUSCODES\nDSN\nCHUNKING\nBINARYMIME\n"
+		"LIMITS MAILMAX=%d RCPTMAX=%lld",
+		(long long)s->conf->smtp.max_size, SMTP_TRANSACTIONS,
+		(long long)s->conf->smtp.max_recipients);
+	if (s->tls)
+		buf_adds(text, "\nREQUIRETLS");
 	if (login_may_start_tls(s))
 		buf_adds(text, "\nSTARTTLS");
 	login_keyword(s, text);

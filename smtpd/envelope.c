@@ -37,7 +37,8 @@ mail_body(struct session *s, struct str value, struct recipient *r)
 {
 	(void)r;
 	if (!str_eq_nocase(value, STR("7BIT")) &&
-		!str_eq_nocase(value, STR("8BITMIME")))
+		!str_eq_nocase(value, STR("8BITMIME")) &&
+		!str_eq_nocase(value, STR("BINARYMIME")))
 		return bad_value();
 	s->t.body_type = str_copy(s->transaction_arena, value);
 	return status_fine();
@@ -68,7 +69,7 @@ static struct status
 mail_envid(struct session *s, struct str value, struct recipient *r)
 {
 	(void)r;
-	if (value.n == 0 || value.n > 100)
+	if (value.n == 0 || value.n > 100 || !smtp_is_xtext(value))
 		return bad_value();
 	s->t.envid = str_copy(s->transaction_arena, value);
 	return status_fine();
@@ -78,7 +79,22 @@ mail_envid(struct session *s, struct str value, struct recipient *r)
 static struct status
 mail_auth(struct session *s, struct str value, struct recipient *r)
 {
-	(void)s, (void)value, (void)r;
+	(void)s, (void)r;
+	return value.n > 0 && smtp_is_xtext(value) ? status_fine()
+						   : bad_value();
+}
+
+/* RFC 8689: the message goes on under verified TLS or not at all. */
+static struct status
+mail_requiretls(struct session *s, struct str value, struct recipient *r)
+{
+	(void)r;
+	if (value.n > 0)
+		return bad_value();
+	if (!s->tls)
+		return status_reply(STATUS(STATUS_NEVER, 7, 10,
+			"Start TLS before you require it"), 530);
+	s->t.requiretls = true;
 	return status_fine();
 }
 
@@ -86,6 +102,7 @@ static const struct param_row mail_params[] = {
 	{STR_INIT("SIZE"), mail_size}, {STR_INIT("BODY"), mail_body},
 	{STR_INIT("SMTPUTF8"), mail_utf8}, {STR_INIT("RET"), mail_ret},
 	{STR_INIT("ENVID"), mail_envid}, {STR_INIT("AUTH"), mail_auth},
+	{STR_INIT("REQUIRETLS"), mail_requiretls},
 };
 
 /* ----------------------------------------------------------------- RCPT */
@@ -115,11 +132,22 @@ rcpt_notify(struct session *s, struct str value, struct recipient *r)
 	return status_fine();
 }
 
+/* "rfc822;xtext" (RFC 3461 4.2), or "utf-8;" with what RFC 6533 3 allows where
+ * SMTPUTF8 is spoken. */
 static struct status
 rcpt_orcpt(struct session *s, struct str value, struct recipient *r)
 {
-	size_t semi = str_find(value, ';');
-	if (semi == 0 || semi + 1 >= value.n || value.n > 500)
+	struct str address = value, type;
+	bool utf8 = str_starts_nocase(value, STR("utf-8;"));
+	if (value.n > 500 || !str_cut(&address, ';', &type) || type.n == 0 ||
+		address.n == 0)
+		return bad_value();
+	for (size_t i = 0; i < type.n; i++)
+		if (!str_has(STR("abcdefghijklmnopqrstuvwxyz0123456789-"),
+			char_lower(type.p[i])))
+			return bad_value();
+	if (utf8 && s->t.utf8 ? !address_is_utf8(address)
+			      : !smtp_is_xtext(address))
 		return bad_value();
 	r->orcpt = str_copy(s->transaction_arena, value);
 	return status_fine();

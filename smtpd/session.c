@@ -107,6 +107,9 @@ wrong_order(const struct session *s)
 		return STATUS(STATUS_NEVER, 5, 1, "Say EHLO first");
 	case SMTP_READY:
 		return STATUS(STATUS_NEVER, 5, 1, "Say MAIL first");
+	case SMTP_CHUNKS:
+		return STATUS(STATUS_NEVER, 5, 1,
+			"Finish the message with BDAT LAST, or say RSET");
 	case SMTP_BLOCKED:
 		return STATUS(STATUS_NEVER, 5, 1,
 			"There is no service for you; say QUIT");
@@ -119,6 +122,18 @@ wrong_order(const struct session *s)
 	}
 }
 
+/* To the next state; where a transaction ends there, it is forgotten. */
+static void
+move_on(struct session *s, const struct command *c, bool fine)
+{
+	enum smtp_state before = s->state;
+	s->state = command_next(c, before, !fine ? COMMAND_FAILED :
+		s->more ? COMMAND_MORE : COMMAND_DONE);
+	if (s->state == SMTP_READY &&
+		(before != SMTP_READY || (c->flags & CMD_FREE)))
+		session_reset(s);
+}
+
 /* True when the command was done. */
 static bool
 run(struct session *s, const struct smtp_row *row, struct str args)
@@ -126,8 +141,11 @@ run(struct session *s, const struct smtp_row *row, struct str args)
 	const struct command *c = &row->command;
 	struct status st = wrong_order(s);
 	bool legal = (c->states & s->state) != 0;
+	s->more = false;
 	if (legal)
 		st = row->fn(s, args);
+	else if (c->flags & CMD_PAYLOAD)
+		st = bdat_refuse(s, args, st);
 	if (s->state == SMTP_CLOSED)
 		return false;
 	if (c->flags & CMD_PLAIN && status_is_fine(st))
@@ -135,8 +153,7 @@ run(struct session *s, const struct smtp_row *row, struct str args)
 	else
 		session_reply(s, st);
 	if (legal)
-		s->state = command_next(c, s->state, status_is_fine(st)
-				? COMMAND_DONE : COMMAND_FAILED);
+		move_on(s, c, status_is_fine(st));
 	if (!status_is_later(st))
 		count_error(s, st);
 	if ((c->flags & CMD_FREE) == 0 &&
@@ -231,11 +248,6 @@ is_trusted(const struct session *s)
 	return false;
 }
 
-/* Links last as long as the process: its askings are one after another. */
-struct links {
-	struct link *auth, *tls, *queue;
-};
-
 static struct links *
 process_links(struct program *p)
 {
@@ -246,6 +258,7 @@ process_links(struct program *p)
 	l->auth = link_new(p->arena, p->sockets, "auth");
 	l->tls = link_new(p->arena, p->sockets, "tls");
 	l->queue = link_new(p->arena, p->sockets, "queue");
+	l->spare.fd = -1;
 	link_patience(l->tls, 60 * 1000);
 	link_patience(l->queue, 120 * 1000);
 	return l;
@@ -270,6 +283,7 @@ start(struct session *s, struct program *p, struct client *c)
 	s->auth = l->auth;
 	s->to_tls = l->tls;
 	s->queue = l->queue;
+	s->links = l;
 	session_reset(s);
 }
 

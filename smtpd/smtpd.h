@@ -8,7 +8,8 @@
  *	commands.c	the tables, and the short commands
  *	envelope.c	MAIL and RCPT
  *	policy.c	who may send what to whom
- *	data.c		DATA: content in, one submission out
+ *	data.c		DATA and BDAT: reading to the end
+ *	content.c	what is read becomes one submission
  *	submission.c	what only submission repairs: Date, Message-ID, Bcc
  *	login.c		STARTTLS and AUTH
  *
@@ -30,6 +31,7 @@
 #include "sys/service.h"
 
 struct arena;
+struct incoming;
 
 enum smtp_state {
 	SMTP_FRESH = 1, /* greeted, nothing said yet */
@@ -38,7 +40,8 @@ enum smtp_state {
 	SMTP_RCPT = 8, /* at least one recipient */
 	SMTP_CLOSED = 16,
 	SMTP_BLOCKED = 32, /* only QUIT is heard (RFC 5321 3.1) */
-	SMTP_TALKING = SMTP_READY | SMTP_MAIL | SMTP_RCPT,
+	SMTP_CHUNKS = 64, /* BDAT said, LAST not yet */
+	SMTP_TALKING = SMTP_READY | SMTP_MAIL | SMTP_RCPT | SMTP_CHUNKS,
 	SMTP_ANY = SMTP_FRESH | SMTP_TALKING,
 };
 
@@ -48,6 +51,7 @@ enum smtp_flags {
 	CMD_FREE = 2, /* no mail in it, but not counted as idle talk */
 	CMD_NO_LMTP = 4,
 	CMD_ONLY_LMTP = 8,
+	CMD_PAYLOAD = 32, /* octets follow that are no commands, whatever we say */
 	CMD_PLAIN = 16, /* replies without enhanced codes (RFC 2034 3) */
 };
 
@@ -58,6 +62,7 @@ enum smtp_limits {
 	SMTP_INLINE_MOST = 64 * 1024,
 	SMTP_HEADER_MOST = 256 * 1024,
 	SMTP_FIELDS_MOST = 1000,
+	SMTP_CHUNKS_MOST = 10000,
 };
 
 struct recipient {
@@ -70,8 +75,23 @@ struct transaction {
 	struct recipient *first, **last;
 	size_t count;
 	struct str ret, envid, body_type;
-	bool utf8;
+	bool utf8, requiretls;
 	uint64_t declared; /* SIZE=, 0: not said */
+	struct incoming *incoming; /* by BDAT, so far */
+	unsigned chunks;
+};
+
+/* A body file the queue opened for us that no message needs. */
+struct spare {
+	int fd; /* or -1 */
+	unsigned generation; /* of the link it was opened over */
+	char name[32];
+};
+
+/* They last as long as the process: its askings are one after another. */
+struct links {
+	struct link *auth, *tls, *queue;
+	struct spare spare;
 };
 
 struct session {
@@ -97,6 +117,8 @@ struct session {
 	unsigned idle_commands, transactions;
 	struct transaction t;
 	struct link *auth, *to_tls, *queue;
+	struct links *links;
+	bool more; /* the command is part of the way: BDAT without LAST */
 };
 
 typedef struct status (*smtp_fn)(struct session *s, struct str args);
@@ -139,11 +161,28 @@ struct status smtp_auth(struct session *s, struct str args);
 struct status smtp_mail(struct session *s, struct str args);
 struct status smtp_rcpt(struct session *s, struct str args);
 struct status smtp_data(struct session *s, struct str args);
+struct status smtp_bdat(struct session *s, struct str args);
 struct status smtp_rset(struct session *s, struct str args);
 struct status smtp_noop(struct session *s, struct str args);
 struct status smtp_vrfy(struct session *s, struct str args);
 struct status smtp_help(struct session *s, struct str args);
 struct status smtp_quit(struct session *s, struct str args);
+
+/* A BDAT that is refused for this reason: its octets are passed over. */
+struct status bdat_refuse(struct session *s, struct str args,
+	struct status why);
+
+/* -------------------------------------------------------------- content.c */
+/* A message of the transaction, in its arena.  dots: it ends with a dot alone
+ * and dots are stuffed (DATA). */
+struct incoming *content_begin(struct session *s, bool dots);
+/* How much of input was used; what goes wrong is kept for later. */
+size_t content_feed(struct incoming *in, struct str input);
+bool content_is_done(const struct incoming *in);
+bool content_is_too_slow(const struct incoming *in);
+struct status content_status(const struct incoming *in);
+/* It is whole: into the queue. */
+struct status content_submit(struct incoming *in);
 
 /* --------------------------------------------------------------- policy.c */
 /* May this client begin a transaction with this sender at all? */

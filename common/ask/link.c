@@ -15,6 +15,7 @@ struct link {
 	char *path;
 	int fd;
 	int64_t patience;
+	unsigned generation;
 };
 
 static void
@@ -42,6 +43,12 @@ link_patience(struct link *l, int64_t ms)
 	l->patience = ms;
 }
 
+unsigned
+link_generation(const struct link *l)
+{
+	return l->generation;
+}
+
 void
 link_close(struct link *l)
 {
@@ -63,8 +70,10 @@ connect_until(struct link *l, int64_t deadline)
 {
 	while (l->fd < 0) {
 		l->fd = ipc_connect(l->path);
-		if (l->fd >= 0)
+		if (l->fd >= 0) {
+			l->generation++;
 			break;
+		}
 		if (clock_left(deadline) <= 0)
 			return false;
 		usleep(RECONNECT_PAUSE * 1000);

@@ -44,6 +44,10 @@ enum { LINK_AT_ONCE = 48 };
 struct status link_call_all(struct link *l, struct arena *a,
 	const struct message *questions, size_t n, struct message *answers);
 
+/* Another number after each reconnection: what the other side kept for us
+ * before is gone. */
+unsigned link_generation(const struct link *l);
+
 /* Says what is not answered; lost when the other side is not there. */
 void link_tell(struct link *l, const struct message *m);
 

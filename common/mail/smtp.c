@@ -91,6 +91,49 @@ smtp_parse_path(struct arena *a, struct str args, struct str keyword,
 	return status_fine();
 }
 
+/* ---------------------------------------------------------------- xtext */
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool
+smtp_decode_xtext(struct arena *a, struct str s, struct str *out)
+{
+	char *to = arena_alloc(a, s.n);
+	size_t n = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c < '!' || c > '~' || c == '=')
+			return false;
+		if (c == '+') {
+			int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
+			int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
+			if (high < 0 || low < 0)
+				return false;
+			c = (unsigned char)(high * 16 + low);
+			i += 2;
+		}
+		to[n++] = (char)c;
+	}
+	*out = str_of(to, n);
+	return true;
+}
+
+bool
+smtp_is_xtext(struct str s)
+{
+	struct arena *a = arena_new("xtext");
+	struct str out;
+	bool ok = smtp_decode_xtext(a, s, &out);
+	arena_free(a);
+	return ok;
+}
+
 /* --------------------------------------------------------- replies */
 
 void
@@ -201,7 +244,8 @@ enum data_state {
 void
 smtp_data_start(struct smtp_data *d, enum smtp_bare policy)
 {
-	*d = (struct smtp_data){.policy = policy, .state = LINE_START};
+	*d = (struct smtp_data){
+		.policy = policy, .state = LINE_START, .dots = true};
 }
 
 /* A CR that was not followed by LF. */
@@ -243,7 +287,7 @@ step(struct smtp_data *d, char c, struct buf *out)
 {
 	switch ((enum data_state)d->state) {
 	case LINE_START:
-		return c == '.' ? SEEN_DOT : plain(d, c, out);
+		return c == '.' && d->dots ? SEEN_DOT : plain(d, c, out);
 	case IN_LINE:
 		return plain(d, c, out);
 	case SEEN_CR:
@@ -292,6 +336,20 @@ smtp_data_feed(struct smtp_data *d, struct str in, struct buf *out)
 	}
 	d->octets += out->n - before;
 	return i;
+}
+
+void
+smtp_data_end(struct smtp_data *d, struct buf *out)
+{
+	size_t before = out->n;
+	if (d->done || d->state == LINE_START)
+		return;
+	if (d->state == SEEN_CR)
+		lone_cr(d, out);
+	if (d->state != SEEN_CR || d->policy != SMTP_NORMALISE_BARE)
+		buf_adds(out, "\r\n");
+	d->state = LINE_START;
+	d->octets += out->n - before;
 }
 
 void

@@ -47,6 +47,11 @@ struct smtp_path {
 struct status smtp_parse_path(struct arena *a, struct str args,
 	struct str keyword, bool utf8, struct smtp_path *out);
 
+/* xtext (RFC 3461 4): printable ASCII, "+" and "=" as "+HH". */
+bool smtp_is_xtext(struct str s);
+/* What it means; false when it is not xtext. */
+bool smtp_decode_xtext(struct arena *a, struct str s, struct str *out);
+
 /* --------------------------------------------------------- replies */
 
 /* What a server said: several lines joined by LF. */
@@ -83,6 +88,7 @@ enum smtp_bare { SMTP_REFUSE_BARE, SMTP_NORMALISE_BARE };
  */
 struct smtp_data {
 	enum smtp_bare policy;
+	bool dots; /* stuffed dots, and one alone is the end; set by start */
 	unsigned state;
 	bool done;
 	bool bare;
@@ -90,7 +96,9 @@ struct smtp_data {
 };
 
 void smtp_data_start(struct smtp_data *d, enum smtp_bare policy);
-/* Appends to out; the octets of in that were used. */
+/* Appends to out; the octets of in that were used.  Without dots (BDAT) all of
+ * them, and the end is told by smtp_data_end, which completes the last line. */
+void smtp_data_end(struct smtp_data *d, struct buf *out);
 size_t smtp_data_feed(struct smtp_data *d, struct str in, struct buf *out);
 
 /*
