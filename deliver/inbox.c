@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "mail/convert.h"
 #include "mail/trace.h"
 #include "store/deliver.h"
 #include "store/store.h"
@@ -214,6 +215,28 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 	b->n++;
 }
 
+/* A Maildir holds lines: binary content (RFC 3030) is encoded here, where it
+ * comes to rest. */
+static struct status
+as_lines(struct inbox *x, struct gathered *g)
+{
+	struct status st = status_fine();
+	if (!str_eq_nocase(g->job.body_type, STR("BINARYMIME")))
+		return st;
+	struct buf *out = buf_new(x->batch);
+	st = convert_message(x->batch, g->content, CONVERT_BINARY, out);
+	g->content = buf_str(out);
+	return st;
+}
+
+static bool
+refuse_all(struct gathered *g, size_t n, struct status st)
+{
+	for (size_t i = 0; i < n; i++)
+		g->parcels[i].delivery.status = st;
+	return true;
+}
+
 bool
 inbox_add(struct inbox *x, struct message *m)
 {
@@ -225,12 +248,12 @@ inbox_add(struct inbox *x, struct message *m)
 	g->parcels = arena_array(x->batch, n, sizeof *g->parcels);
 	g->job = *j;
 	x->jobs[x->job_count++] = g;
-	if (!content_of(x->batch, m, &g->content)) {
-		for (size_t i = 0; i < n; i++)
-			g->parcels[i].delivery.status = status_later(3, 0,
-				STR("the content cannot be read"));
-		return true;
-	}
+	if (!content_of(x->batch, m, &g->content))
+		return refuse_all(g, n, status_later(3, 0,
+			STR("the content cannot be read")));
+	struct status st = as_lines(x, g);
+	if (!status_is_fine(st))
+		return refuse_all(g, n, st);
 	x->octets += g->content.n;
 	for (size_t i = 0; i < n; i++)
 		add_parcel(x, g, i);

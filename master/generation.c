@@ -49,13 +49,16 @@ static void
 add_listeners(struct generation *g, size_t row, struct str spec)
 {
 	struct net_address at[2];
+	const char *service = listens[row].service;
 	size_t n;
+	if (net_take_proxy(&spec))
+		service = str_cstr(g->arena, str_printf(
+			g->arena, "%s.proxy", service));
 	if (!net_parse_listen(spec, at, &n))
 		return;
 	for (size_t i = 0; i < n; i++)
 		g->listeners[g->listener_count++] = (struct listener){
-			listens[row].service, listens[row].file, at[i], spec,
-			-1};
+			service, listens[row].file, at[i], spec, -1};
 }
 
 static void
@@ -77,8 +80,8 @@ kept_from(const struct generation *old, const struct listener *l)
 {
 	for (size_t i = 0; old != NULL && i < old->listener_count; i++) {
 		const struct listener *o = &old->listeners[i];
-		if (o->fd >= 0 && strcmp(o->service, l->service) == 0 &&
-			o->at.n == l->at.n &&
+		/* A socket is a socket, whatever is spoken there now. */
+		if (o->fd >= 0 && o->at.n == l->at.n &&
 			memcmp(&o->at.sa, &l->at.sa, o->at.n) == 0)
 			return o->fd;
 	}

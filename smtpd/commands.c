@@ -28,6 +28,8 @@ static const struct smtp_row rows[] = {
 	{{STR_INIT("BDAT"), SMTP_RCPT | SMTP_CHUNKS, SMTP_READY, SMTP_CHUNKS,
 		SMTP_READY, CMD_FREE | CMD_PAYLOAD, "BDAT size [LAST]"},
 		smtp_bdat},
+	{{STR_INIT("XCLIENT"), SMTP_FRESH | SMTP_READY, SMTP_FRESH, 0, 0,
+		CMD_LAST, "XCLIENT attribute=value ..."}, smtp_xclient},
 	{{STR_INIT("RSET"), SMTP_ANY, 0, 0, 0, 0, "RSET"}, smtp_rset},
 	{{STR_INIT("NOOP"), SMTP_ANY, 0, 0, 0, 0, "NOOP [anything]"},
 		smtp_noop},
@@ -86,6 +88,7 @@ smtp_ehlo(struct session *s, struct str args)
 	if (login_may_start_tls(s))
 		buf_adds(text, "\nSTARTTLS");
 	login_keyword(s, text);
+	xclient_keyword(s, text);
 	buf_adds(text, "\nHELP");
 	st.text = buf_str(text);
 	return st;

@@ -239,13 +239,18 @@ step(struct session *s)
 /* ------------------------------------------------------------- sessions */
 
 static bool
-is_trusted(const struct session *s)
+is_within(const struct session *s, const struct str_list *networks)
 {
-	const struct str_list *l = &s->conf->smtp.relay_networks;
-	for (size_t i = 0; i < l->n; i++)
-		if (net_within(&s->client->peer, l->v[i]))
+	for (size_t i = 0; i < networks->n; i++)
+		if (net_within(&s->client->peer, networks->v[i]))
 			return true;
 	return false;
+}
+
+bool
+session_is_trusted(const struct session *s)
+{
+	return is_within(s, &s->conf->smtp.relay_networks);
 }
 
 static struct links *
@@ -279,7 +284,8 @@ start(struct session *s, struct program *p, struct client *c)
 	s->state = SMTP_FRESH;
 	s->lmtp = str_eq(c->service, STR("lmtp"));
 	s->submission = str_starts(c->service, STR("submission"));
-	s->trusted = is_trusted(s);
+	s->trusted = session_is_trusted(s);
+	s->xclient = is_within(s, &s->conf->smtp.xclient_networks);
 	s->auth = l->auth;
 	s->to_tls = l->tls;
 	s->queue = l->queue;

@@ -12,6 +12,7 @@
  *	content.c	what is read becomes one submission
  *	submission.c	what only submission repairs: Date, Message-ID, Bcc
  *	login.c		STARTTLS and AUTH
+ *	xclient.c	a host we trust speaks for another
  *
  * One client, one process, straight-line code. A command's function is called
  * only in the states its row names; it returns one status, which the loop
@@ -104,7 +105,10 @@ struct session {
 	struct str id, ip;
 	enum smtp_state state;
 	bool lmtp, submission, trusted; /* trusted: relay_networks */
+	bool xclient; /* this host may say for whom it speaks */
 	struct str helo;
+	struct str reverse; /* name of the address, confirmed; or empty */
+	bool reverse_known; /* it was looked up, or XCLIENT said it */
 	bool esmtp, tls;
 	struct str tls_version, binding;
 	struct str user; /* logged in */
@@ -135,6 +139,7 @@ enum served smtp_serve(struct program *p, struct client *c);
 /* Forgets the transaction; the only way out of one. */
 void session_reset(struct session *s);
 void session_reply(struct session *s, struct status st);
+bool session_is_trusted(const struct session *s);
 /* 221, 421 ...: the last thing said. */
 void session_close(struct session *s, struct status st);
 
@@ -162,6 +167,7 @@ struct status smtp_mail(struct session *s, struct str args);
 struct status smtp_rcpt(struct session *s, struct str args);
 struct status smtp_data(struct session *s, struct str args);
 struct status smtp_bdat(struct session *s, struct str args);
+struct status smtp_xclient(struct session *s, struct str args);
 struct status smtp_rset(struct session *s, struct str args);
 struct status smtp_noop(struct session *s, struct str args);
 struct status smtp_vrfy(struct session *s, struct str args);
@@ -198,6 +204,9 @@ bool login_may_start_tls(const struct session *s);
 bool login_may_auth(const struct session *s);
 /* "AUTH mechanism ..." as a line of EHLO's reply, when there is any. */
 void login_keyword(const struct session *s, struct buf *out);
+
+/* -------------------------------------------------------------- xclient.c */
+void xclient_keyword(const struct session *s, struct buf *out);
 
 /* ----------------------------------------------------------- submission.c */
 /* The header as it should have been: Date and Message-ID added where missing,

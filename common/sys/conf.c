@@ -359,6 +359,7 @@ is_listen(struct str s)
 {
 	struct net_address list[2];
 	size_t n;
+	net_take_proxy(&s);
 	return net_parse_listen(s, list, &n);
 }
 
@@ -424,7 +425,8 @@ struct check {
 #define CHECK(section, name, fn, want) \
 	{offsetof(struct conf, section.name), fn, want}
 #define LISTEN(name) \
-	CHECK(listen, name, is_listen, "IP:PORT, [IPv6]:PORT, *:PORT or /PATH")
+	CHECK(listen, name, is_listen, \
+		"IP:PORT, [IPv6]:PORT, *:PORT or /PATH, and proxy behind it")
 #define ABSOLUTE(section, name) \
 	CHECK(section, name, is_absolute, "an absolute path")
 
@@ -448,6 +450,8 @@ static const struct check checks[] = {
 	ABSOLUTE(tls, certificate), ABSOLUTE(tls, key), ABSOLUTE(tls, roots),
 	ABSOLUTE(resolve, trust_anchor),
 	CHECK(smtp, relay_networks, is_network, "ADDRESS or ADDRESS/BITS"),
+	CHECK(smtp, xclient_networks, is_network, "ADDRESS or ADDRESS/BITS"),
+	CHECK(listen, proxy_from, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(limit, exempt, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(queue, retry, is_duration, "a duration such as 90s, 5m, 4h"),
 	CHECK(remote, smarthost, is_host, "HOST or HOST:PORT"),

@@ -53,6 +53,8 @@ OPTION(listen, pop3, LIST, "*:110", 0, 0,
 	"Addresses for POP3 with STLS.")
 OPTION(listen, pop3s, LIST, "*:995", 0, 0,
 	"Addresses for POP3 under TLS from the start.")
+OPTION(listen, proxy_from, LIST, "127.0.0.0/8, ::1", 0, 0,
+	"Hosts whose PROXY headers are believed, where listening says proxy.")
 
 /* ------------------------------------------------------------------ log */
 OPTION(log, target, TEXT, "syslog", 0, 0,
@@ -97,6 +99,8 @@ OPTION(smtp, plaintext_auth, BOOL, "no", 0, 0,
 	"Let clients on loopback log in without TLS (SMTP, IMAP and POP3).")
 OPTION(smtp, relay_networks, LIST, "", 0, 0,
 	"Networks whose hosts may relay without logging in.")
+OPTION(smtp, xclient_networks, LIST, "", 0, 0,
+	"Hosts that may say by XCLIENT for whom they speak.")
 OPTION(smtp, min_free, SIZE, "50m", 0, 0,
 	"Free space below which no mail is taken (452).")
 

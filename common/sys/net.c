@@ -202,6 +202,15 @@ parse_unix(struct str path, struct net_address *out)
 }
 
 bool
+net_take_proxy(struct str *spec)
+{
+	if (!str_ends(*spec, STR(" proxy")))
+		return false;
+	*spec = str_trim(str_head(*spec, spec->n - 6));
+	return true;
+}
+
+bool
 net_parse_listen(struct str spec, struct net_address *list, size_t *n)
 {
 	uint64_t port;

@@ -31,6 +31,9 @@ bool net_is_private(const struct net_address *n);
 struct net_address net_peer(int fd);
 struct net_address net_local(int fd);
 
+/* Takes the word "proxy" off the end of what to listen on: was it there? */
+bool net_take_proxy(struct str *spec);
+
 /*
  * Parses "HOST:PORT": HOST an IPv4 address, [IPv6], or * (empty) for every
  * address of both families; or an absolute path for a Unix stream socket.

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/proxy.h"
 #include "sys/sandbox.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100 };
+enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100,
+	PROXY_PATIENCE = 10 * 1000 };
 
 struct options {
 	const char *config;
@@ -226,14 +228,20 @@ static const struct {
 	{"pop3s", true},
 };
 
+/* "smtp" or "smtp.proxy": what is spoken there, and how it begins. */
 static bool
-is_stream(const char *name, bool *tls)
+take_service(const char *name, struct client *c)
 {
+	struct str service = str_from(name);
+	c->proxy = str_ends(service, STR(".proxy"));
+	if (c->proxy)
+		service = str_head(service, service.n - 6);
 	for (size_t i = 0;
 		i < sizeof stream_services / sizeof *stream_services; i++) {
-		if (strcmp(name, stream_services[i].name) != 0)
+		if (!str_eq(service, str_from(stream_services[i].name)))
 			continue;
-		*tls = stream_services[i].tls;
+		c->service = service;
+		c->tls = stream_services[i].tls;
 		return true;
 	}
 	return false;
@@ -259,13 +267,13 @@ static size_t
 watch_all(struct server *s)
 {
 	size_t count = 0;
-	bool tls;
+	struct client any;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll < 0)
 		fatal("epoll_create1", NULL);
 	for (size_t i = 0; i < s->program->fd_count; i++) {
 		const struct inherited *in = &s->program->fds[i];
-		if (!is_stream(in->name, &tls))
+		if (!take_service(in->name, &any))
 			continue;
 		fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
 		watch(s, in->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
@@ -294,9 +302,8 @@ next_client(struct server *s, struct client *c)
 		if (fd < 0)
 			continue;
 		*c = (struct client){.in = fd, .out = fd,
-			.service = str_from(in->name), .peer = net_peer(fd),
-			.local = net_local(fd)};
-		is_stream(in->name, &c->tls);
+			.peer = net_peer(fd), .local = net_local(fd)};
+		take_service(in->name, c);
 		return true;
 	}
 }
@@ -317,12 +324,41 @@ serve_inetd(const struct service *s, struct program *p, const char *name)
 		.local = net_local(STDIN_FILENO)};
 	/* Without --service: imap for imapd, and so on. */
 	struct str service = str_from(s->name);
-	c.service = str_head(service, service.n - 1);
+	service = str_head(service, service.n - 1);
 	if (name != NULL)
-		c.service = str_from(name);
-	if (!is_stream(str_cstr(p->arena, c.service), &c.tls))
+		service = str_from(name);
+	if (!take_service(str_cstr(p->arena, service), &c))
 		fatal("no such service", name);
 	s->serve(p, &c);
+}
+
+static bool
+may_proxy(const struct program *p, const struct client *c)
+{
+	const struct str_list *l = &p->conf->listen.proxy_from;
+	for (size_t i = 0; i < l->n; i++)
+		if (net_within(&c->peer, l->v[i]))
+			return true;
+	return false;
+}
+
+/* Who the client really is; false when that cannot be known. */
+static bool
+unwrap(const struct program *p, struct client *c)
+{
+	struct arena *a = arena_new("proxy");
+	struct str from = net_ip(a, &c->peer);
+	bool allowed = may_proxy(p, c);
+	enum proxy_result r = !allowed ? PROXY_BAD : proxy_read(c->in,
+		clock_in(PROXY_PATIENCE), &c->peer, &c->local);
+	if (r == PROXY_BAD)
+		log_warn(LOG_NO_ID, "proxy-refused", LOG_STR("from", from),
+			LOG_CSTR("why", allowed ? "no header" :
+				"not in listen.proxy_from"));
+	arena_free(a);
+	if (r == PROXY_BAD)
+		close(c->in);
+	return r != PROXY_BAD;
 }
 
 static void
@@ -339,7 +375,8 @@ serve_clients(const struct service *s, struct program *p)
 	tell_master(p, "-");
 	while (left-- > 0 && next_client(&server, &c)) {
 		tell_master(p, "+");
-		if (s->serve(p, &c) == SERVED_RETIRE)
+		if ((!c.proxy || unwrap(p, &c)) &&
+			s->serve(p, &c) == SERVED_RETIRE)
 			break;
 		tell_master(p, "-");
 	}

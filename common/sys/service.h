@@ -9,7 +9,8 @@
  *
  * Names of inherited descriptors:
  *	smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s
- *			stream sockets to accept clients on
+ *			stream sockets to accept clients on; with ".proxy"
+ *			behind the name a PROXY header comes before each
  *	ask.<asker>	SEQPACKET sockets on which <asker> asks this program
  *	config		the checked configuration text
  *	master		SEQPACKET link to the starter: "-" says that a program
@@ -64,6 +65,7 @@ struct client {
 	struct str service; /* smtp, submission, ... */
 	bool tls; /* implicit TLS is to be started first */
 	bool inetd;
+	bool proxy; /* peer and local are what a PROXY header says */
 	struct net_address peer, local;
 };
 

@@ -12,6 +12,7 @@ value` at the top changes how:
 
     @program imapd --session    the program and its arguments
     @set imap.timeout=60        an option of surat.conf, may be repeated
+    @tcp yes                    over TCP on loopback, not a Unix socket
     @peers smtpd                whom it asks are those of peers.py; their
                                 messages lie in queue/ of the home directory
 
@@ -69,11 +70,17 @@ class Failed(Exception):
     pass
 
 
+def tcp_pair():
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]
+
+
 class Client:
     """One session of the program and our end of its connection."""
 
     def __init__(self, talk):
-        ours, theirs = socket.socketpair()
+        ours, theirs = tcp_pair() if talk.tcp else socket.socketpair()
         self.talk, self.sock, self.data = talk, ours, b''
         self.process = subprocess.Popen(
             [os.path.join(BUILD, 'bin', talk.program[0])] + talk.program[1:] +
@@ -126,7 +133,7 @@ class Talk:
         self.transcript = []
         self.program = ['false']
         self.sets = ['log.target=stderr']
-        self.peers = None
+        self.peers, self.tcp = None, False
         self.steps = list(self.read())
         self.home = tempfile.mkdtemp(prefix='talk.')
         self.config = os.path.join(self.home, 'surat.conf')
@@ -147,6 +154,8 @@ class Talk:
                     self.program = value.split()
                 elif name == 'peers':
                     self.peers = value
+                elif name == 'tcp':
+                    self.tcp = True
                 else:
                     self.sets.append(value)
             elif line and not line.startswith('#'):
