@@ -44,6 +44,14 @@ trip_avoid(struct trip *t, const struct net_address *at)
 			t->v[i].used = true;
 }
 
+static void
+end_trip(struct trip *t)
+{
+	t->self = true;
+	for (size_t i = 0; i < t->count; i++)
+		t->v[i].used = true;
+}
+
 void
 trip_note(struct trip *t, struct job *j, const struct host *h,
 	const struct net_address *at, struct status s)
@@ -53,6 +61,9 @@ trip_note(struct trip *t, struct job *j, const struct host *h,
 	log_info(j->m.id, "host-failed", LOG_STR("host", h->name),
 		LOG_STR("ip", ip), LOG_STR("why", s.text));
 	t->last = s;
+	/* It greeted us by our own name: whoever comes after it is worse. */
+	if (s.class == STATUS_NEVER && s.subject == 4 && s.detail == 6)
+		end_trip(t);
 	if (s.class != STATUS_NEVER)
 		t->later = true;
 	if (j->why_lines++ >= WHY_LINES)

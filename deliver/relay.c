@@ -51,6 +51,13 @@ is_worn(const struct session *s)
 		clock_ms() - s->opened > LIFE_MS;
 }
 
+/* RFC 8689 4.2.1: a way that is not proven is no way. */
+static bool
+is_proven(const struct route *r, const struct job *j)
+{
+	return !j->m.requiretls || r->secure || r->fixed;
+}
+
 /* The session as it is, for a job that was not thought of when it began. */
 static bool
 fits(struct remote *g, struct job *j)
@@ -58,6 +65,7 @@ fits(struct remote *g, struct job *j)
 	const struct session *s = g->session;
 	job_look(j);
 	return s != NULL && !is_worn(s) && route_serves(g->route, j) &&
+		is_proven(g->route, j) &&
 		session_meets(s, secure_policy(g->route, s->host, j));
 }
 
@@ -70,10 +78,14 @@ adopt(struct remote *g, struct trip *t, const struct job *j)
 		return false;
 	for (size_t i = 0; i < t->count; i++) {
 		struct host *h = t->v[i].host;
+		enum tls_policy policy = secure_policy(t->route, h, j);
+		/* What was proven was proven of the name. */
 		if (!session_is_with(s, t->route, h) ||
-			!session_meets(s, secure_policy(t->route, h, j)))
+			!session_meets(s, policy) ||
+			(policy >= TLS_VERIFIED && !str_eq(s->name, h->name)))
 			continue;
 		s->host = h;
+		s->name = str_copy(s->arena, h->name);
 		set_route(g, t->route);
 		return true;
 	}
@@ -153,6 +165,9 @@ find_trip(struct remote *g, struct job *j, const struct net_address *avoid)
 	struct arena *a = arena_new("route");
 	struct route *r = arena_one(a, struct route);
 	struct status st = route_find(g, a, j, r);
+	if (status_is_fine(st) && !is_proven(r, j))
+		st = STATUS(STATUS_NEVER, 7, 30, "REQUIRETLS is asked for, "
+			"but DNSSEC does not prove the mail exchangers");
 	if (!status_is_fine(st)) {
 		st.text = str_copy(j->arena, st.text);
 		job_finish(j, st, SCOPE_HOST, STR(""), STR(""));

@@ -256,8 +256,8 @@ session_is_with(const struct session *s, const struct route *r,
 	const struct host *h)
 {
 	bool bound = r->source4.n > 0 || r->source6.n > 0;
-	if (!str_eq(s->name, h->name) || !str_eq(s->user, r->user) ||
-		s->lmtp != r->lmtp || bound || s->bound)
+	if (!str_eq(s->user, r->user) || s->lmtp != r->lmtp || bound ||
+		s->bound)
 		return false;
 	for (size_t i = 0; i < h->count; i++)
 		if (h->addresses[i].n == s->at.n &&

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { USAGE_TA = 2, USAGE_EE = 3 }; /* RFC 7218 2.1: DANE-TA, DANE-EE */
+
 struct str
 context_error(struct arena *a)
 {
@@ -128,6 +130,9 @@ add_tlsa(struct arena *a, SSL *ssl, struct str record)
 	for (int i = 0; i < 3; i++)
 		if (!str_word(&record, &word) || !str_number(word, 255, &n[i]))
 			return false;
+	/* RFC 7672 3.1.3: PKIX usages are not for mail. */
+	if (n[0] != USAGE_TA && n[0] != USAGE_EE)
+		return false;
 	record = str_trim(record);
 	for (size_t i = 0; i + 1 < record.n; i += 2) {
 		char pair[3] = {record.p[i], record.p[i + 1], 0};

@@ -281,14 +281,14 @@ decoded(struct converter *c, const struct mime_part *p, struct str body)
 	return out->n > 0 ? buf_str(out) : STR("");
 }
 
-/* Where every third octet is coded, base64 is shorter. */
+/* Mostly coded, it could not be read as it is anyway. */
 static bool
 prefers_base64(struct str s)
 {
 	size_t coded = 0;
 	for (size_t i = 0; i < s.n; i++)
 		coded += (unsigned char)s.p[i] >= 0x80 || s.p[i] == '=';
-	return coded > s.n / 6;
+	return coded > s.n / 3;
 }
 
 static void

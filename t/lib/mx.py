@@ -12,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import socket
 import ssl
 import threading
@@ -100,6 +101,7 @@ class Session:
                     self.fill()
                 if what is DRIP:
                     time.sleep(0.3)
+        raise ConnectionError('stopped')
 
     def answer(self, stage, line='', usual=None):
         """True when the reply was positive."""
@@ -216,13 +218,20 @@ class Session:
         if self.server.stages.get('content') is DROP:
             self.take(self.server.drop_after)
             raise ConnectionError('dropped')
+        got = bytearray(self.buffer)
         while True:
-            while b'\r\n' not in self.buffer:
-                self.fill()
-            line, self.buffer = self.buffer.split(b'\r\n', 1)
-            if line == b'.':
-                return out
-            out += (line[1:] if line.startswith(b'.') else line) + b'\r\n'
+            if got[:3] == b'.\r\n':
+                end, data = 3, b''
+                break
+            at = got.find(b'\r\n.\r\n')
+            if at >= 0:
+                end, data = at + 5, bytes(got[:at + 2])
+                break
+            self.buffer = b''
+            self.fill()
+            got += self.buffer
+        self.buffer = bytes(got[end:])
+        return re.sub(rb'(?m)^\.', b'', data)
 
     def on_bdat(self, line):
         words = line.split(' ')
@@ -326,6 +335,11 @@ class Server:
         except OSError:
             pass
         self.listener.close()
+        for s in list(self.sessions):
+            try:
+                s.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 def certificate(directory, *names, days=10):
