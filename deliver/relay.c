@@ -265,6 +265,15 @@ converse(struct remote *g, struct job *j)
 	}
 }
 
+/* That a kept connection was dead says nothing about the host. */
+static void
+forget_faults(struct job *j)
+{
+	for (size_t i = 0; i < j->count; i++)
+		if (j->targets[i].state == TARGET_WAITING)
+			j->targets[i].status = (struct status){.class = 0};
+}
+
 void
 relay(struct remote *g, struct job *j)
 {
@@ -280,6 +289,7 @@ relay(struct remote *g, struct job *j)
 			break;
 		if (g->session->broken && kept && !j->again) {
 			j->again = true;
+			forget_faults(j);
 		} else {
 			avoid = g->session->at;
 			trip_avoid(t, &avoid);

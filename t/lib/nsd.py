@@ -8,10 +8,17 @@ import tempfile
 import time
 
 
-def free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+def free_port():
+    """For UDP and TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, \
+                socket.socket() as t:
+            s.bind(('127.0.0.1', 0))
+            try:
+                t.bind(s.getsockname())
+                return s.getsockname()[1]
+            except OSError:
+                continue
 
 
 def is_there():
@@ -31,7 +38,7 @@ class Nsd:
         """zones: {origin: records}.  sign: the origins that are signed; then
         self.anchor is the file with their keys."""
         self.top = tempfile.mkdtemp(prefix='nsd.')
-        self.port = free_udp_port()
+        self.port = free_port()
         self.anchor = ''
         files = []
         for origin, records in zones.items():
