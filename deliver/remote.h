@@ -3,7 +3,8 @@
  * deliver-remote: carries mail to other servers.
  *
  * Files, in the order a job meets them:
- *	main_remote.c	service row; jobs in, the wait between two jobs
+ *	main_remote.c	service row
+ *	agent.c		jobs in, results out, the wait between two jobs
  *	job.c		a job, its recipients, what is reported of them
  *	relay.c		server after server, until each recipient has a status
  *	route.c		where a destination's mail goes: rules, smarthost, MX
@@ -109,7 +110,7 @@ void job_finish(struct job *j, struct status s, enum scope scope,
 /* Is TLS that is proven asked for, or done without? */
 void job_look(struct job *j);
 
-/* --------------------------------------------------------- the agent */
+/* -------------------------------------------------------------- agent.c */
 struct remote {
 	struct program *program;
 	const struct conf *conf;
@@ -121,6 +122,8 @@ struct remote {
 	bool over; /* the queue is gone */
 };
 
+/* Waits for a job, or for the end of the kept connection, and serves it. */
+void remote_serve(struct remote *g);
 /* Sends the queue what is done and not yet reported. */
 void remote_report(struct remote *g, struct job *j);
 /* A job that waits already, without waiting for one; stays g->next. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One walk over the parts in their order.  Between the parts stand boundary
- * lines, preambles and epilogues, which are copied; 8-bit octets in those two,
- * which nobody reads, become question marks.
+ * lines, preambles and epilogues, which are copied; in those two, which nobody
+ * reads, what must not be becomes a question mark.
  */
 #include "mail/convert.h"
 #include "base/arena.h"
@@ -10,6 +10,8 @@
 #include "mail/encode.h"
 #include "mail/header.h"
 #include "mail/mime.h"
+
+enum { BLANKS_MOST = 100 };
 
 struct converter {
 	struct arena *arena;
@@ -73,6 +75,25 @@ offends(const struct converter *c, struct str s)
 
 /* ----------------------------------------------------- between the parts */
 
+/* What stands for an octet that must not be.  Blanks after a boundary belong
+ * to it (RFC 2046 5.1.1), so that they may stay blanks; elsewhere nothing may
+ * become what it was not. */
+static char
+stand_in(struct str rest)
+{
+	if (rest.p[0] != '\r')
+		return '?';
+	rest = str_head(rest, BLANKS_MOST); /* not all of it for each */
+	size_t n = str_find(rest, '\n');
+	return n < rest.n && str_trim(str_head(rest, n)).n == 0 ? ' ' : '?';
+}
+
+static bool
+is_bad_octet(char c)
+{
+	return (unsigned char)c >= 0x80 || c == 0 || c == '\r';
+}
+
 static void
 copy_gap(struct converter *c, size_t to)
 {
@@ -84,9 +105,15 @@ copy_gap(struct converter *c, size_t to)
 	}
 	if (is_long(gap) && (c->avoid & CONVERT_LONG))
 		refuse(c, 0, "a line between its parts is too long");
-	for (size_t i = 0; i < gap.n; i++)
-		buf_addc(c->out, (unsigned char)gap.p[i] >= 0x80 ||
-			gap.p[i] == 0 ? '?' : gap.p[i]);
+	for (; gap.n > 0; gap = str_skip(gap, 1)) {
+		if (str_starts(gap, STR("\r\n")))
+			gap = str_skip(gap, 1);
+		if (gap.p[0] == '\n')
+			buf_adds(c->out, "\r\n");
+		else
+			buf_addc(c->out, is_bad_octet(gap.p[0])
+				? stand_in(gap) : gap.p[0]);
+	}
 }
 
 /* --------------------------------------------------------------- headers */
@@ -239,7 +266,9 @@ copy_header(struct converter *c, const struct mime_part *p,
 		add_missing(c, p, encoding, has_version);
 	/* What header_next took for no field is body from here on. */
 	buf_add(c->out, rest);
-	if (encoding != NULL || ends_in_empty_line(mime_header(c->message, p)))
+	/* A message within begins with a header of its own. */
+	if (encoding != NULL || p->message ||
+		ends_in_empty_line(mime_header(c->message, p)))
 		buf_adds(c->out, "\r\n");
 	c->at = p->body.offset;
 }

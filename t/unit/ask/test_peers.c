@@ -105,6 +105,34 @@ START_TEST(asking_and_asking_again_after_a_restart)
 }
 END_TEST
 
+START_TEST(many_questions_at_once)
+{
+	struct arena *a = arena_new("test");
+	struct message q[LINK_AT_ONCE], got[LINK_AT_ONCE];
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	pid_t pid = answerer(a);
+	struct link *l = link_new(a, str_from(directory), "auth");
+	for (int i = 0; i < LINK_AT_ONCE; i++) {
+		q[i] = MESSAGE(route);
+		q[i].route.address = str_printf(a, "%d", i);
+	}
+	for (int turn = 0; turn < 2; turn++) {
+		ck_assert(status_is_fine(
+			link_call_all(l, a, q, LINK_AT_ONCE, got)));
+		for (int i = 0; i < LINK_AT_ONCE; i++)
+			ck_assert(str_eq(got[i].route_result.address.v[0],
+				str_printf(a, "for:%d", i)));
+		/* The other side was restarted: asked again. */
+		stop(pid);
+		pid = answerer(a);
+	}
+	stop(pid);
+	link_patience(l, 200);
+	ck_assert(status_is_later(link_call_all(l, a, q, 2, got)));
+	arena_free(a);
+}
+END_TEST
+
 static int answers, failures;
 
 static void
@@ -206,6 +234,6 @@ Suite *
 suite_peers(void)
 {
 	return SUITE("peers", asking_and_asking_again_after_a_restart,
-		asking_from_a_loop, garbage_closes_that_peer_only,
+		many_questions_at_once, asking_from_a_loop, garbage_closes_that_peer_only,
 		answers_wait_for_a_slow_reader);
 }

@@ -8,5 +8,6 @@ Suite *suite_conf(void);
 Suite *suite_conn(void);
 Suite *suite_loop(void);
 Suite *suite_net(void);
+Suite *suite_hop(void);
 
 #endif

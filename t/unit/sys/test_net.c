@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "sys/net.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 START_TEST(networks)
@@ -73,6 +74,80 @@ START_TEST(listen_and_connect)
 }
 END_TEST
 
+/* A listening socket whose queue is full: connections to it hang. */
+static int
+hole(struct net_address *at, int *fill, size_t n)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert(net_parse_ip(STR("127.0.0.1"), 0, at));
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at->sa, at->n), 0);
+	ck_assert_int_eq(listen(fd, 0), 0);
+	*at = net_local(fd);
+	for (size_t i = 0; i < n; i++) {
+		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fill[i], (struct sockaddr *)&at->sa, at->n);
+	}
+	return fd;
+}
+
+START_TEST(dial_the_first_that_answers)
+{
+	struct net_address to[4], list[2];
+	int errors[4], fill[4];
+	size_t n;
+	ck_assert(net_parse_listen(STR("127.0.0.1:0"), list, &n));
+	int l = net_listen(&list[0]), silent = hole(&to[0], fill, 4);
+	int refused = net_listen(&list[0]);
+	to[1] = net_local(refused);
+	close(refused);
+	to[2] = net_local(l);
+	to[3] = to[2];
+	struct net_dial d = {.to = to, .n = 4, .errors = errors,
+		.stagger = 50, .patience = 5000};
+	int fd = net_dial(&d);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_eq(d.winner, 2);
+	ck_assert_int_eq(errors[0], 0);
+	ck_assert_int_eq(errors[1], ECONNREFUSED);
+	struct net_address peer = net_peer(fd);
+	ck_assert_int_eq(net_port(&peer), net_port(&to[2]));
+	close(fd);
+	/* Nobody answers. */
+	d.n = 2;
+	d.patience = 200;
+	ck_assert_int_eq(net_dial(&d), -1);
+	ck_assert_int_eq(errors[0], ETIMEDOUT);
+	ck_assert_int_eq(errors[1], ECONNREFUSED);
+	d.n = 0;
+	ck_assert_int_eq(net_dial(&d), -1);
+	/* From an address of ours, and from one that is not. */
+	d.to = &to[2];
+	d.n = 1;
+	ck_assert(net_parse_ip(STR("127.0.0.5"), 0, &d.source4));
+	fd = net_dial(&d);
+	struct net_address here = net_local(fd);
+	ck_assert(net_within(&here, STR("127.0.0.5")));
+	close(fd);
+	ck_assert(net_parse_ip(STR("192.0.2.1"), 0, &d.source4));
+	ck_assert_int_eq(net_dial(&d), -1);
+	ck_assert_int_eq(errors[0], EADDRNOTAVAIL);
+	for (size_t i = 0; i < 4; i++)
+		close(fill[i]);
+	close(silent);
+	close(l);
+}
+END_TEST
+
+START_TEST(what_is_ours)
+{
+	struct net_address n;
+	ck_assert(net_parse_ip(STR("127.0.0.1"), 25, &n));
+	ck_assert(net_is_ours(&n));
+	ck_assert(net_parse_ip(STR("198.51.100.7"), 25, &n));
+	ck_assert(!net_is_ours(&n));
+}
+END_TEST
+
 START_TEST(what_to_listen_on)
 {
 	struct net_address list[2];
@@ -92,5 +167,5 @@ Suite *
 suite_net(void)
 {
 	return SUITE("net", networks, kinds_of_addresses, listen_and_connect,
-		what_to_listen_on);
+		dial_the_first_that_answers, what_is_ours, what_to_listen_on);
 }

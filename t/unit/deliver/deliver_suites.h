@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef UNIT_DELIVER_SUITES_H
+#define UNIT_DELIVER_SUITES_H
+
+#include <check.h>
+
+Suite *suite_capability(void);
+Suite *suite_content(void);
+Suite *suite_route(void);
+Suite *suite_job(void);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+/* The suites of deliver/. */
+#include "suites.h"
+#include "deliver_suites.h"
+
+int
+main(void)
+{
+	static Suite *(*const suites[])(void) = {suite_capability,
+		suite_content, suite_route, suite_job};
+	return run_suites(suites, sizeof suites / sizeof *suites);
+}
