@@ -352,7 +352,8 @@ def strangers(h):
                     got += piece
             except OSError:
                 pass
-            ok(got.startswith(b'* OK ') or text[:5] == b'a xxx',
+            # what was sent too much may take the greeting with it
+            ok(got.startswith(b'* OK ') or (not got and len(text) > 10000),
                'a stranger who says %.30r hears a greeting and an end' % text,
                got)
     with socket.create_connection(('127.0.0.1', h.port('imaps'))) as s:
