@@ -111,14 +111,17 @@ USE_resolve := ask sys base
 USE_surat := store ask mail sys base
 USE_sendmail := store ask mail sys base
 
+# The sanitizers' runtime has a crypt of its own that calls the real one: it
+# would not be linked, as nobody else seems to need it.
+CRYPT := -Wl,--no-as-needed -lcrypt -Wl,--as-needed
 LIBS_queue := -lsqlite3
-LIBS_auth := -lcrypto -lcrypt
+LIBS_auth := -lcrypto $(CRYPT)
 LIBS_tls := -lssl -lcrypto
 LIBS_keys := -lssl -lcrypto
 LIBS_resolve := -lunbound
 LIBS_imapd := -lz -lcrypto
-LIBS_surat := -ljansson -lcrypt -lcrypto
-LIBS_sendmail := -ljansson -lcrypt -lcrypto
+LIBS_surat := -ljansson $(CRYPT) -lcrypto
+LIBS_sendmail := -ljansson $(CRYPT) -lcrypto
 
 all: $(addprefix $(B)/bin/,$(PROGS)) $(if $(filter sendmail,$(PROGS)), \
 	$(B)/bin/mailq $(B)/bin/newaliases)
@@ -164,7 +167,7 @@ UNDER_deliver := store ask mail sys base
 LIBS_deliver := -lcrypto
 EXTRA_ctl := $(filter-out ctl/main_%.c,$(wildcard ctl/*.c))
 UNDER_ctl := store ask mail sys base
-LIBS_ctl := -ljansson -lcrypt -lcrypto
+LIBS_ctl := -ljansson $(CRYPT) -lcrypto
 
 define unit
 UOBJ_$(1) := $(patsubst %.c,$(B)/o/%.o,$(wildcard t/unit/$(1)/*.c) $(EXTRA_$(1)))
