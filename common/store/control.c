@@ -152,6 +152,16 @@ count_lines(struct str text)
 	return n;
 }
 
+/* Nothing we ever wrote: a file that a crash or a disk has broken. */
+static bool
+has_controls(struct str line)
+{
+	for (size_t i = 0; i < line.n; i++)
+		if ((unsigned char)line.p[i] < 0x20 || line.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
 bool
 control_parse(struct arena *a, struct str text, struct folder_row *f,
 	struct str_list *words)
@@ -162,6 +172,8 @@ control_parse(struct arena *a, struct str text, struct folder_row *f,
 	*words = (struct str_list){
 		arena_array(a, count_lines(text), sizeof(struct str)), 0};
 	while (str_cut(&text, '\n', &line)) {
+		if (has_controls(line))
+			continue;
 		str_cut(&line, ' ', &key);
 		take_line(a, key, line, f, words);
 	}

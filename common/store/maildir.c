@@ -118,11 +118,13 @@ maildir_info(struct arena *a, struct str old, unsigned flags, uint32_t letters)
 	for (int i = 0; i < 26; i++)
 		if (letters & 1U << i)
 			buf_addc(b, (char)('a' + i));
-	struct str kept = info_letters(old);
-	for (size_t i = 0; i < kept.n && i < 64; i++) {
-		char c = kept.p[i];
-		if (flag_of(c) == 0 && !(c >= 'a' && c <= 'z'))
-			buf_addc(b, c);
+	struct str others = info_letters(old);
+	for (size_t i = 0, kept = 0; i < others.n && kept < 64; i++) {
+		char c = others.p[i];
+		if (flag_of(c) != 0 || (c >= 'a' && c <= 'z'))
+			continue;
+		buf_addc(b, c);
+		kept++;
 	}
 	return buf_str(b);
 }

@@ -294,6 +294,16 @@ describe_list(struct buf *out, struct str_list list)
 		buf_printf(out, ",...(%zu)", list.n);
 }
 
+/* Its text may be a stranger's. */
+static void
+describe_status(struct buf *out, struct status s)
+{
+	struct str text = s.text;
+	s.text = STR("");
+	put_status(out, s);
+	describe_text(out, text);
+}
+
 static void
 describe_field(struct buf *out, enum ipc_kind kind, const void *value)
 {
@@ -311,8 +321,10 @@ describe_field(struct buf *out, enum ipc_kind kind, const void *value)
 		buf_adds(out, "(secret)");
 		break;
 	case IPC_NUM:
-	case IPC_STATUS:
 		put_field(out, kind, value);
+		break;
+	case IPC_STATUS:
+		describe_status(out, *(const struct status *)value);
 		break;
 	}
 }

@@ -38,8 +38,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		*twice = buf_new(a);
 	struct str lines = str_of(data, n), v[LINES_MOST];
 	struct str_list sets = {v, 0}, none = {v, 0};
+	/* No NUL: they come from a command line. */
 	while (sets.n < LINES_MOST && str_cut(&lines, '\n', &v[sets.n]))
-		sets.n++;
+		sets.n += !str_has(v[sets.n], 0);
 	const struct conf *c = read_text(a, STR(""), sets, errors);
 	assert((c == NULL) == (errors->n > 0));
 	if (c != NULL) {

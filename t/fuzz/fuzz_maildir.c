@@ -64,7 +64,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct arena *a = arena_new("fuzz");
 	struct str in = str_of(data, n);
-	check_file(a, in);
+	/* What the kernel takes for a name. */
+	if (n <= 255 && !str_has(in, 0) && !str_has(in, '/'))
+		check_file(a, in);
 	check_directory(a, in);
 	check_folder(a, in);
 	arena_free(a);
