@@ -148,6 +148,8 @@ UNDER_base := base
 UNDER_mail := mail base
 UNDER_sys := sys base
 UNDER_ask := ask sys base
+# The rows are checked with the grammar that the mail room is checked with.
+EXTRA_store := t/unit/mail/grammar.c
 UNDER_store := store mail sys base
 # A program folder's tests link its files but main*.c.
 EXTRA_imapd := $(filter-out imapd/main.c,$(wildcard imapd/*.c))

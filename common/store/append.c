@@ -4,9 +4,9 @@
  * locked out, then named, entered and made durable at once.  RFC 3501 6.3.11,
  * RFC 3502 (MULTIAPPEND), RFC 4315 (APPENDUID).
  *
- * Of several messages all or none arrive: their names are noted as dead
- * first, so that what an interrupted commit leaves in cur/ is removed by the
- * next look at it.
+ * Of several messages all or none arrive: they are noted first (pending.c),
+ * so that what an interrupted commit leaves in cur/ is removed by the next
+ * look at it.
  */
 #include "store/index.h"
 #include "store/notify.h"
@@ -14,16 +14,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct appended {
 	struct appended *next;
 	struct message_row row;
+	bool described;
 	struct str_list keywords;
 	struct str unique;
-	char *tmp; /* path */
+	char *path; /* where its file is */
 };
 
 struct append {
@@ -32,13 +32,20 @@ struct append {
 	struct folder_row f;
 	struct appended *first, *last;
 	size_t n;
+	struct str stem; /* of unique parts */
 	struct buf *out;
 	int fd; /* the one being written, -1 */
 	bool cr; /* the last octet was a CR that is not written yet */
+	char before; /* the octet before what is to come */
 	bool done;
 };
 
-enum { WRITE_SIZE = 256 * 1024 };
+enum {
+	WRITE_SIZE = 256 * 1024,
+	/* What is known of messages that wait for the commit; of more than that
+	 * it is found under the lock. */
+	DESCRIBED_MOST = 8 * 1024 * 1024,
+};
 
 static void
 drop_files(void *ctx)
@@ -48,7 +55,7 @@ drop_files(void *ctx)
 		close(p->fd);
 	p->fd = -1;
 	for (struct appended *x = p->first; x != NULL && !p->done; x = x->next)
-		unlinkat(p->s->dir, x->tmp, 0);
+		unlinkat(p->s->dir, x->path, 0);
 	p->done = true;
 }
 
@@ -71,6 +78,7 @@ append_begin(struct store *s, struct arena *a, struct str name,
 	p->a = a;
 	p->f = f;
 	p->fd = -1;
+	p->stem = control_stem(s, a);
 	p->out = buf_new(a);
 	arena_hook(a, drop_files, p);
 	*out = p;
@@ -86,19 +94,25 @@ copy_list(struct arena *a, struct str_list in)
 	return l;
 }
 
+static char *
+tmp_path(struct append *p, struct str unique)
+{
+	return folder_path(p->a, p->f.dir, str_cstr(p->a,
+		str_printf(p->a, "tmp/%.*s", STR_ARG(unique))));
+}
+
 struct status
 append_message(struct append *p, const struct append_message *m)
 {
 	struct appended *x = arena_one(p->a, struct appended);
-	x->unique = control_unique(p->s, p->a);
-	x->tmp = folder_path(p->a, p->f.dir, str_cstr(p->a,
-		str_printf(p->a, "tmp/%.*s", STR_ARG(x->unique))));
+	x->unique = str_printf(p->a, "%.*sN%zu.%s", STR_ARG(p->stem), p->n,
+		p->s->host);
+	x->path = tmp_path(p, x->unique);
 	x->row.flags = m->flags;
 	x->row.date = m->date;
 	x->row.zone = m->zone;
 	x->keywords = copy_list(p->a, m->keywords);
-	p->fd = openat(p->s->dir, x->tmp, O_RDWR | O_CREAT | O_EXCL |
-		O_CLOEXEC | O_NOFOLLOW, 0600);
+	p->fd = control_tmp(p->s, p->a, p->f.dir, x->path, O_EXCL);
 	if (p->fd < 0)
 		return status_errno(p->a, "append", errno);
 	if (p->last == NULL)
@@ -108,6 +122,8 @@ append_message(struct append *p, const struct append_message *m)
 	p->last = x;
 	p->n++;
 	p->cr = false;
+	p->before = '\0';
+	buf_clear(p->out);
 	return status_fine();
 }
 
@@ -134,55 +150,62 @@ append_write(struct append *p, struct str octets)
 {
 	if (octets.n == 0)
 		return status_fine();
-	if (p->cr && octets.p[0] != '\n')
-		buf_addc(p->out, '\r');
-	p->cr = octets.p[octets.n - 1] == '\r';
-	message_to_disk(p->out, str_head(octets, octets.n - p->cr));
+	if (p->cr && octets.p[0] == '\n') {
+		message_to_disk(p->out, STR("\r\n"), &p->before);
+		octets = str_skip(octets, 1);
+	} else if (p->cr) {
+		message_to_disk(p->out, STR("\r"), &p->before);
+	}
+	p->cr = octets.n > 0 && octets.p[octets.n - 1] == '\r';
+	message_to_disk(p->out, str_head(octets, octets.n - p->cr),
+		&p->before);
 	return p->out->n >= WRITE_SIZE ? flush_out(p) : status_fine();
+}
+
+/* For as long as the arena lives, without the octets. */
+static bool
+describe(struct appended *x, struct arena *a, int fd)
+{
+	struct arena *own = arena_new("message");
+	struct str raw;
+	arena_limit(own, (size_t)1 << 30);
+	bool ok = row_content(own, fd, &raw);
+	if (ok) {
+		x->row.name = x->unique;
+		x->row.saved = clock_wall();
+		row_from_content(own, raw, &x->row);
+		message_keep(a, WANT_ALL, &x->row);
+	}
+	int err = errno;
+	arena_free(own);
+	errno = err;
+	return ok;
 }
 
 struct status
 append_end(struct append *p)
 {
 	struct appended *x = p->last;
-	struct arena *a = arena_new("message");
-	struct str raw;
 	if (p->cr)
 		buf_addc(p->out, '\r');
 	p->cr = false;
 	struct status st = flush_out(p);
 	struct timespec times[2] = {{.tv_nsec = UTIME_NOW},
 		{.tv_sec = x->row.date}};
-	if (status_is_fine(st) && (futimens(p->fd, times) != 0 ||
-		fsync(p->fd) != 0 || !row_content(a, p->fd, &raw)))
+	if (status_is_fine(st) && futimens(p->fd, times) != 0)
 		st = status_errno(p->a, "append", errno);
-	if (status_is_fine(st)) {
-		x->row.name = x->unique;
-		x->row.saved = clock_wall();
-		row_from_content(a, raw, &x->row);
-		message_keep(p->a, WANT_ALL, &x->row);
+	if (status_is_fine(st) && arena_used(p->a) < DESCRIBED_MOST) {
+		x->described = describe(x, p->a, p->fd);
+		if (!x->described)
+			st = status_errno(p->a, "append", errno);
 	}
-	close(p->fd);
+	if (close(p->fd) != 0 && status_is_fine(st))
+		st = status_errno(p->a, "append", errno);
 	p->fd = -1;
-	arena_free(a);
 	return st;
 }
 
 /* --------------------------------------------------------------- commit */
-
-static struct status
-note_names(struct append *p)
-{
-	if (p->n < 2)
-		return status_fine();
-	struct status st = index_begin(p->s, p->a);
-	if (!status_is_fine(st))
-		return st;
-	for (struct appended *x = p->first; x != NULL; x = x->next)
-		index_run(p->s, Q_DEAD_ADD, "itt", p->f.id, x->unique,
-			STR(""));
-	return index_commit(p->s, p->a);
-}
 
 static struct str
 intern_all(struct append *p, struct words *w, struct str_list in)
@@ -194,58 +217,138 @@ intern_all(struct append *p, struct words *w, struct str_list in)
 }
 
 static bool
-enter(struct append *p, struct appended *x, struct words *w)
+describe_late(struct append *p, struct appended *x, struct arena *a)
+{
+	int fd = openat(p->s->dir, x->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool ok = fd >= 0 && describe(x, a, fd);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* big: for what lasts until the row is in. */
+static bool
+enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 {
 	struct message_row *r = &x->row;
-	r->uid = p->f.uidnext++;
-	r->name = maildir_base(p->a, x->unique, r->file_size, r->size, r->uid);
-	r->keywords = intern_all(p, w, x->keywords);
-	r->info = maildir_info(p->a, STR(""), r->flags,
-		words_letters(w, r->keywords));
-	if (r->keywords.n > 0 && w->n > 26)
-		p->f.words_owed = true;
-	char *to = row_path(p->a, &p->f, false, r->name, r->info);
-	if (r->uid == UINT32_MAX ||
-		renameat(p->s->dir, x->tmp, p->s->dir, to) != 0)
+	if (!x->described && !describe_late(p, x, big))
 		return false;
-	x->tmp = to;
-	row_insert(p->s, &p->f, r, false);
-	if (p->n > 1)
-		index_run(p->s, Q_DEAD_DROP, "it", p->f.id, x->unique);
-	return true;
+	r->uid = p->f.uidnext;
+	r->name = maildir_base(big, x->unique, r->file_size, r->size, r->uid);
+	r->keywords = intern_all(p, w, x->keywords);
+	r->info = maildir_info(big, STR(""), r->flags,
+		words_letters(w, r->keywords));
+	char *to = row_path(p->a, &p->f, false, r->name, r->info);
+	if (r->uid == UINT32_MAX || !own_move(p->s, x->path, to))
+		return false;
+	x->path = to;
+	p->f.uidnext++;
+	p->f.words_owed |= words_beyond(w, r->keywords);
+	row_insert(p->s, &p->f, r, 0);
+	return p->s->ix.fault == SQLITE_OK;
 }
 
 static bool
-sync_cur(struct append *p)
+enter_each(struct append *p, struct append_result *out)
 {
-	int fd = openat(p->s->dir, folder_path(p->a, p->f.dir, "cur"),
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool ok = fd >= 0 && fsync(fd) == 0;
-	if (fd >= 0)
-		close(fd);
+	struct words w = words_load(p->s, p->a, p->f.id);
+	struct arena *big = arena_new("append");
+	struct arena_mark m = arena_mark(big);
+	bool ok = true;
+	arena_limit(big, (size_t)1 << 30);
+	for (struct appended *x = p->first; x != NULL && ok; x = x->next) {
+		ok = enter(p, x, &w, big);
+		uid_set_add(p->a, &out->uids, x->row.uid);
+		arena_rewind(big, m);
+	}
+	int err = errno;
+	arena_free(big);
+	errno = err;
 	return ok;
 }
 
 static struct status
 enter_all(struct append *p, struct append_result *out)
 {
-	struct words w = words_load(p->s, p->a, p->f.id);
 	uint32_t first = p->f.uidnext;
-	bool ok = true;
-	folder_touch(p->s, p->a, &p->f);
-	for (struct appended *x = p->first; x != NULL && ok; x = x->next) {
-		ok = enter(p, x, &w);
-		uid_set_add(p->a, &out->uids, x->row.uid);
-	}
+	watch_begin(p->s, p->a, &p->f, WATCH_CUR);
+	bool ok = enter_each(p, out);
 	int err = errno;
-	runs_add(p->s, p->f.id, first, p->f.uidnext - 1);
-	folder_touched(p->s, p->a, &p->f);
+	watch_end(p->s, &p->f);
+	if (ok)
+		runs_add(p->s, p->f.id, first, p->f.uidnext - 1);
 	folder_save(p->s, p->a, &p->f);
-	if (!ok) {
+	if (ok)
+		return index_commit(p->s, p->a);
+	index_rollback(p->s);
+	struct status st = index_status(p->s, p->a);
+	return status_is_fine(st) ? status_errno(p->a, "append", err) : st;
+}
+
+/* The folder as it is now; its files may have moved with it. */
+static struct status
+locate(struct append *p)
+{
+	struct folder_row f;
+	if (!folder_of_mailbox(p->s, p->a, p->f.mailbox_id, &f)) {
 		index_rollback(p->s);
-		return status_errno(p->a, "append", err);
+		struct status st = index_status(p->s, p->a);
+		return status_is_fine(st) ? NO_FOLDER : st;
 	}
-	return index_commit(p->s, p->a);
+	bool moved = !str_eq(f.dir, p->f.dir);
+	p->f = f;
+	for (struct appended *x = p->first; x != NULL && moved; x = x->next)
+		x->path = tmp_path(p, x->unique);
+	return status_fine();
+}
+
+static struct status
+begin(struct append *p)
+{
+	struct status st = index_begin(p->s, p->a);
+	return status_is_fine(st) ? locate(p) : st;
+}
+
+/* Without the lock. */
+static struct status
+look(struct append *p)
+{
+	struct status st = index_begin_read(p->s, p->a);
+	if (status_is_fine(st))
+		st = locate(p);
+	return status_is_fine(st) ? index_commit(p->s, p->a) : st;
+}
+
+static struct status
+sync_contents(struct append *p)
+{
+	if (p->n > 1)
+		return store_sync(p->s, p->a);
+	return control_sync(p->s, p->first->path, 0) ? status_fine()
+		: status_errno(p->a, "sync", errno);
+}
+
+/* False: others came between the two transactions. */
+static bool
+try_commit(struct append *p, struct append_result *out, struct status *st)
+{
+	struct pending note = {0};
+	*st = begin(p);
+	if (p->n > 1 && status_is_fine(*st)) {
+		note = pending_note(p->s, &p->f, p->n, p->stem);
+		*st = index_commit(p->s, p->a);
+		if (status_is_fine(*st))
+			*st = begin(p);
+	}
+	if (!status_is_fine(*st))
+		return true;
+	if (p->n > 1 && !pending_take(p->s, &p->f, note, p->n)) {
+		index_rollback(p->s);
+		return false;
+	}
+	out->uidvalidity = p->f.uidvalidity;
+	*st = enter_all(p, out);
+	return true;
 }
 
 /* The sync failed: nothing of it may be taken for kept. */
@@ -254,10 +357,10 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 {
 	if (status_is_fine(index_begin(p->s, p->a)) &&
 		folder_by_id(p->s, p->a, p->f.id, &p->f)) {
-		row_expunge(p->s, p->a, &p->f, uids, true);
+		row_expunge(p->s, p->a, &p->f, uids, EXPUNGE_FILES);
 		folder_save(p->s, p->a, &p->f);
 		index_commit(p->s, p->a);
-		row_bury(p->s, p->f.id);
+		row_bury(p->s, p->f.id, clock_in(1000));
 	}
 	return status_errno(p->a, "sync", err);
 }
@@ -265,26 +368,26 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 struct status
 append_commit(struct append *p, struct append_result *out)
 {
+	enum { TRIES = 8 };
 	*out = (struct append_result){.uidvalidity = p->f.uidvalidity};
-	struct folder_row f;
-	struct str id = p->f.mailbox_id;
 	if (p->n == 0)
 		return status_fine();
-	struct status st = note_names(p);
+	struct status st = look(p);
 	if (status_is_fine(st))
-		st = index_begin(p->s, p->a);
-	if (!status_is_fine(st))
-		return st;
-	if (!folder_of_mailbox(p->s, p->a, id, &f)) {
-		index_rollback(p->s);
-		return NO_FOLDER;
+		st = sync_contents(p);
+	for (int i = 0; i < TRIES && status_is_fine(st); i++) {
+		if (try_commit(p, out, &st))
+			break;
+		st = i + 1 < TRIES ? status_fine()
+			: status_later(2, 0, STR("the mailbox is busy"));
 	}
-	p->f = f;
-	st = enter_all(p, out);
-	if (!status_is_fine(st))
+	if (!status_is_fine(st)) {
+		out->uids = (struct uid_set){0};
 		return st;
+	}
 	p->done = true;
-	if (!sync_cur(p))
+	if (!control_sync(p->s, folder_path(p->a, p->f.dir, "cur"),
+		O_DIRECTORY))
 		return take_back(p, &out->uids, errno);
 	notify_send(p->s);
 	return st;

@@ -78,14 +78,16 @@ change_row(struct flag_work *w, sqlite3_stmt *st)
 	bool same_words = str_eq(words, text);
 	if (after == before && same_words)
 		return;
-	if (!same_words && w->words.n > 26)
+	if (!same_words && (words_beyond(&w->words, text) ||
+		words_beyond(&w->words, words)))
 		w->f->words_owed = true;
 	w->untold |= modseq > w->m->told && !mailbox_is_own(w->m, modseq);
-	bool owed = row_owes(after, words_letters(&w->words, words),
-		index_text(st, 4), index_int(st, 5) != 0);
+	enum place place = (enum place)index_int(st, 5) & PLACE_NEW;
+	place |= row_owes(after, words_letters(&w->words, words),
+		index_text(st, 4), place_in_new(place));
 	folder_flags(w->f, before, after);
 	index_run(w->s, Q_MESSAGE_FLAGS, "iitii", key, I(after), words,
-		I(folder_modseq(w->f)), I(owed));
+		I(folder_modseq(w->f)), I(place));
 	uid_set_add(w->a, &w->how->changed, index_uid(key));
 }
 
@@ -143,6 +145,9 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 
 /* -------------------------------------------------------------- expunge */
 
+/* Files go before the client hears of it, if they are not too many. */
+enum { BURY_MS = 1000 };
+
 struct status
 mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	bool force)
@@ -152,14 +157,14 @@ mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	if (!status_is_fine(st))
 		return st;
 	struct uid_set gone = mailbox_existing(m, a, uids, force);
-	row_expunge(m->store, a, &f, &gone, true);
+	row_expunge(m->store, a, &f, &gone, EXPUNGE_FILES | EXPUNGE_REMEMBER);
 	if (gone.n > 0)
 		folder_save(m->store, a, &f);
 	st = index_commit(m->store, a);
 	if (!status_is_fine(st) || gone.n == 0)
 		return st;
-	row_bury(m->store, f.id);
 	notify_send(m->store);
+	row_bury(m->store, f.id, clock_in(BURY_MS));
 	return st;
 }
 
@@ -169,7 +174,7 @@ struct owing {
 	int64_t key;
 	unsigned flags;
 	struct str keywords, name, info;
-	bool in_new;
+	enum place place;
 };
 
 enum { SETTLE_BATCH = 128 };
@@ -186,55 +191,65 @@ load_owing(struct store *s, struct arena *a, int64_t folder, struct owing *v)
 			.keywords = str_copy(a, index_text(st, 2)),
 			.name = str_copy(a, index_text(st, 3)),
 			.info = str_copy(a, index_text(st, 4)),
-			.in_new = index_int(st, 5) != 0,
+			.place = (enum place)index_int(st, 5),
 		};
 	if (st != NULL)
 		index_end(st);
 	return n;
 }
 
-/* To cur/ under the name its flags want.  When somebody else has renamed it,
- * the next look at the directories says what to. */
-static void
+/* To cur/ under the name its flags want. */
+static bool
+follow(struct store *s, struct arena *a, const struct folder_row *f,
+	const struct words *w, const struct owing *o, struct str *info)
+{
+	*info = maildir_info(a, o->info, o->flags,
+		words_letters(w, o->keywords));
+	char *from = row_path(a, f, place_in_new(o->place), o->name, o->info);
+	char *to = row_path(a, f, false, o->name, *info);
+	return strcmp(from, to) == 0 || own_move(s, from, to);
+}
+
+/* When somebody else has renamed it, the next look at the directories says
+ * what to; it stays owed, as he may yet rename it back. */
+static bool
 settle_one(struct store *s, struct arena *a, struct folder_row *f,
 	const struct words *w, const struct owing *o)
 {
-	struct str info = maildir_info(a, o->info, o->flags,
-		words_letters(w, o->keywords));
-	char *from = row_path(a, f, o->in_new, o->name, o->info);
-	char *to = row_path(a, f, false, o->name, info);
-	bool done = renameat2(s->dir, from, s->dir, to, RENAME_NOREPLACE) == 0;
-	if (!done && errno == EINVAL)
-		done = renameat(s->dir, from, s->dir, to) == 0;
-	if (done)
-		index_run(s, Q_MESSAGE_PLACE, "ittii", o->key, o->name, info,
-			I(0), I(0));
-	else
-		f->cur_mtime = f->seen_cur = 0;
-	if (!done && (errno == ENOENT || errno == EEXIST))
-		index_run(s, Q_MESSAGE_PLACE, "ittii", o->key, o->name,
-			o->info, I(o->in_new), I(0));
+	struct str info;
+	if (follow(s, a, f, w, o, &info)) {
+		index_run(s, Q_MESSAGE_PLACE, "itti", o->key, o->name, info,
+			I(PLACE_CUR));
+		return true;
+	}
+	if (errno == EEXIST)
+		f->unsure |= UNSURE_CUR;
+	if (errno == ENOENT) {
+		f->cur_mtime = 0;
+		watch_spoil(s);
+	}
+	return false;
 }
 
-/* One batch; how many there were. */
+/* One batch; how many were settled. */
 static size_t
 settle_names(struct mailbox *m, struct arena *a)
 {
 	struct folder_row f;
 	struct store *s = m->store;
 	struct owing *v = arena_array(a, SETTLE_BATCH, sizeof *v);
-	s->ix.fault = SQLITE_OK;
-	if (load_owing(s, a, m->row.id, v) == 0 ||
+	size_t done = 0;
+	if (!mailbox_ready(m) || load_owing(s, a, m->row.id, v) == 0 ||
 		!status_is_fine(mailbox_begin(m, a, &f)))
 		return 0;
 	size_t n = load_owing(s, a, f.id, v);
 	struct words w = words_load(s, a, f.id);
-	folder_touch(s, a, &f);
+	watch_begin(s, a, &f, WATCH_BOTH);
 	for (size_t i = 0; i < n; i++)
-		settle_one(s, a, &f, &w, &v[i]);
-	folder_touched(s, a, &f);
+		done += settle_one(s, a, &f, &w, &v[i]);
+	watch_end(s, &f);
 	folder_save(s, a, &f);
-	return status_is_fine(index_commit(s, a)) ? n : 0;
+	return status_is_fine(index_commit(s, a)) ? done : 0;
 }
 
 static void
@@ -251,36 +266,12 @@ settle_words(struct mailbox *m, struct arena *a)
 		m->row.words_owed = f.words_owed;
 }
 
-static bool
-has_dead(struct mailbox *m)
-{
-	m->store->ix.fault = SQLITE_OK;
-	sqlite3_stmt *st = index_query(m->store, Q_DEAD_SOME, "i", m->row.id);
-	bool any = index_row(m->store, st);
-	if (any)
-		index_end(st);
-	return any;
-}
-
-/* Foreign changes that may hide behind our own: a full look, rarely. */
+/* What may hide behind our own changes. */
 static void
 settle_doubts(struct mailbox *m, struct arena *a)
 {
-	enum { EVERY_MS = 30000 };
 	struct folder_row f;
-	if (!(m->row.unsure & UNSURE_CUR) ||
-		clock_ms() - m->last_whole < EVERY_MS)
-		return;
-	m->last_whole = clock_ms();
-	if (status_is_fine(sync_whole(m->store, a, m->row.id, &f)))
-		m->row.unsure = f.unsure;
-}
-
-static void
-refresh_row(struct mailbox *m, struct arena *a)
-{
-	struct folder_row f;
-	if (folder_by_id(m->store, a, m->row.id, &f)) {
+	if (status_is_fine(sync_folder(m->store, a, m->row.id, &f))) {
 		m->row.unsure = f.unsure;
 		m->row.words_owed = f.words_owed;
 	}
@@ -297,14 +288,53 @@ mailbox_settle(struct mailbox *m, int64_t deadline)
 	while ((n = settle_names(m, a)) == SETTLE_BATCH &&
 		clock_ms() < deadline)
 		arena_rewind(a, mark);
-	bool dead = has_dead(m);
-	while (dead && clock_ms() < deadline)
-		dead = !row_bury(m->store, m->row.id);
-	refresh_row(m, a);
+	bool buried = row_bury(m->store, m->row.id, deadline);
 	if (n < SETTLE_BATCH && clock_ms() < deadline) {
-		settle_words(m, a);
 		settle_doubts(m, a);
+		settle_words(m, a);
 	}
 	arena_free(a);
-	return n < SETTLE_BATCH && !dead;
+	return n < SETTLE_BATCH && buried;
+}
+
+/* -------------------------------------------------------------- orphans */
+
+/* Whether it works or not, it is tried once. */
+static void
+settle_orphans_of(struct store *s, struct arena *a, struct folder_row *f)
+{
+	struct owing *v = arena_array(a, SETTLE_BATCH, sizeof *v);
+	struct words w = words_load(s, a, f->id);
+	struct arena_mark m = arena_mark(a);
+	struct str info;
+	size_t n;
+	if (f->words_owed)
+		words_save_file(s, a, f);
+	while ((n = load_owing(s, a, f->id, v)) > 0 &&
+		s->ix.fault == SQLITE_OK) {
+		for (size_t i = 0; i < n; i++) {
+			follow(s, a, f, &w, &v[i], &info);
+			index_run(s, Q_MESSAGE_PLACE, "itti", v[i].key,
+				v[i].name, info, I(PLACE_CUR));
+		}
+		arena_rewind(a, m);
+	}
+}
+
+/*
+ * The index was removed while it was open, and with it flags that no file
+ * name has yet: they are read from the file that is nobody's any more.  Who
+ * has the new one will take the names for foreign changes, and merge them.
+ */
+void
+settle_orphans(struct store *s)
+{
+	struct arena *a = arena_new("orphans");
+	size_t n;
+	s->ix.fault = SQLITE_OK;
+	struct folder_row *v = folder_rows(s, a, &n);
+	for (size_t i = 0; i < n; i++)
+		settle_orphans_of(s, a, &v[i]);
+	s->ix.fault = SQLITE_OK;
+	arena_free(a);
 }

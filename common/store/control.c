@@ -60,6 +60,31 @@ write_whole(int fd, struct str text)
 	return true;
 }
 
+bool
+control_sync(struct store *s, const char *path, int flags)
+{
+	int fd = openat(s->dir, path, flags | O_RDONLY | O_CLOEXEC |
+		O_NOFOLLOW);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = err;
+	return ok;
+}
+
+int
+control_tmp(struct store *s, struct arena *a, struct str dir, const char *path,
+	int how)
+{
+	int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | how;
+	int fd = openat(s->dir, path, flags, 0600);
+	if (fd >= 0 || errno != ENOENT ||
+		mkdirat(s->dir, folder_path(a, dir, "tmp"), 0700) != 0)
+		return fd;
+	return openat(s->dir, path, flags, 0600);
+}
+
 /* So that the new name is on disk too. */
 static bool
 sync_directory_of(struct store *s, struct arena *a, const char *path)
@@ -67,12 +92,20 @@ sync_directory_of(struct store *s, struct arena *a, const char *path)
 	struct str dir = str_from(path);
 	size_t slash = str_find_last(dir, '/');
 	dir = slash == dir.n ? STR(".") : str_head(dir, slash);
-	int fd = openat(s->dir, str_cstr(a, dir), O_RDONLY | O_DIRECTORY |
-		O_CLOEXEC);
-	bool ok = fd >= 0 && fsync(fd) == 0;
-	if (fd >= 0)
-		close(fd);
-	return ok;
+	return control_sync(s, str_cstr(a, dir), O_DIRECTORY);
+}
+
+/* Whatever somebody put in its place. */
+static bool
+replace(struct store *s, struct arena *a, const char *beside, const char *path)
+{
+	if (renameat(s->dir, beside, s->dir, path) == 0)
+		return true;
+	if (errno != EISDIR)
+		return false;
+	char *bad = str_cstr(a, str_printf(a, "%s.bad", path));
+	return renameat(s->dir, path, s->dir, bad) == 0 &&
+		renameat(s->dir, beside, s->dir, path) == 0;
 }
 
 bool
@@ -87,7 +120,7 @@ control_save(struct store *s, struct arena *a, const char *path,
 		(!durable || fsync(fd) == 0);
 	if (fd >= 0)
 		ok = close(fd) == 0 && ok;
-	ok = ok && renameat(s->dir, beside, s->dir, path) == 0;
+	ok = ok && replace(s, a, beside, path);
 	if (ok && durable)
 		ok = sync_directory_of(s, a, path);
 	if (!ok && fd >= 0) {
@@ -129,13 +162,14 @@ take_line(struct arena *a, struct str key, struct str value,
 	uint64_t n;
 	if (str_eq(key, STR("id")))
 		f->mailbox_id = str_copy(a, value);
-	else if (str_eq(key, STR("special")))
+	else if (str_eq(key, STR("special")) && value.n > 1 &&
+		value.p[0] == '\\' && words_is_atom(str_skip(value, 1)))
 		f->special = str_copy(a, value);
 	else if (str_eq(key, STR("keyword")) && words->n < 100000)
 		words->v[words->n++] = value;
 	else if (!str_number(value, INT64_MAX / 2, &n))
 		return;
-	else if (str_eq(key, STR("uidvalidity")))
+	else if (str_eq(key, STR("uidvalidity")) && n <= UINT32_MAX)
 		f->uidvalidity = (uint32_t)n;
 	else if (str_eq(key, STR("uid")) && n < UINT32_MAX)
 		f->uid_mark = (uint32_t)n;
@@ -177,8 +211,8 @@ control_parse(struct arena *a, struct str text, struct folder_row *f,
 		str_cut(&line, ' ', &key);
 		take_line(a, key, line, f, words);
 	}
-	return f->uidvalidity != 0 && f->mailbox_id.n > 0 &&
-		f->mailbox_id.n < 200;
+	return f->uidvalidity != 0 && f->mailbox_id.n < 200 &&
+		words_is_atom(f->mailbox_id);
 }
 
 bool
@@ -204,6 +238,18 @@ control_random(struct store *s)
 	return z ^ z >> 31;
 }
 
+/* For an index that has given none out yet. */
+static int64_t
+highest_known(struct store *s, int64_t bound)
+{
+	sqlite3_stmt *st = index_query(s, Q_LAST_VALIDITY, "");
+	if (!index_row(s, st))
+		return bound;
+	int64_t highest = index_int(st, 0);
+	index_end(st);
+	return highest > bound ? highest : bound;
+}
+
 /*
  * Seconds since 1970, or one more than the last: strictly growing.  The file
  * has a bound none was above, so that a lost index and a clock set back do no
@@ -218,7 +264,7 @@ control_validity(struct store *s, struct arena *a)
 	if (control_load(s, a, "surat/uidvalidity", &text))
 		str_number(str_trim(text), UINT32_MAX, &bound);
 	if (last == 0)
-		last = (int64_t)bound;
+		last = highest_known(s, (int64_t)bound);
 	int64_t next = now > last ? now : last + 1;
 	if (next > (int64_t)bound)
 		control_save(s, a, "surat/uidvalidity", str_printf(a, "%lld\n",
@@ -235,11 +281,16 @@ control_mailbox_id(struct store *s, struct arena *a, uint32_t validity)
 }
 
 struct str
-control_unique(struct store *s, struct arena *a)
+control_stem(struct store *s, struct arena *a)
 {
 	int64_t us = clock_wall_us();
-	return str_printf(a, "%lld.M%06lldP%dQ%uR%08x.%s",
+	return str_printf(a, "%lld.M%06lldP%dQ%uR%08x",
 		(long long)(us / 1000000), (long long)(us % 1000000),
-		(int)getpid(), ++s->counter, (unsigned)control_random(s),
-		s->host);
+		(int)getpid(), ++s->counter, (unsigned)control_random(s));
+}
+
+struct str
+control_unique(struct store *s, struct arena *a)
+{
+	return str_printf(a, "%.*s.%s", STR_ARG(control_stem(s, a)), s->host);
 }

@@ -3,11 +3,10 @@
  * COPY and MOVE: a hard link each, rows copied in one transaction, one sync.
  * RFC 3501 6.4.7, RFC 6851, RFC 4315 (COPYUID).
  *
- * All or none: the names of the links are noted as dead in a transaction of
- * their own first, and taken off that list by the one that enters the rows.
- * What a crash leaves between is removed by the next look at the folder.
- * A moved message keeps its unique part, so that a second delivery of the
- * same job is recognised where it went.
+ * All or none: the links are noted first (pending.c), so that what a crash
+ * leaves of them is removed by the next look at the folder.  A moved message
+ * keeps its unique part, so that a second delivery of the same job is
+ * recognised where it went.
  */
 #include "store/index.h"
 #include "store/notify.h"
@@ -15,24 +14,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 struct copying {
 	struct mailbox *m;
 	struct store *s;
-	struct arena *a;   /* as long as the copying */
-	struct arena *row; /* one row */
-	struct arena *result;
+	struct arena *a;
+	struct arena *row; /* of one message */
 	struct folder_row source, target;
 	struct folder_row *to; /* &source when both are one */
-	struct words from_words, to_words;
+	struct words words; /* of to */
 	struct uid_set uids; /* that are there */
-	struct str *uniques;
-	char **made; /* links */
-	size_t made_n;
 	struct mailbox_copied *out;
+	int64_t now;
 	bool move;
+	int err; /* of the link that failed */
+};
+
+/* A message as far as its new name depends on it. */
+struct original {
+	unsigned flags;
+	int64_t size, file_size;
+	struct str name, info, keywords;
+	bool in_new;
 };
 
 static struct status
@@ -52,27 +56,24 @@ find_both(struct copying *c, const struct uid_set *uids, struct str name)
 	return st;
 }
 
-/* The unique part that each will have, by its place in the set. */
-static void
-choose_names(struct copying *c)
+static bool
+load_original(struct copying *c, uint32_t uid, struct original *o)
 {
-	size_t n = 0;
-	bool keep = c->move && c->to != &c->source;
-	c->uniques = arena_array(c->a, (size_t)uid_set_count(&c->uids),
-		sizeof *c->uniques);
-	for (size_t i = 0; i < c->uids.n; i++)
-		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
-			u++, n++) {
-			struct file_state row;
-			if (keep && row_state(c->s, c->row, c->source.id,
-				(uint32_t)u, &row))
-				c->uniques[n] = str_copy(c->a,
-					maildir_parse(row.name).unique);
-			else
-				c->uniques[n] = control_unique(c->s, c->a);
-			index_run(c->s, Q_DEAD_ADD, "itt", c->to->id,
-				c->uniques[n], STR(""));
-		}
+	sqlite3_stmt *st = index_query(c->s, Q_MESSAGE_SOURCE, "i",
+		index_key(c->source.id, uid));
+	if (!index_row(c->s, st))
+		return false;
+	*o = (struct original){
+		.flags = (unsigned)index_int(st, 0),
+		.size = index_int(st, 1),
+		.file_size = index_int(st, 2),
+		.name = str_copy(c->row, index_text(st, 3)),
+		.info = str_copy(c->row, index_text(st, 4)),
+		.keywords = str_copy(c->row, index_text(st, 5)),
+		.in_new = place_in_new((enum place)index_int(st, 6)),
+	};
+	index_end(st);
+	return true;
 }
 
 static struct str
@@ -82,136 +83,189 @@ translate_words(struct copying *c, struct str text)
 		return text;
 	struct str_list l = words_split(c->row, text);
 	for (size_t i = 0; i < l.n; i++)
-		l.v[i] = words_intern(c->s, c->a, c->to, &c->to_words, l.v[i]);
+		l.v[i] = words_intern(c->s, c->a, c->to, &c->words, l.v[i]);
 	return words_join(c->row, l);
 }
 
 static bool
-copy_one(struct copying *c, uint32_t uid, struct str unique)
+copy_one(struct copying *c, uint32_t uid)
 {
-	struct message_row row;
-	if (!scan_one(c->s, c->row, index_key(c->source.id, uid), WANT_ALL,
-		    &row))
+	struct original o;
+	struct folder_row *to = c->to;
+	bool keep = c->move && to != &c->source;
+	if (!load_original(c, uid, &o))
 		return c->s->ix.fault == SQLITE_OK;
-	char *from =
-		row_path(c->row, &c->source, row.in_new, row.name, row.info);
-	row.name = maildir_base(c->row, unique, row.file_size, row.size,
-		c->to->uidnext);
-	row.keywords = translate_words(c, row.keywords);
-	row.info = maildir_info(c->row, STR(""), row.flags,
-		words_letters(&c->to_words, row.keywords));
-	row.in_new = false;
-	row.saved = clock_wall();
-	row.uid = c->to->uidnext;
-	char *to = row_path(c->a, c->to, false, row.name, row.info);
-	if (row.uid == UINT32_MAX ||
-		linkat(c->s->dir, from, c->s->dir, to, 0) != 0)
+	int64_t old = index_key(c->source.id, uid),
+		new = index_key(to->id, to->uidnext);
+	struct str name = maildir_base(c->row,
+		keep ? maildir_parse(o.name).unique
+		     : control_unique(c->s, c->row),
+		(uint64_t)o.file_size, (uint64_t)o.size, to->uidnext);
+	struct str words = translate_words(c, o.keywords);
+	struct str info = maildir_info(c->row, STR(""), o.flags,
+		words_letters(&c->words, words));
+	if (to->uidnext == UINT32_MAX ||
+		!own_link(c->s, row_path(c->row, &c->source, o.in_new, o.name,
+			o.info), row_path(c->row, to, false, name, info)))
 		return false;
-	c->made[c->made_n++] = to;
-	c->to->uidnext++;
-	c->to->words_owed |= row.keywords.n > 0 && c->to_words.n > 26;
-	row_insert(c->s, c->to, &row, false);
-	index_run(c->s, Q_DEAD_DROP, "it", c->to->id, unique);
-	uid_set_add(c->result, &c->out->from, uid);
-	uid_set_add(c->result, &c->out->to, row.uid);
-	return true;
+	index_run(c->s, Q_MESSAGE_COPY, "iiiititt", old, new, to->id,
+		I(folder_modseq(to)), words, c->now, name, info);
+	index_run(c->s, Q_HEADER_COPY, "ii", old, new);
+	index_run(c->s, Q_CONTENT_COPY, "ii", old, new);
+	folder_count(to, o.flags, o.size, o.file_size, 1);
+	to->words_owed |= words_beyond(&c->words, words);
+	uid_set_add(c->a, &c->out->from, uid);
+	uid_set_add(c->a, &c->out->to, to->uidnext++);
+	return c->s->ix.fault == SQLITE_OK;
 }
 
 static bool
 copy_each(struct copying *c)
 {
-	size_t n = 0;
-	c->made = arena_array(c->a, (size_t)uid_set_count(&c->uids),
-		sizeof *c->made);
-	c->to_words = words_load(c->s, c->a, c->to->id);
-	struct arena_mark mark = arena_mark(c->row);
+	struct arena_mark m = arena_mark(c->row);
+	c->words = words_load(c->s, c->a, c->to->id);
 	for (size_t i = 0; i < c->uids.n; i++)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
-			u++, n++) {
-			if (!copy_one(c, (uint32_t)u, c->uniques[n]))
+			u++) {
+			if (!copy_one(c, (uint32_t)u)) {
+				c->err = errno;
 				return false;
-			arena_rewind(c->row, mark);
+			}
+			arena_rewind(c->row, m);
 		}
 	return true;
 }
 
-static void
-unmake(struct copying *c)
-{
-	for (size_t i = 0; i < c->made_n; i++)
-		unlinkat(c->s->dir, c->made[i], 0);
-	*c->out = (struct mailbox_copied){
-		.uidvalidity = c->out->uidvalidity};
-	c->made_n = 0;
-}
-
 /* Rows, links, and for a move the end of the originals. */
 static struct status
-copy_rows(struct copying *c, int *err)
+copy_rows(struct copying *c)
 {
 	struct folder_row *src = &c->source, *to = c->to;
 	uint32_t first = to->uidnext;
-	folder_touch(c->s, c->a, to);
+	c->row = arena_new("copy");
+	watch_begin(c->s, c->a, to, WATCH_CUR);
 	bool ok = copy_each(c);
-	*err = ok ? 0 : errno;
+	watch_end(c->s, to);
 	if (to->uidnext > first)
 		runs_add(c->s, to->id, first, to->uidnext - 1);
-	folder_touched(c->s, c->a, to);
 	if (c->move)
-		row_expunge(c->s, c->a, src, &c->out->from, true);
-	folder_save(c->s, c->a, src);
+		row_expunge(c->s, c->row, src, &c->out->from, EXPUNGE_FILES);
+	folder_save(c->s, c->row, src);
 	if (to != src)
-		folder_save(c->s, c->a, to);
-	if (!ok)
-		index_rollback(c->s);
-	struct status st = ok ? index_commit(c->s, c->a)
-		: index_status(c->s, c->a);
-	if (ok && status_is_fine(st))
-		return st;
-	unmake(c);
-	if (*err == 0 || !status_is_fine(st))
-		return st;
-	return status_errno(c->a, "link", *err);
+		folder_save(c->s, c->row, to);
+	arena_free(c->row);
+	if (ok)
+		return index_commit(c->s, c->a);
+	index_rollback(c->s);
+	struct status st = index_status(c->s, c->a);
+	return status_is_fine(st) ? status_errno(c->a, "link", c->err) : st;
 }
 
-static struct status
+/* False: others came between the two transactions. */
+static bool
 try_copy(struct copying *c, const struct uid_set *uids, struct str target,
-	int *err)
+	struct status *st)
 {
-	*err = 0;
-	struct status st = find_both(c, uids, target);
-	if (!status_is_fine(st))
-		return st;
+	*st = find_both(c, uids, target);
+	if (!status_is_fine(*st))
+		return true;
 	c->out->uidvalidity = c->to->uidvalidity;
-	choose_names(c);
-	st = index_commit(c->s, c->a);
-	if (status_is_fine(st))
-		st = find_both(c, &c->uids, target);
-	return status_is_fine(st) ? copy_rows(c, err) : st;
+	if (c->uids.n == 0) {
+		index_rollback(c->s);
+		return true;
+	}
+	struct pending p = pending_note(c->s, c->to, uid_set_count(&c->uids),
+		STR(""));
+	*st = index_commit(c->s, c->a);
+	if (status_is_fine(*st))
+		*st = find_both(c, &c->uids, target);
+	if (!status_is_fine(*st))
+		return true;
+	if (!pending_take(c->s, c->to, p, uid_set_count(&c->uids))) {
+		index_rollback(c->s);
+		return false;
+	}
+	*st = copy_rows(c);
+	if (!status_is_fine(*st)) {
+		/* rolled back: the note is there again, the links are not
+		 * wanted */
+		struct folder_row f;
+		*c->out = (struct mailbox_copied){
+			.uidvalidity = c->out->uidvalidity};
+		sync_whole(c->s, c->a, c->to->id, &f);
+	}
+	return true;
 }
 
-/* The whole of it, in memory of its own: a copy may be of a million. */
-static struct status
-copy_all(struct copying *c, const struct uid_set *uids, struct str target)
+/* ------------------------------------------------------------ durability */
+
+/* The contents too: they may have been delivered without a sync a moment
+ * ago. */
+static bool
+sync_files(struct copying *c)
 {
-	enum { TRIES = 3 };
-	struct status st = status_fine();
-	struct folder_row f;
-	int err = ENOENT;
-	for (int i = 0; i < TRIES && err == ENOENT; i++) {
-		struct arena_mark mark = arena_mark(c->a);
-		*c->out = (struct mailbox_copied){0};
-		c->made_n = 0;
-		st = try_copy(c, uids, target, &err);
-		if (err != ENOENT)
-			break;
-		/* a file is not where its row says: somebody renamed it */
-		arena_rewind(c->a, mark);
-		st = sync_whole(c->s, c->a, c->m->row.id, &f);
-		if (!status_is_fine(st))
-			break;
-		st = status_later(2, 0, STR("a message cannot be copied now"));
+	struct file_state row;
+	for (size_t i = 0; i < c->out->to.n; i++)
+		for (uint64_t u = c->out->to.v[i].first;
+			u <= c->out->to.v[i].last; u++)
+			if (row_state(c->s, c->a, c->to->id, (uint32_t)u,
+				    &row) &&
+				!control_sync(c->s, row_path(c->a, c->to,
+					place_in_new(row.place), row.name,
+					row.info), 0) && errno != ENOENT)
+				return false;
+	return control_sync(c->s, folder_path(c->a, c->to->dir, "cur"),
+		O_DIRECTORY);
+}
+
+static struct status
+make_durable(struct copying *c)
+{
+	enum { FILES_MOST = 16 };
+	if (uid_set_count(&c->out->to) > FILES_MOST)
+		return store_sync(c->s, c->a);
+	return sync_files(c) ? status_fine()
+		: status_errno(c->a, "sync", errno);
+}
+
+/* The sync failed: nothing of it may be taken for kept.  Originals that were
+ * moved are still in place; the next look finds them. */
+static void
+take_back(struct copying *c)
+{
+	struct status st = index_begin(c->s, c->a);
+	if (!status_is_fine(st))
+		return;
+	const struct uid_set *from = &c->out->from;
+	if (folder_by_id(c->s, c->a, c->to->id, c->to)) {
+		row_expunge(c->s, c->a, c->to, &c->out->to, EXPUNGE_FILES);
+		folder_save(c->s, c->a, c->to);
 	}
+	for (size_t i = 0; i < from->n && c->move; i++)
+		for (uint64_t u = from->v[i].first; u <= from->v[i].last; u++)
+			index_run(c->s, Q_DEAD_DROP, "ii", c->source.id, I(u));
+	if (folder_by_id(c->s, c->a, c->source.id, &c->source)) {
+		c->source.cur_mtime = c->source.new_mtime = 0;
+		folder_save(c->s, c->a, &c->source);
+	}
+	index_commit(c->s, c->a);
+	row_bury(c->s, c->to->id, clock_in(1000));
+}
+
+static struct status
+finish(struct copying *c)
+{
+	enum { BURY_MS = 1000 };
+	struct status st = make_durable(c);
+	if (!status_is_fine(st)) {
+		take_back(c);
+		*c->out = (struct mailbox_copied){
+			.uidvalidity = c->out->uidvalidity};
+		return st;
+	}
+	notify_send(c->s);
+	if (c->move)
+		row_bury(c->s, c->source.id, clock_in(BURY_MS));
 	return st;
 }
 
@@ -219,22 +273,25 @@ struct status
 mailbox_copy(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct str target, bool move, struct mailbox_copied *out)
 {
-	struct copying c = {.m = m, .s = m->store, .a = arena_new("copy"),
-		.row = arena_new("row"), .result = a, .out = out,
-		.move = move};
-	arena_limit(c.a, (size_t)4 << 30);
+	enum { TRIES = 8 };
+	struct copying c = {.m = m, .s = m->store, .a = a, .out = out,
+		.move = move, .now = clock_wall()};
+	struct status st = status_later(2, 0, STR("the mailbox is busy"));
+	struct folder_row f;
 	*out = (struct mailbox_copied){0};
-	struct status st = copy_all(&c, uids, target);
-	st.text = str_copy(a, st.text);
-	arena_free(c.row);
-	arena_free(c.a);
-	if (!status_is_fine(st) || out->to.n == 0)
-		return st;
-	st = store_sync(m->store, a);
+	st = folder_find(m->store, a, target, &f);
 	if (!status_is_fine(st))
 		return st;
-	if (move)
-		row_bury(m->store, m->row.id);
-	notify_send(m->store);
-	return st;
+	for (int i = 0; i < TRIES; i++) {
+		c.err = 0;
+		bool settled = try_copy(&c, uids, target, &st);
+		if (settled && c.err != ENOENT)
+			break;
+		/* a file is not where its row says: somebody renamed it */
+		if (settled)
+			sync_whole(m->store, a, m->row.id, &f);
+		else
+			st = status_later(2, 0, STR("the mailbox is busy"));
+	}
+	return status_is_fine(st) && out->to.n > 0 ? finish(&c) : st;
 }

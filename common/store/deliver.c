@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +56,19 @@ is_whole(struct store *s, struct arena *a, const char *path, struct str raw)
 	return same;
 }
 
+/* It may have been here, and been read and expunged since. */
+static void
+look_at_past(struct batch *b, struct parcel *p)
+{
+	sqlite3_stmt *st = index_query(b->s, Q_PAST_HAS, "t", p->d->name);
+	if (!index_row(b->s, st))
+		return;
+	index_end(st);
+	p->d->was_there = true;
+	unlinkat(b->s->dir, p->tmp, 0);
+	settle_as(p, status_fine());
+}
+
 /*
  * Under the lock.  A row with our unique part is an earlier delivery of this
  * job; a whole file behind it settles the matter, anything else goes.  After a
@@ -68,12 +80,14 @@ look_for_copy(struct batch *b, struct parcel *p)
 {
 	struct folder_row f;
 	sqlite3_stmt *st = index_query(b->s, Q_MESSAGE_NAMED, "t", p->d->name);
-	if (!index_row(b->s, st))
+	if (!index_row(b->s, st)) {
+		look_at_past(b, p);
 		return;
+	}
 	int64_t key = index_int(st, 0);
 	struct str name = str_copy(b->a, index_text(st, 1));
 	struct str info = str_copy(b->a, index_text(st, 2));
-	bool in_new = index_int(st, 3) != 0;
+	bool in_new = place_in_new((enum place)index_int(st, 3));
 	index_end(st);
 	if (!folder_by_id(b->s, b->a, key >> 32, &f))
 		return;
@@ -89,10 +103,10 @@ look_for_copy(struct batch *b, struct parcel *p)
 	struct uid_set torn = {0};
 	struct folder_row *to = f.id == b->f.id ? &b->f : &f;
 	uid_set_add(b->a, &torn, index_uid(key));
-	row_expunge(b->s, b->a, to, &torn, false);
+	row_expunge(b->s, b->a, to, &torn, 0);
 	if (to == &f)
 		folder_save(b->s, b->a, &f);
-	unlinkat(b->s->dir, path, 0);
+	own_unlink(b->s, path);
 }
 
 /* -------------------------------------------------------------- writing */
@@ -100,8 +114,7 @@ look_for_copy(struct batch *b, struct parcel *p)
 static bool
 write_parcel(struct batch *b, struct parcel *p)
 {
-	int fd = openat(b->s->dir, p->tmp, O_WRONLY | O_CREAT | O_TRUNC |
-		O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = control_tmp(b->s, b->a, b->f.dir, p->tmp, O_TRUNC);
 	if (fd < 0)
 		return false;
 	struct str rest = p->raw;
@@ -126,7 +139,7 @@ write_parcel(struct batch *b, struct parcel *p)
 static bool
 is_good_name(struct str name)
 {
-	return name.n > 0 && name.n < 160 && name.p[0] != '.' &&
+	return name.n > 0 && name.n <= DELIVERY_NAME_MOST && name.p[0] != '.' &&
 		!str_has(name, '/') && !str_has(name, ':') &&
 		!str_has(name, ',') && !str_has(name, '\0');
 }
@@ -139,8 +152,9 @@ prepare(struct batch *b, struct parcel *p)
 		return;
 	}
 	struct buf *raw = buf_new(b->a);
-	message_to_disk(raw, p->d->head);
-	message_to_disk(raw, p->d->content);
+	char before = '\0';
+	message_to_disk(raw, p->d->head, &before);
+	message_to_disk(raw, p->d->content, &before);
 	p->raw = buf_str(raw);
 	p->tmp = folder_path(b->a, b->f.dir, str_cstr(b->a,
 		str_printf(b->a, "tmp/%.*s", STR_ARG(p->d->name))));
@@ -156,6 +170,21 @@ prepare(struct batch *b, struct parcel *p)
 
 /* --------------------------------------------------------------- entering */
 
+/* A file of this name and without a row is what a crash left of this job; and
+ * somebody may have removed new/. */
+static bool
+put(struct batch *b, const char *tmp, const char *to)
+{
+	if (own_move(b->s, tmp, to))
+		return true;
+	if (errno == EEXIST)
+		return unlinkat(b->s->dir, to, 0) == 0 &&
+			own_move(b->s, tmp, to);
+	return errno == ENOENT &&
+		mkdirat(b->s->dir, folder_path(b->a, b->f.dir, "new"), 0700) ==
+			0 && own_move(b->s, tmp, to);
+}
+
 static void
 enter(struct batch *b, struct parcel *p)
 {
@@ -163,8 +192,7 @@ enter(struct batch *b, struct parcel *p)
 	r->uid = b->f.uidnext;
 	r->name = maildir_base(b->a, p->d->name, r->file_size, r->size, r->uid);
 	char *to = row_path(b->a, &b->f, true, r->name, STR(""));
-	if (r->uid == UINT32_MAX || renameat2(b->s->dir, p->tmp, b->s->dir, to,
-		RENAME_NOREPLACE) != 0) {
+	if (r->uid == UINT32_MAX || !put(b, p->tmp, to)) {
 		settle_as(p, status_errno(b->a, "rename", errno));
 		unlinkat(b->s->dir, p->tmp, 0);
 		return;
@@ -173,23 +201,23 @@ enter(struct batch *b, struct parcel *p)
 	p->d->file = str_from(to);
 	p->d->status = status_fine();
 	b->f.uidnext++;
-	row_insert(b->s, &b->f, r, false);
+	row_insert(b->s, &b->f, r, 0);
 }
 
 static struct status
 enter_all(struct batch *b)
 {
 	uint32_t first = b->f.uidnext;
-	folder_touch(b->s, b->a, &b->f);
-	for (size_t i = 0; i < b->n; i++)
+	watch_begin(b->s, b->a, &b->f, WATCH_NEW);
+	for (size_t i = 0; i < b->n; i++) {
 		if (b->v[i].pending)
 			look_for_copy(b, &b->v[i]);
-	for (size_t i = 0; i < b->n; i++)
 		if (b->v[i].pending)
 			enter(b, &b->v[i]);
+	}
 	if (b->f.uidnext > first)
 		runs_add(b->s, b->f.id, first, b->f.uidnext - 1);
-	folder_touched(b->s, b->a, &b->f);
+	watch_end(b->s, &b->f);
 	folder_save(b->s, b->a, &b->f);
 	return index_commit(b->s, b->a);
 }
@@ -228,7 +256,7 @@ take_back(struct batch *b, int err)
 			uid_set_add(b->a, &uids, b->v[i].row.uid);
 	if (status_is_fine(index_begin(b->s, b->a)) &&
 		folder_by_id(b->s, b->a, b->f.id, &b->f)) {
-		row_expunge(b->s, b->a, &b->f, &uids, false);
+		row_expunge(b->s, b->a, &b->f, &uids, 0);
 		folder_save(b->s, b->a, &b->f);
 	}
 	index_commit(b->s, b->a);
@@ -242,29 +270,50 @@ fail_all(struct delivery *v, size_t n, struct status st)
 		v[i].status = st;
 }
 
+/* A message that is to be verified may have been moved, and its row lost.
+ * Another folder that is broken is no reason to wait. */
+static struct status
+sync_all(struct batch *b)
+{
+	size_t n;
+	struct folder_row *v, f;
+	struct status st = index_begin_read(b->s, b->a);
+	if (!status_is_fine(st))
+		return st;
+	v = folder_rows(b->s, b->a, &n);
+	st = index_commit(b->s, b->a);
+	for (size_t i = 0; i < n && status_is_fine(st); i++)
+		if (v[i].id != b->f.id)
+			sync_folder(b->s, b->a, v[i].id, &f);
+	return status_is_fine(st) ? sync_whole(b->s, b->a, b->f.id, &f) : st;
+}
+
 /*
  * Foreign changes first where they matter: after a crash there may be files
  * whose rows were lost, and an index made anew gives out no UID before it has
  * seen those in the names.  Otherwise a delivery does not look at what others
- * did, which would read a whole new/ for every batch: the next session does.
+ * did, which could read a whole new/ for every batch: the next session does.
  */
 static struct status
 begin(struct batch *b, bool verify)
 {
 	struct folder_row f;
 	struct status st = status_fine();
-	if (verify || b->f.rebuild)
-		st = sync_whole(b->s, b->a, b->f.id, &f);
+	if (verify)
+		st = sync_all(b);
+	else if (b->f.rebuild)
+		st = sync_folder(b->s, b->a, b->f.id, &f);
 	if (status_is_fine(st))
 		st = index_begin(b->s, b->a);
 	if (!status_is_fine(st))
 		return st;
-	if (folder_of_mailbox(b->s, b->a, b->f.mailbox_id, &f)) {
+	if (folder_of_mailbox(b->s, b->a, b->f.mailbox_id, &f) &&
+		(verify || !f.rebuild)) {
 		b->f = f;
 		return st;
 	}
 	index_rollback(b->s);
-	return status_later(2, 0, STR("the folder went away"));
+	return status_later(2, 0, STR("the index was made anew"));
 }
 
 static struct status

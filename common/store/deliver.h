@@ -5,7 +5,8 @@
  * Files are written to tmp/ and renamed into new/ without a sync of their
  * own, the index rows of the whole batch in one transaction.  The base name
  * is the job's, so that a second delivery of the same job is recognised in
- * whatever folder the first one lies by now: it is answered as delivered.
+ * whatever folder the first one lies by now, or when it was expunged since:
+ * it is answered as delivered.
  */
 #ifndef STORE_DELIVER_H
 #define STORE_DELIVER_H
@@ -16,8 +17,11 @@
 struct arena;
 struct store;
 
+enum { DELIVERY_NAME_MOST = 140 };
+
 struct delivery {
-	struct str name; /* "<time>.<unique>.<host>", no '/', ':' or ',' */
+	/* "<time>.<unique>.<host>", no '/', ':' or ',' */
+	struct str name;
 	struct str head; /* our own lines, CRLF, before the content */
 	struct str content; /* CRLF */
 	int64_t date; /* seconds since 1970 */
@@ -25,14 +29,16 @@ struct delivery {
 	bool rewrite; /* and do not trust it: a sync of it failed */
 	/* What came of it: */
 	struct status status;
-	struct str file; /* "INBOX/new/<name>,S=...", in the arena */
+	/* "new/<name>,S=...", below the Maildir, in the arena; empty when it
+	 * came and went before. */
+	struct str file;
 	bool was_there; /* found, not written */
 };
 
 /*
- * Delivers all to INBOX, or says of
- * each why not.  each: sync files and directory before returning.  A torn copy
- * found by verify is written anew under a new UID.
+ * Delivers all to INBOX, or says of each why not.  each: sync files and
+ * directory before returning.  A torn copy found by verify is written anew
+ * under a new UID.
  */
 void store_deliver(struct store *s, struct arena *a, struct delivery *v,
 	size_t n, bool each);

@@ -64,7 +64,8 @@ is_below(struct str name, struct str parent)
 }
 
 static struct status
-look_up(struct store *s, struct arena *a, struct str name, struct folder_row *f)
+look_up(struct store *s, struct arena *a, struct str name,
+	struct folder_row *f)
 {
 	struct status st = index_begin_read(s, a);
 	if (!status_is_fine(st))
@@ -74,6 +75,7 @@ look_up(struct store *s, struct arena *a, struct str name, struct folder_row *f)
 	return status_is_fine(st) && !found ? NO_FOLDER : st;
 }
 
+/* Somebody else may have made it a moment ago. */
 struct status
 folder_find(struct store *s, struct arena *a, struct str name,
 	struct folder_row *f)
@@ -149,23 +151,61 @@ add_words(struct store *s, int64_t folder, struct str_list words)
 		struct str rest = words.v[i], number;
 		uint64_t n;
 		str_cut(&rest, ' ', &number);
-		if (str_number(number, 99999, &n) && rest.n > 0)
+		if (str_number(number, 99999, &n) && words_is_atom(rest))
 			index_run(s, Q_WORD_ADD, "iit", folder, I(n), rest);
 	}
 }
 
+/* So that no new folder gets one that is not above it. */
+static void
+note_validity(struct store *s, uint32_t validity)
+{
+	int64_t last = index_meta(s, "uidvalidity");
+	if (last != 0 && last < validity)
+		index_set_meta(s, "uidvalidity", validity);
+}
+
+/* The highest UID of a file's name, as far as it is plausible. */
+static uint32_t
+highest_uid(struct store *s, struct arena *a, struct str dir)
+{
+	static const char *const subs[] = {"new", "cur"};
+	uint32_t highest = 0;
+	for (int i = 0; i < 2; i++) {
+		int fd = openat(s->dir, folder_path(a, dir, subs[i]),
+			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		DIR *d = fd < 0 ? NULL : fdopendir(fd);
+		struct dirent *e;
+		while (d != NULL && (e = readdir(d)) != NULL) {
+			uint32_t uid = maildir_parse(str_from(e->d_name)).uid;
+			if (uid > highest && uid < INT32_MAX)
+				highest = uid;
+		}
+		if (d != NULL)
+			closedir(d);
+	}
+	return highest;
+}
+
+/*
+ * Without a control file that can be read, or with that of the folder it was
+ * copied from, it is a new folder; the letters of keywords are still true, and
+ * the UIDs in its names as good as any.
+ */
 void
 folder_adopt(struct store *s, struct arena *a, struct str name, struct str dir)
 {
 	struct folder_row f = {.name = name, .dir = dir, .rebuild = true};
 	struct folder_row other;
 	struct str_list words = {0};
-	bool known = control_read(s, a, dir, &f, &words);
-	/* a copy of a folder has the control file of its original */
-	if (!known || folder_of_mailbox(s, a, f.mailbox_id, &other)) {
+	bool known = control_read(s, a, dir, &f, &words) &&
+		!folder_of_mailbox(s, a, f.mailbox_id, &other);
+	if (known) {
+		note_validity(s, f.uidvalidity);
+	} else {
 		f.uidvalidity = control_validity(s, a);
 		f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
-		f.uid_mark = 0;
+		f.uid_mark = highest_uid(s, a, dir);
 		f.modseq_mark = 0;
 	}
 	f.uidnext = f.uid_mark + 1;
@@ -174,7 +214,7 @@ folder_adopt(struct store *s, struct arena *a, struct str name, struct str dir)
 	add_row(s, &f);
 	add_words(s, f.id, words);
 	if (!known)
-		control_write(s, a, &f, false);
+		control_write(s, a, &f, true);
 }
 
 void
@@ -188,6 +228,7 @@ folder_drop(struct store *s, int64_t folder)
 	index_run(s, Q_FOLDER_TOMBS, "i", folder);
 	index_run(s, Q_FOLDER_WORDS, "i", folder);
 	index_run(s, Q_FOLDER_DEAD, "i", folder);
+	index_run(s, Q_FOLDER_PENDING, "i", folder);
 	index_run(s, Q_FOLDER_DROP, "i", folder);
 }
 
@@ -229,43 +270,73 @@ folder_make_account(struct store *s, struct arena *a)
 	return st;
 }
 
+/* --------------------------------------------------------------- graves */
+
+static const char grave_prefix[] = "deleted.";
+
+static void
+remove_files(struct store *s, const char *path)
+{
+	int fd = openat(s->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+		O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+	unlinkat(s->dir, path, AT_REMOVEDIR);
+}
+
+/* Under the lock, so that no deletion is under way which may still fail. */
+static struct str_list
+list_graves(struct store *s, struct arena *a)
+{
+	enum { MOST = 256 };
+	struct str_list l = {arena_array(a, MOST, sizeof *l.v), 0};
+	int fd = openat(s->dir, "surat", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d != NULL && (e = readdir(d)) != NULL && l.n < MOST)
+		if (str_starts(str_from(e->d_name), str_from(grave_prefix)))
+			l.v[l.n++] = str_printf(a, "surat/%s", e->d_name);
+	if (d != NULL)
+		closedir(d);
+	return l;
+}
+
+/* What a deletion, this one or one that was interrupted, left. */
+static void
+sweep_graves(struct store *s, struct arena *a)
+{
+	static const char *const subs[] = {"tmp", "new", "cur", ""};
+	if (!status_is_fine(index_begin(s, a)))
+		return;
+	struct str_list l = list_graves(s, a);
+	index_rollback(s);
+	for (size_t i = 0; i < l.n; i++)
+		for (size_t k = 0; k < 4; k++)
+			remove_files(s, folder_path(a, l.v[i], subs[k]));
+}
+
 /* ----------------------------------------------------- foreign folders */
 
+/* Also one that lost a directory or two. */
 static bool
 is_folder(struct store *s, struct arena *a, struct str dir)
 {
+	static const char *const signs[] = {"cur", "new", "surat-folder"};
 	struct stat st;
-	return fstatat(s->dir, folder_path(a, dir, "cur"), &st,
-		AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	for (size_t i = 0; i < 3; i++)
+		if (fstatat(s->dir, folder_path(a, dir, signs[i]), &st,
+			    AT_SYMLINK_NOFOLLOW) == 0 &&
+			(S_ISDIR(st.st_mode) || i == 2))
+			return true;
+	return false;
 }
 
-static void
-adopt_directories(struct store *s, struct arena *a)
-{
-	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	struct folder_row f;
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		struct str dir = str_from(e->d_name), name;
-		if (dir.n < 2 || dir.p[0] != '.' || dir.p[1] == '.' ||
-			!maildir_folder(a, dir, &name))
-			continue;
-		sqlite3_stmt *st = index_query(s, Q_FOLDER_DIR, "t", dir);
-		bool known = index_row(s, st);
-		if (known)
-			index_end(st);
-		else if (!folder_named(s, a, name, &f) && is_folder(s, a, dir))
-			folder_adopt(s, a, name, str_copy(a, dir));
-	}
-	if (d != NULL)
-		closedir(d);
-	if (!folder_named(s, a, inbox, &f))
-		folder_adopt(s, a, inbox, STR(""));
-}
-
-static struct folder_row *
-all_rows(struct store *s, struct arena *a, size_t *n)
+struct folder_row *
+folder_rows(struct store *s, struct arena *a, size_t *n)
 {
 	size_t room = 64;
 	struct folder_row *v = arena_array(a, room, sizeof *v);
@@ -283,28 +354,82 @@ all_rows(struct store *s, struct arena *a, size_t *n)
 	return v;
 }
 
+/* A directory that was renamed has the control file of a folder whose own
+ * directory is gone. */
+static bool
+follow_rename(struct store *s, struct arena *a, struct str name, struct str dir)
+{
+	struct folder_row f = {0}, there;
+	struct str_list words;
+	if (!control_read(s, a, dir, &f, &words) ||
+		!folder_of_mailbox(s, a, f.mailbox_id, &there) ||
+		there.dir.n == 0 || is_folder(s, a, there.dir))
+		return false;
+	index_run(s, Q_FOLDER_MOVE, "itt", there.id, name, dir);
+	return true;
+}
+
+static void
+take_directory(struct store *s, struct arena *a, struct str dir)
+{
+	struct folder_row f;
+	struct str raw, name;
+	sqlite3_stmt *st = index_query(s, Q_FOLDER_DIR, "t", dir);
+	bool known = index_row(s, st);
+	if (known)
+		index_end(st);
+	if (known || !maildir_folder(a, dir, &raw) ||
+		!folders_name(a, raw, &name) || folder_named(s, a, name, &f) ||
+		!is_folder(s, a, dir))
+		return;
+	if (!follow_rename(s, a, name, dir))
+		folder_adopt(s, a, name, str_copy(a, dir));
+}
+
+/* Renamed ones are recognised while their old rows are there. */
+static void
+take_directories(struct store *s, struct arena *a)
+{
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct folder_row f;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		struct str dir = str_from(e->d_name);
+		struct arena_mark m = arena_mark(a);
+		if (dir.n >= 2 && dir.p[0] == '.' && dir.p[1] != '.')
+			take_directory(s, a, dir);
+		arena_rewind(a, m);
+	}
+	if (d != NULL)
+		closedir(d);
+	if (!folder_named(s, a, inbox, &f))
+		folder_adopt(s, a, inbox, STR(""));
+}
+
 static void
 drop_vanished(struct store *s, struct arena *a)
 {
 	size_t n;
-	struct folder_row *v = all_rows(s, a, &n);
+	struct folder_row *v = folder_rows(s, a, &n);
 	for (size_t i = 0; i < n; i++)
 		if (v[i].dir.n > 0 && !is_folder(s, a, v[i].dir))
 			folder_drop(s, v[i].id);
 }
 
-/* A time so young that more may happen in the same tick is not recorded. */
-static void
-record_time(struct store *s, int64_t at)
+/* As listing.c does it with a folder's directories. */
+static int64_t
+time_before(struct store *s)
 {
+	int64_t at = watch_time(s, ".");
 	bool young = clock_wall_us() * 1000 - at < TICK_NS;
-	index_set_meta(s, "maildir_mtime", young ? 0 : at);
+	return young ? watch_stamp(s, ".") : at;
 }
 
 struct status
 sync_folders(struct store *s, struct arena *a)
 {
-	int64_t at = folder_mtime(s, a, STR("."), ".");
+	int64_t at = watch_time(s, ".");
 	struct status st = index_begin_read(s, a);
 	if (!status_is_fine(st))
 		return st;
@@ -315,20 +440,13 @@ sync_folders(struct store *s, struct arena *a)
 	st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
-	at = folder_mtime(s, a, STR("."), ".");
+	at = time_before(s);
+	take_directories(s, a);
 	drop_vanished(s, a);
-	adopt_directories(s, a);
-	record_time(s, at);
-	return index_commit(s, a);
-}
-
-bool
-folder_mend(struct store *s, struct arena *a, const struct folder_row *f)
-{
-	if (f->dir.n == 0 || is_folder(s, a, f->dir))
-		return make_directories(s, a, f->dir);
-	sync_folders(s, a);
-	return false;
+	index_set_meta(s, "maildir_mtime", at);
+	st = index_commit(s, a);
+	sweep_graves(s, a);
+	return st;
 }
 
 /* -------------------------------------------------------- subscriptions */
@@ -336,13 +454,13 @@ folder_mend(struct store *s, struct arena *a, const struct folder_row *f)
 static struct str_list
 subscribed(struct store *s, struct arena *a)
 {
-	struct str text = {0}, line;
+	struct str text = {0}, line, name;
 	struct str_list l = {0};
 	control_load(s, a, subscriptions, &text);
 	l.v = arena_array(a, text.n / 2 + 1, sizeof *l.v);
 	while (str_cut(&text, '\n', &line))
-		if (line.n > 0)
-			l.v[l.n++] = line;
+		if (folders_name(a, line, &name))
+			l.v[l.n++] = name;
 	return l;
 }
 
@@ -385,8 +503,9 @@ by_name(const void *a, const void *b)
 {
 	const struct folder *x = a, *y = b;
 	struct str p = x->name, q = y->name;
-	bool px = str_eq(p, inbox), qx = str_eq(q, inbox);
-	if (px || qx)
+	bool px = str_eq(p, inbox) || is_below(p, inbox),
+	     qx = str_eq(q, inbox) || is_below(q, inbox);
+	if (px != qx)
 		return (int)qx - (int)px;
 	size_t i = 0;
 	while (i < p.n && i < q.n && p.p[i] == q.p[i])
@@ -447,8 +566,7 @@ folders_list(struct store *s, struct arena *a, struct folder_list *out)
 	if (!status_is_fine(st))
 		return st;
 	size_t n;
-	struct folder_row *rows = all_rows(s, a, &n);
-	st = index_commit(s, a);
+	struct folder_row *rows = folder_rows(s, a, &n);
 	for (size_t i = 0; i < n; i++) {
 		struct folder *f = gather(&g, rows[i].name);
 		bool parent = f->has_children;
@@ -456,6 +574,7 @@ folders_list(struct store *s, struct arena *a, struct folder_list *out)
 		f->has_children = parent;
 		gather_parents(&g, rows[i].name, true);
 	}
+	st = index_commit(s, a);
 	struct str_list l = subscribed(s, a);
 	for (size_t i = 0; i < l.n; i++) {
 		gather(&g, l.v[i])->subscribed = true;
@@ -508,42 +627,6 @@ folders_create(struct store *s, struct arena *a, struct str name,
 	if (status_is_fine(st))
 		notify_send(s);
 	return st;
-}
-
-static void
-remove_files(struct store *s, const char *path)
-{
-	int fd = openat(s->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
-		O_NOFOLLOW);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	while (d != NULL && (e = readdir(d)) != NULL)
-		unlinkat(dirfd(d), e->d_name, 0);
-	if (d != NULL)
-		closedir(d);
-	unlinkat(s->dir, path, AT_REMOVEDIR);
-}
-
-static const char grave_prefix[] = "deleted.";
-
-/* Everything under surat/ that a deletion, this one or one that was
- * interrupted, left there. */
-static void
-sweep_graves(struct store *s, struct arena *a)
-{
-	static const char *const subs[] = {"tmp", "new", "cur", ""};
-	int fd = openat(s->dir, "surat", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (!str_starts(str_from(e->d_name), str_from(grave_prefix)))
-			continue;
-		struct str grave = str_printf(a, "surat/%s", e->d_name);
-		for (size_t i = 0; i < 4; i++)
-			remove_files(s, folder_path(a, grave, subs[i]));
-	}
-	if (d != NULL)
-		closedir(d);
 }
 
 /* The directory leaves the list by one rename, within the transaction that
@@ -609,8 +692,7 @@ rename_one(struct store *s, struct arena *a, const struct folder_row *f,
 		return false;
 	}
 	index_run(s, Q_FOLDER_MOVE, "itt", f->id, name, dir);
-	return renameat2(s->dir, str_cstr(a, f->dir), s->dir,
-		str_cstr(a, dir), RENAME_NOREPLACE) == 0;
+	return own_move(s, str_cstr(a, f->dir), str_cstr(a, dir));
 }
 
 /* Directories renamed before the failure go back. */
@@ -625,8 +707,7 @@ rename_back(struct store *s, struct arena *a, const struct folder_row *v,
 		struct str name = str_printf(a, "%.*s%.*s", STR_ARG(to),
 			STR_ARG(str_skip(v[i].name, from.n)));
 		if (maildir_dir(a, name, &dir))
-			renameat2(s->dir, str_cstr(a, dir), s->dir,
-				str_cstr(a, v[i].dir), RENAME_NOREPLACE);
+			own_move(s, str_cstr(a, dir), str_cstr(a, v[i].dir));
 	}
 }
 
@@ -637,7 +718,7 @@ rename_tree(struct store *s, struct arena *a, struct str from, struct str to)
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
-	struct folder_row *v = all_rows(s, a, &n);
+	struct folder_row *v = folder_rows(s, a, &n);
 	bool ok = true;
 	for (; i < n && ok; i++) {
 		if (!str_eq(v[i].name, from) && !is_below(v[i].name, from))

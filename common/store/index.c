@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, BUSY_MS = 10000, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 2, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -35,18 +35,20 @@ static const char schema[] =
 	" recent_uid INTEGER NOT NULL, tombs INTEGER NOT NULL DEFAULT 0,"
 	" tomb_since INTEGER NOT NULL, new_mtime INTEGER NOT NULL DEFAULT 0,"
 	" cur_mtime INTEGER NOT NULL DEFAULT 0,"
-	" unsure INTEGER NOT NULL DEFAULT 0, rebuild INTEGER NOT NULL,"
+	" unsure INTEGER NOT NULL DEFAULT 0,"
+	" looked INTEGER NOT NULL DEFAULT 0, rebuild INTEGER NOT NULL,"
 	" words_owed INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE message(key INTEGER PRIMARY KEY, folder INTEGER NOT NULL,"
 	" flags INTEGER NOT NULL, modseq INTEGER NOT NULL,"
 	" size INTEGER NOT NULL, date INTEGER NOT NULL,"
 	" zone INTEGER NOT NULL, keywords TEXT, file_size INTEGER NOT NULL,"
 	" sent INTEGER NOT NULL, saved INTEGER NOT NULL,"
-	" thread INTEGER NOT NULL, owed INTEGER NOT NULL,"
-	" in_new INTEGER NOT NULL, name TEXT NOT NULL, info TEXT NOT NULL);"
+	" thread INTEGER NOT NULL, place INTEGER,"
+	" name TEXT NOT NULL, info TEXT NOT NULL);"
 	"CREATE INDEX message_modseq ON message(folder, modseq);"
 	"CREATE INDEX message_name ON message(name);"
-	"CREATE INDEX message_owed ON message(folder) WHERE owed=1;"
+	"CREATE INDEX message_place ON message(folder, place)"
+	" WHERE place IS NOT NULL;"
 	"CREATE TABLE header(key INTEGER PRIMARY KEY, message_id TEXT,"
 	" refs TEXT, from_text TEXT, to_text TEXT, cc_text TEXT,"
 	" bcc_text TEXT, subject TEXT, sort_from TEXT, sort_to TEXT,"
@@ -59,8 +61,13 @@ static const char schema[] =
 	"CREATE TABLE tombstone(folder INTEGER, modseq INTEGER,"
 	" first INTEGER, last INTEGER, PRIMARY KEY(folder, modseq, first))"
 	" WITHOUT ROWID;"
-	"CREATE TABLE dead(folder INTEGER, name TEXT, path TEXT NOT NULL,"
-	" PRIMARY KEY(folder, name)) WITHOUT ROWID;"
+	"CREATE TABLE dead(folder INTEGER, uid INTEGER,"
+	" unique_part TEXT NOT NULL, path TEXT NOT NULL,"
+	" PRIMARY KEY(folder, uid)) WITHOUT ROWID;"
+	"CREATE TABLE pending(folder INTEGER, first INTEGER,"
+	" last INTEGER NOT NULL, prefix TEXT,"
+	" PRIMARY KEY(folder, first, prefix)) WITHOUT ROWID;"
+	"CREATE TABLE past(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
 	"CREATE TABLE keyword(folder INTEGER, number INTEGER, name TEXT,"
 	" PRIMARY KEY(folder, number)) WITHOUT ROWID;";
 
@@ -72,13 +79,20 @@ static const char *const sql[Q_COUNT] = {
 
 /* ------------------------------------------------------------- failures */
 
+static bool
+is_damage(int rc)
+{
+	int plain = rc & 0xff;
+	return plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB ||
+		rc == SQLITE_IOERR_SHORT_READ;
+}
+
 static void
 note(struct store *s, int rc)
 {
-	int plain = rc & 0xff;
 	if (s->ix.fault == SQLITE_OK)
 		s->ix.fault = rc;
-	if (plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB)
+	if (is_damage(rc))
 		s->ix.broken = true;
 }
 
@@ -98,15 +112,34 @@ index_status(struct store *s, struct arena *a)
 
 /* --------------------------------------------------------------- opening */
 
+/*
+ * Transactions are short, so whoever waits looks often: SQLite's own handler
+ * sleeps up to 100 ms, in which a writer of many batches would take the lock
+ * again and again.
+ */
+static int
+wait_turn(void *ctx, int times)
+{
+	struct store *s = ctx;
+	if (times == 0)
+		s->ix.waiting_since = clock_ms();
+	int64_t left = s->ix.waiting_since + s->patience - clock_ms();
+	if (left <= 0)
+		return 0;
+	unsigned us = times < 10 ? 200 : 1000;
+	usleep(us + (unsigned)control_random(s) % us);
+	return 1;
+}
+
 /* SQLite closes with a checkpoint otherwise, which syncs. */
 static void
-set_up(const struct store *s, sqlite3 *db)
+set_up(struct store *s, sqlite3 *db)
 {
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_extended_result_codes(db, 1);
-	sqlite3_busy_timeout(db, s->patience > 0 ? s->patience : BUSY_MS);
+	sqlite3_busy_handler(db, wait_turn, s);
 	sqlite3_wal_autocheckpoint(db, CHECKPOINT_PAGES);
 }
 
@@ -142,8 +175,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=1");
-		s->ix.fresh = true;
+			rc = exec(s, "PRAGMA user_version=2");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");
@@ -153,12 +185,12 @@ make_schema(struct store *s)
 }
 
 static int
-try_open(struct store *s, const char *path)
+try_open(struct store *s)
 {
 	int version = 0;
-	int rc = sqlite3_open_v2(path, &s->ix.db, SQLITE_OPEN_READWRITE |
-		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-		SQLITE_OPEN_NOFOLLOW, NULL);
+	int rc = sqlite3_open_v2(s->index_path, &s->ix.db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+		SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc != SQLITE_OK)
 		return rc;
 	set_up(s, s->ix.db);
@@ -184,20 +216,19 @@ set_aside(struct store *s)
 	s->ix.broken = false;
 }
 
+/* By its path: the whole Maildir may have been replaced. */
 static bool
 same_file(struct store *s)
 {
 	struct stat st;
-	return fstatat(s->dir, "surat/index.db", &st, AT_SYMLINK_NOFOLLOW) ==
-		0 && st.st_ino == s->ix.ino && st.st_dev == s->ix.dev;
+	return lstat(s->index_path, &st) == 0 && st.st_ino == s->ix.ino &&
+		st.st_dev == s->ix.dev;
 }
 
 void
 store_patience(struct store *s, int ms)
 {
 	s->patience = ms;
-	if (s->ix.db != NULL)
-		sqlite3_busy_timeout(s->ix.db, ms);
 }
 
 void
@@ -216,21 +247,27 @@ index_close(struct store *s)
 	s->ix.scanning = NULL;
 }
 
+/* SQLite would follow a link, also to a file that is not there. */
+static bool
+is_no_plain_file(struct store *s)
+{
+	struct stat st;
+	return fstatat(s->dir, "surat/index.db", &st, AT_SYMLINK_NOFOLLOW) ==
+		0 && !S_ISREG(st.st_mode);
+}
+
 struct status
 index_open(struct store *s, struct arena *a)
 {
-	struct arena_mark m = arena_mark(a);
-	char *path = str_cstr(a, str_printf(a, "%.*s/surat/index.db",
-		STR_ARG(s->path)));
 	struct stat st;
-	int rc = try_open(s, path);
-	int plain = rc & 0xff;
-	if (plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB) {
+	if (s->ix.broken || is_no_plain_file(s))
+		set_aside(s);
+	int rc = try_open(s);
+	if (is_damage(rc)) {
 		index_close(s);
 		set_aside(s);
-		rc = try_open(s, path);
+		rc = try_open(s);
 	}
-	arena_rewind(a, m);
 	s->ix.fault = rc;
 	s->ix.generation++;
 	if (rc == SQLITE_OK && fstatat(s->dir, "surat/index.db", &st, 0) == 0) {
@@ -243,24 +280,31 @@ index_open(struct store *s, struct arena *a)
 	return out;
 }
 
+bool
+index_is_current(struct store *s)
+{
+	return s->ix.db != NULL && !s->ix.broken && same_file(s);
+}
+
 /* ---------------------------------------------------------- transactions */
+
+struct status
+index_ready(struct store *s, struct arena *a)
+{
+	s->ix.fault = SQLITE_OK;
+	return index_is_current(s) ? status_fine() : store_renew(s, a);
+}
 
 static struct status
 begin(struct store *s, struct arena *a, enum index_query q)
 {
-	s->ix.fault = SQLITE_OK;
 	/* A snapshot older than the last commit could not be written to. */
 	if (s->ix.scanning != NULL)
 		sqlite3_reset(s->ix.scanning);
 	s->ix.scanning = NULL;
-	if (s->ix.broken || s->ix.db == NULL || !same_file(s)) {
-		index_close(s);
-		if (s->ix.broken)
-			set_aside(s);
-		struct status st = index_open(s, a);
-		if (!status_is_fine(st))
-			return st;
-	}
+	struct status st = index_ready(s, a);
+	if (!status_is_fine(st))
+		return st;
 	index_run(s, q, "");
 	s->ix.open = s->ix.fault == SQLITE_OK;
 	return index_status(s, a);
@@ -293,12 +337,18 @@ index_rollback(struct store *s)
 struct status
 index_commit(struct store *s, struct arena *a)
 {
+	bool wrote = s->ix.open && s->ix.db != NULL &&
+		sqlite3_txn_state(s->ix.db, "main") == SQLITE_TXN_WRITE;
 	if (s->ix.fault == SQLITE_OK)
 		index_run(s, Q_COMMIT, "");
 	if (s->ix.fault != SQLITE_OK)
 		index_rollback(s);
 	s->ix.open = false;
-	return index_status(s, a);
+	struct status st = index_status(s, a);
+	/* what was written to a file that somebody removed is lost */
+	if (status_is_fine(st) && wrote && !same_file(s))
+		return status_later(2, 0, STR("the index was made anew"));
+	return st;
 }
 
 /* ------------------------------------------------------------ statements */
@@ -313,6 +363,8 @@ prepared(struct store *s, enum index_query q)
 			SQLITE_PREPARE_PERSISTENT, &s->ix.st[q], NULL);
 		if (rc != SQLITE_OK)
 			note(s, rc);
+		/* tables that are not ours */
+		s->ix.broken |= (rc & 0xff) == SQLITE_ERROR;
 	}
 	return s->ix.st[q];
 }

@@ -40,8 +40,8 @@
 
 #define FOLDER_COLUMNS "id,name,dir,mailbox_id,special,uidvalidity,uidnext," \
 	"uid_mark,modseq,modseq_mark,messages,unseen,deleted,size,file_size," \
-	"recent_uid,tombs,tomb_since,new_mtime,cur_mtime,unsure,rebuild," \
-	"words_owed"
+	"recent_uid,tombs,tomb_since,new_mtime,cur_mtime,unsure,looked," \
+	"rebuild,words_owed"
 
 /* clang-format off */
 #define INDEX_QUERIES(Q) \
@@ -65,8 +65,8 @@
 	Q(FOLDER_SET, "UPDATE folder SET uidnext=?2,uid_mark=?3,modseq=?4," \
 		"modseq_mark=?5,messages=?6,unseen=?7,deleted=?8,size=?9," \
 		"file_size=?10,recent_uid=?11,tombs=?12,tomb_since=?13," \
-		"new_mtime=?14,cur_mtime=?15,unsure=?16,rebuild=?17," \
-		"words_owed=?18 WHERE id=?1") \
+		"new_mtime=?14,cur_mtime=?15,unsure=?16,looked=?17," \
+		"rebuild=?18,words_owed=?19 WHERE id=?1") \
 	Q(FOLDER_MOVE, "UPDATE folder SET name=?2,dir=?3 WHERE id=?1") \
 	Q(FOLDER_DROP, "DELETE FROM folder WHERE id=?1") \
 	Q(FOLDER_MESSAGES, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2") \
@@ -76,43 +76,60 @@
 	Q(FOLDER_TOMBS, "DELETE FROM tombstone WHERE folder=?1") \
 	Q(FOLDER_WORDS, "DELETE FROM keyword WHERE folder=?1") \
 	Q(FOLDER_DEAD, "DELETE FROM dead WHERE folder=?1") \
+	Q(FOLDER_PENDING, "DELETE FROM pending WHERE folder=?1") \
+	Q(LAST_VALIDITY, "SELECT max(uidvalidity) FROM folder") \
 	Q(AFTER_BOOT, "UPDATE folder SET uidnext=max(uidnext,uid_mark+1)," \
 		"modseq=max(modseq,modseq_mark),new_mtime=0,cur_mtime=0," \
 		"rebuild=1") \
 	Q(USAGE, "SELECT sum(messages),sum(file_size) FROM folder") \
 	Q(MESSAGE_ADD, "INSERT INTO message(key,folder,flags,modseq,size," \
-		"date,zone,keywords,file_size,sent,saved,thread,owed,in_new," \
-		"name,info) VALUES(?1,?2,?3,?4,?5,?6,?7,nullif(?8,''),?9,?10,?11,?12," \
-		"?13,?14,?15,?16)") \
+		"date,zone,keywords,file_size,sent,saved,thread,place,name," \
+		"info) VALUES(?1,?2,?3,?4,?5,?6,?7,nullif(?8,''),?9,?10,?11," \
+		"?12,nullif(?13,0),?14,?15)") \
+	Q(MESSAGE_COPY, "INSERT INTO message(key,folder,flags,modseq,size," \
+		"date,zone,keywords,file_size,sent,saved,thread,name,info) " \
+		"SELECT ?2,?3,flags,?4,size,date,zone,nullif(?5,'')," \
+		"file_size,sent,?6,thread,?7,?8 FROM message WHERE key=?1") \
+	Q(HEADER_COPY, "INSERT INTO header SELECT ?2,message_id,refs," \
+		"from_text,to_text,cc_text,bcc_text,subject,sort_from," \
+		"sort_to,sort_cc,sort_subject,display_from,display_to " \
+		"FROM header WHERE key=?1") \
+	Q(CONTENT_COPY, "INSERT INTO content SELECT ?2,preview,envelope," \
+		"body,structure FROM content WHERE key=?1") \
 	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
 		"?10,?11,?12,?13,?14)") \
 	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5)") \
 	Q(MESSAGE_DROP, "DELETE FROM message WHERE key=?1") \
 	Q(HEADER_DROP, "DELETE FROM header WHERE key=?1") \
 	Q(CONTENT_DROP, "DELETE FROM content WHERE key=?1") \
-	Q(MESSAGE_NUMBERS, "SELECT flags,size,file_size,name,info,in_new " \
+	Q(MESSAGE_HAS, "SELECT 1 FROM message WHERE key=?1") \
+	Q(MESSAGE_NUMBERS, "SELECT flags,size,file_size,name,info,place," \
+		"saved FROM message WHERE key=?1") \
+	Q(MESSAGE_SOURCE, "SELECT flags,size,file_size,name,info,keywords," \
+		"place FROM message WHERE key=?1") \
+	Q(MESSAGE_FILES, "SELECT key,name,info,place FROM message " \
+		"WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
+	Q(MESSAGE_FILES_NEW, "SELECT key,name,info,place FROM message " \
+		"WHERE folder=?1 AND place IN (2,3) ORDER BY key") \
+	Q(COUNT_NEW, "SELECT count(*) FROM message WHERE folder=?1 AND " \
+		"place IN (2,3)") \
+	Q(MESSAGE_STATE, "SELECT flags,keywords,name,info,place,file_size " \
 		"FROM message WHERE key=?1") \
-	Q(MESSAGE_FILES, "SELECT key,flags,keywords,name,info,in_new,owed " \
-		"FROM message WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
-	Q(MESSAGE_FILES_NEW, "SELECT key,flags,keywords,name,info,in_new," \
-		"owed FROM message WHERE key BETWEEN ?1 AND ?2 AND in_new=1 " \
-		"ORDER BY key") \
-	Q(MESSAGE_STATE, "SELECT flags,keywords,name,info,in_new,owed " \
-		"FROM message WHERE key=?1") \
-	Q(MESSAGE_CHANGE, "SELECT key,flags,keywords,modseq,info,in_new,owed " \
+	Q(MESSAGE_CHANGE, "SELECT key,flags,keywords,modseq,info,place " \
 		"FROM message WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
 	Q(MESSAGE_KEYS, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
 		"AND (flags&8 OR ?3) ORDER BY key") \
-	Q(MESSAGE_NAMED, "SELECT key,name,info,in_new FROM message " \
+	Q(MESSAGE_NAMED, "SELECT key,name,info,place FROM message " \
 		"WHERE name>=?1||',' AND name<?1||'-'") \
-	Q(MESSAGE_PLACE, "UPDATE message SET name=?2,info=?3,in_new=?4," \
-		"owed=?5 WHERE key=?1") \
+	Q(MESSAGE_PLACE, "UPDATE message SET name=?2,info=?3," \
+		"place=nullif(?4,0) WHERE key=?1") \
 	Q(MESSAGE_FLAGS, "UPDATE message SET flags=?2," \
-		"keywords=nullif(?3,''),modseq=?4,owed=?5 WHERE key=?1") \
-	Q(MESSAGE_OWING, "UPDATE message SET owed=1 WHERE key BETWEEN ?1 " \
-		"AND ?2 AND in_new=1") \
-	Q(MESSAGE_OWED, "SELECT key,flags,keywords,name,info,in_new FROM " \
-		"message WHERE folder=?1 AND owed=1 LIMIT 128") \
+		"keywords=nullif(?3,''),modseq=?4,place=nullif(?5,0) " \
+		"WHERE key=?1") \
+	Q(MESSAGE_OWING, "UPDATE message SET place=3 WHERE key BETWEEN ?1 " \
+		"AND ?2 AND place=2") \
+	Q(MESSAGE_OWED, "SELECT key,flags,keywords,name,info,place FROM " \
+		"message WHERE folder=?1 AND place IN (1,3) LIMIT 128") \
 	Q(MESSAGE_CHANGED, "SELECT key,modseq FROM message " \
 		"WHERE folder=?1 AND modseq>?2 ORDER BY key") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
@@ -120,8 +137,6 @@
 	Q(FIRST_UNSEEN, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
 		"AND flags&1=0 ORDER BY key LIMIT 1") \
 	Q(RUNS, "SELECT first,last FROM run WHERE folder=?1 ORDER BY first") \
-	Q(RUNS_FROM, "SELECT sum(last-max(first,?2)+1) FROM run " \
-		"WHERE folder=?1 AND last>=?2") \
 	Q(RUN_AT, "SELECT first,last FROM run WHERE folder=?1 AND first<=?2 " \
 		"ORDER BY first DESC LIMIT 1") \
 	Q(RUN_SET, "INSERT OR REPLACE INTO run VALUES(?1,?2,?3)") \
@@ -134,12 +149,26 @@
 	Q(TOMB_NTH, "SELECT modseq FROM tombstone WHERE folder=?1 " \
 		"ORDER BY modseq DESC LIMIT 1 OFFSET ?2") \
 	Q(TOMB_TRIM, "DELETE FROM tombstone WHERE folder=?1 AND modseq<=?2") \
-	Q(DEAD_ADD, "INSERT OR REPLACE INTO dead VALUES(?1,?2,?3)") \
-	Q(DEAD_DROP, "DELETE FROM dead WHERE folder=?1 AND name=?2") \
+	Q(RECENT, "SELECT sum(last-max(first,?2)+1) FROM run " \
+		"WHERE folder=?1 AND last>=?2 AND first>=coalesce((SELECT " \
+		"max(first) FROM run WHERE folder=?1 AND first<=?2),0)") \
+	Q(DEAD_ADD, "INSERT OR REPLACE INTO dead VALUES(?1,?2,?3,?4)") \
+	Q(DEAD_DROP, "DELETE FROM dead WHERE folder=?1 AND uid=?2") \
 	Q(DEAD_FORGET, "DELETE FROM dead WHERE folder=?1 AND path=''") \
-	Q(DEAD_HAS, "SELECT path FROM dead WHERE folder=?1 AND name=?2") \
-	Q(DEAD_SOME, "SELECT name,path FROM dead WHERE folder=?1 AND " \
-		"path<>'' LIMIT 256") \
+	Q(DEAD_HAS, "SELECT 1 FROM dead WHERE folder=?1 AND uid=?2 AND " \
+		"unique_part=?3") \
+	Q(DEAD_SOME, "SELECT uid,unique_part,path FROM dead WHERE folder=?1 " \
+		"AND uid>?2 AND path<>'' ORDER BY uid LIMIT 256") \
+	Q(PENDING_ADD, "INSERT OR REPLACE INTO pending VALUES(?1,?2,?3,?4)") \
+	Q(PENDING_DROP, "DELETE FROM pending WHERE folder=?1 AND first=?2 " \
+		"AND prefix=?3") \
+	Q(PENDING_IS, "SELECT 1 FROM pending WHERE folder=?1 AND first=?2 " \
+		"AND prefix=?3") \
+	Q(PENDING_HAS, "SELECT prefix FROM pending WHERE folder=?1 AND " \
+		"first<=?2 AND last>=?2") \
+	Q(PAST_ADD, "INSERT OR REPLACE INTO past(name) VALUES(?1)") \
+	Q(PAST_TRIM, "DELETE FROM past WHERE id<=?1") \
+	Q(PAST_HAS, "SELECT 1 FROM past WHERE name=?1") \
 	Q(WORDS, "SELECT number,name FROM keyword WHERE folder=?1 " \
 		"ORDER BY number") \
 	Q(WORD_ADD, "INSERT OR IGNORE INTO keyword VALUES(?1,?2,?3)")
@@ -167,16 +196,34 @@ struct index {
 	int fault; /* SQLite's code, 0: none since begin */
 	bool open; /* a transaction is */
 	bool broken; /* the file is damaged */
-	bool fresh; /* made by this opening */
+	bool renewing; /* store_renew is at work */
+	int64_t waiting_since; /* for another writer */
 	dev_t dev;
 	ino_t ino;
 	unsigned generation; /* counts openings */
 	sqlite3_stmt *scanning; /* the scan that holds a snapshot */
 };
 
+/* One of a folder's directories while we change it. */
+struct watch_side {
+	const char *path; /* NULL: not watched */
+	size_t length;
+	int wd;
+	bool seen; /* its time was as recorded */
+	unsigned own, met; /* changes we made, and that were made */
+	int64_t stamp;
+};
+
+struct watch {
+	struct watch_side side[2]; /* new, cur */
+	unsigned untaken; /* events we made since we last read some */
+	bool lost; /* events were not to be had */
+};
+
 struct store {
 	struct arena *arena;
 	struct str path; /* of the Maildir */
+	const char *index_path;
 	int dir;
 	struct index ix;
 	int notify_dir, notify_fd;
@@ -186,6 +233,10 @@ struct store {
 	unsigned counter; /* of names made by this process */
 	uint64_t random;
 	int patience; /* ms */
+	struct watch watch;
+	void (*progress)(void *ctx, const char *folder, uint64_t done,
+		uint64_t total);
+	void *progress_ctx;
 };
 
 /* ------------------------------------------------------------- database */
@@ -196,8 +247,16 @@ struct store {
 struct status index_open(struct store *s, struct arena *a);
 void index_close(struct store *s);
 
-/* A writer's transaction (waits for other writers, at most ten seconds); a
- * reader's.  Notices a file that was deleted or damaged, and makes it anew. */
+/* The file is the one on disk, and whole. */
+bool index_is_current(struct store *s);
+/* Notices a file that was deleted, damaged or replaced, and makes it anew from
+ * the Maildir.  Every use of the index begins with this or a transaction. */
+struct status index_ready(struct store *s, struct arena *a);
+/* The latter (store.c); also the whole of opening a store. */
+struct status store_renew(struct store *s, struct arena *a);
+
+/* A writer's transaction (waits for other writers as long as the store has
+ * patience); a reader's. */
 struct status index_begin(struct store *s, struct arena *a);
 struct status index_begin_read(struct store *s, struct arena *a);
 struct status index_commit(struct store *s, struct arena *a);
@@ -236,11 +295,20 @@ index_uid(int64_t key)
 }
 
 /* ----------------------------------------------------------------- rows */
-enum {
-	UNSURE_NEW = 1,   /* new/ was written by us, or read when young */
-	UNSURE_CUR = 2,   /* cur/ was written by us */
-	UNSURE_YOUNG = 4, /* cur/ was read when young */
+enum { UNSURE_NEW = 1, UNSURE_CUR = 2 };
+
+/* Where a message's file lies, as bits. */
+enum place {
+	PLACE_CUR = 0,
+	PLACE_OWED = 1, /* its name is behind the flags */
+	PLACE_NEW = 2,
 };
+
+static inline bool
+place_in_new(enum place p)
+{
+	return (p & PLACE_NEW) != 0;
+}
 
 struct folder_row {
 	int64_t id;
@@ -253,11 +321,11 @@ struct folder_row {
 	uint64_t tomb_since;
 	int64_t new_mtime, cur_mtime; /* ns; 0: look */
 	unsigned unsure; /* a foreign change may hide behind our own */
+	int64_t looked; /* when a doubt was last looked into */
 	bool rebuild; /* names' UIDs up to the mark are taken as they are */
 	bool words_owed; /* surat-keywords is behind */
 	/* Not columns: */
 	bool changed; /* modseq was raised in this transaction */
-	bool seen_new, seen_cur; /* folder_touch: times were as recorded */
 };
 
 bool folder_named(struct store *s, struct arena *a, struct str name,
@@ -267,6 +335,7 @@ bool folder_by_id(struct store *s, struct arena *a, int64_t id,
 bool folder_of_mailbox(struct store *s, struct arena *a, struct str mailbox_id,
 	struct folder_row *f);
 void folder_of_row(sqlite3_stmt *st, struct arena *a, struct folder_row *f);
+struct folder_row *folder_rows(struct store *s, struct arena *a, size_t *n);
 /* Raises the marks in the control file first when they were passed. */
 void folder_save(struct store *s, struct arena *a, struct folder_row *f);
 /* This transaction's modseq. */
@@ -274,55 +343,75 @@ uint64_t folder_modseq(struct folder_row *f);
 void folder_count(struct folder_row *f, unsigned flags, int64_t size,
 	int64_t file_size, int sign);
 void folder_flags(struct folder_row *f, unsigned before, unsigned after);
+/* Within a transaction. */
 struct folder folder_view(struct store *s, const struct folder_row *f,
 	struct arena *a);
-
-/*
- * Around own renames and unlinks: folder_touch before the first, then
- * folder_touched after the last, both under the write lock.  Times are taken
- * over only when they were as recorded before.
- */
-void folder_touch(struct store *s, struct arena *a, struct folder_row *f);
-void folder_touched(struct store *s, struct arena *a, struct folder_row *f);
-/* ns of a directory's mtime, 0 when it is not there. */
-int64_t folder_mtime(struct store *s, struct arena *a, struct str dir,
-	const char *sub);
 
 /* What a file may be and where it lies, as of now. */
 struct file_state {
 	unsigned flags;
 	struct str keywords, name, info;
-	bool in_new, owed;
+	enum place place;
+	uint64_t file_size;
 };
 bool row_state(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
 	struct file_state *out);
-/* Is the name behind these flags? */
-bool row_owes(unsigned flags, uint32_t letters, struct str info, bool in_new);
+/* PLACE_OWED when the name is behind these flags, else 0. */
+enum place row_owes(unsigned flags, uint32_t letters, struct str info,
+	bool in_new);
 
 /* The octets of a regular file for as long as the arena lives; false when it
  * cannot be read. */
 bool row_content(struct arena *a, int fd, struct str *raw);
-/* The same for a client; closes fd. */
-struct status message_take(struct arena *a, int fd, struct message_file *out);
 
 /* Complete rows in and out.  insert counts, and takes the row's modseq. */
 void row_insert(struct store *s, struct folder_row *f,
-	const struct message_row *row, bool owed);
+	const struct message_row *row, enum place owed);
 void row_from_content(struct arena *a, struct str raw,
 	struct message_row *row);
-/* Rows, counts, runs, tombstones; the files are noted as dead.  Every UID of
- * the set must have a row. */
+/* Of rows that go, as bits: the files are dead (row_bury); the messages are
+ * no more, so a delivery of the same name is a repetition. */
+enum expunge {
+	EXPUNGE_FILES = 1,
+	EXPUNGE_REMEMBER = 2,
+};
+/* Rows, counts, runs, tombstones.  Every UID of the set must have a row. */
 void row_expunge(struct store *s, struct arena *a, struct folder_row *f,
-	const struct uid_set *uids, bool files);
+	const struct uid_set *uids, unsigned how);
 void runs_add(struct store *s, int64_t folder, uint32_t first, uint32_t last);
 
 /* "dir/new/name:2,S" */
 char *row_path(struct arena *a, const struct folder_row *f, bool in_new,
 	struct str name, struct str info);
 char *folder_path(struct arena *a, struct str dir, const char *sub);
-/* Unlinks files of expunged messages, 256 at most; true when none is left.
- * A transaction of its own. */
-bool row_bury(struct store *s, int64_t folder);
+/* Unlinks files of expunged messages until the deadline, in transactions of
+ * its own; false when time ran out. */
+bool row_bury(struct store *s, int64_t folder, int64_t deadline);
+
+/* ---------------------------------------------------------------- watch */
+/*
+ * Around own changes to a folder's directories, under the write lock:
+ *
+ *	watch_begin -> [ own_move, own_link, own_unlink ]* -> watch_end
+ *
+ * The directories' new times are recorded in f when nobody else changed
+ * anything since the recorded ones.  Paths are below the Maildir.
+ */
+enum watched { WATCH_NEW = 1, WATCH_CUR = 2, WATCH_BOTH = 3 };
+void watch_begin(struct store *s, struct arena *a, const struct folder_row *f,
+	enum watched which);
+void watch_end(struct store *s, struct folder_row *f);
+/* Something is not as it should be: the next look is to find out. */
+void watch_spoil(struct store *s);
+/* False with errno; never replaces a file. */
+bool own_move(struct store *s, const char *from, const char *to);
+bool own_link(struct store *s, const char *from, const char *to);
+bool own_unlink(struct store *s, const char *path);
+
+/* ns of a directory's mtime, 0 when it is not there. */
+int64_t watch_time(struct store *s, const char *path);
+/* Gives it a time no clock tick has; 0 when that cannot be. */
+int64_t watch_stamp(struct store *s, const char *path);
 
 /* -------------------------------------------------------------- mailbox */
 struct run {
@@ -347,12 +436,13 @@ struct mailbox {
 	uint64_t own[16]; /* modseqs of this session's own changes > told */
 	size_t own_count;
 	struct uid_set recent;
-	int64_t last_whole; /* clock_ms of the last full look */
 	bool gone;
 };
 
 /* The folder's id in the index as it is now; false when it is gone. */
 bool mailbox_resolve(struct mailbox *m, struct arena *a);
+/* For reads outside of a transaction: the index is ready, the id right. */
+bool mailbox_ready(struct mailbox *m);
 /* This session made the change itself; did it? */
 void mailbox_own(struct mailbox *m, uint64_t modseq);
 bool mailbox_is_own(const struct mailbox *m, uint64_t modseq);
@@ -390,8 +480,15 @@ bool control_load(struct store *s, struct arena *a, const char *path,
 bool control_save(struct store *s, struct arena *a, const char *path,
 	struct str text, bool durable);
 uint64_t control_random(struct store *s);
-/* A unique part for a new file name. */
+/* A unique part for a new file name; its beginning, for several. */
 struct str control_unique(struct store *s, struct arena *a);
+struct str control_stem(struct store *s, struct arena *a);
+/* A new file in tmp/ of a folder, which is made when somebody removed it; how:
+ * O_EXCL or O_TRUNC.  -1 with errno. */
+int control_tmp(struct store *s, struct arena *a, struct str dir,
+	const char *path, int how);
+/* fsync of what lies there; flags O_DIRECTORY or 0.  False with errno. */
+bool control_sync(struct store *s, const char *path, int flags);
 
 /* ------------------------------------------------------------- keywords */
 struct words {
@@ -407,6 +504,12 @@ struct str words_intern(struct store *s, struct arena *a,
 struct str words_join(struct arena *a, struct str_list list);
 struct str_list words_split(struct arena *a, struct str text);
 uint32_t words_letters(const struct words *w, struct str text);
+/* Are there words without a letter?  Those alone. */
+bool words_beyond(const struct words *w, struct str text);
+struct str words_without_letters(struct arena *a, const struct words *w,
+	struct str text);
+/* May it stand in a list of flags? */
+bool words_is_atom(struct str word);
 /* The text changed by what letters appeared and vanished. */
 struct str words_merge(struct arena *a, const struct words *w,
 	struct str text, uint32_t added, uint32_t removed);
@@ -426,6 +529,32 @@ struct status sync_whole(struct store *s, struct arena *a, int64_t folder,
 	struct folder_row *f);
 /* Finds folders made or removed by others. */
 struct status sync_folders(struct store *s, struct arena *a);
+/* The file of a message is not what it was: another message lies there. */
+struct status sync_changed(struct store *s, struct arena *a, int64_t folder,
+	uint32_t uid);
+/* What the index that was removed still owes to names and files. */
+void settle_orphans(struct store *s);
+/* The same socket in a new directory. */
+void notify_again(struct store *s);
+
+/*
+ * Before several messages are put into a folder at once, all or none, it is
+ * noted, and committed, what they will be called: what a crash leaves of them
+ * is removed by the next look at the folder.  Then, in the transaction that
+ * enters them, pending_take says whether the note still holds for the UIDs
+ * they get, and takes it off.
+ *
+ * A file is taken for one of them when it has no row, a UID noted, and the
+ * prefix; without a prefix, when it is a link to a file that lies elsewhere.
+ */
+struct pending {
+	uint32_t first, last;
+	struct str prefix;
+};
+struct pending pending_note(struct store *s, const struct folder_row *f,
+	uint64_t n, struct str prefix);
+bool pending_take(struct store *s, const struct folder_row *f,
+	struct pending p, uint64_t n);
 
 /* -------------------------------------------------------------- folders */
 /* Makes directory, control file and row of a folder that is not there, within
@@ -435,10 +564,6 @@ bool folder_make(struct store *s, struct arena *a, struct str name,
 /* A row for a directory that is there; from its control file if it can. */
 void folder_adopt(struct store *s, struct arena *a, struct str name,
 	struct str dir);
-/* For a folder whose directories cannot be read: makes what is missing.  False
- * when the whole folder is, and its rows are gone too; outside of
- * transactions. */
-bool folder_mend(struct store *s, struct arena *a, const struct folder_row *f);
 /* Removes every row of a folder. */
 void folder_drop(struct store *s, int64_t folder);
 /* INBOX and special-use folders of a new account. */

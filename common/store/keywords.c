@@ -64,6 +64,18 @@ words_intern(struct store *s, struct arena *a, struct folder_row *f,
 	return more.v[n];
 }
 
+/* RFC 3501: an atom, without a backslash before it. */
+bool
+words_is_atom(struct str word)
+{
+	static const struct str special = STR_INIT("(){%*\"\\]");
+	for (size_t i = 0; i < word.n; i++)
+		if (word.p[i] <= ' ' || word.p[i] >= 0x7f ||
+			str_has(special, word.p[i]))
+			return false;
+	return word.n > 0 && word.n < 1000;
+}
+
 static int
 by_octets(const void *a, const void *b)
 {
@@ -129,14 +141,27 @@ words_merge(struct arena *a, const struct words *w, struct str text,
 
 /* ------------------------------------------------------------ side file */
 
-static bool
-has_more_than_letters(const struct words *w, struct str text)
+bool
+words_beyond(const struct words *w, struct str text)
 {
 	struct str word;
+	if (w->n <= LETTERS)
+		return false;
 	while (str_word(&text, &word))
 		if (number_of(w, word) >= LETTERS)
 			return true;
 	return false;
+}
+
+struct str
+words_without_letters(struct arena *a, const struct words *w, struct str text)
+{
+	struct str_list had = words_split(a, text), out = {0};
+	out.v = arena_array(a, had.n, sizeof *out.v);
+	for (size_t i = 0; i < had.n; i++)
+		if (number_of(w, had.v[i]) >= LETTERS)
+			out.v[out.n++] = had.v[i];
+	return words_join(a, out);
 }
 
 void
@@ -148,7 +173,7 @@ words_save_file(struct store *s, struct arena *a, struct folder_row *f)
 		index_key(f->id, 0), index_key(f->id, UINT32_MAX));
 	while (index_row(s, st)) {
 		struct str text = index_text(st, 1);
-		if (!has_more_than_letters(&w, text))
+		if (!words_beyond(&w, text))
 			continue;
 		buf_addn(b, index_uid(index_int(st, 0)));
 		buf_addc(b, ' ');

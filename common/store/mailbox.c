@@ -262,14 +262,51 @@ mailbox_resolve(struct mailbox *m, struct arena *a)
 	return true;
 }
 
+bool
+mailbox_ready(struct mailbox *m)
+{
+	if (index_is_current(m->store) &&
+		m->generation == m->store->ix.generation) {
+		m->store->ix.fault = SQLITE_OK;
+		return true;
+	}
+	/* a new index has no rows before the folder is looked at */
+	struct arena *a = arena_new("ready");
+	struct folder_row f;
+	bool ready = status_is_fine(index_ready(m->store, a)) &&
+		mailbox_resolve(m, a) &&
+		status_is_fine(sync_folder(m->store, a, m->row.id, &f));
+	arena_free(a);
+	return ready;
+}
+
+/* With the rows there: they are not, if the index had to be made again for
+ * this transaction. */
+static struct status
+begin_ready(struct mailbox *m, struct arena *a)
+{
+	enum { TRIES = 5 };
+	for (int i = 0; i < TRIES; i++) {
+		if (!mailbox_ready(m)) {
+			struct status st = index_status(m->store, a);
+			return status_is_fine(st) ? NO_FOLDER : st;
+		}
+		struct status st = index_begin(m->store, a);
+		if (!status_is_fine(st) ||
+			m->generation == m->store->ix.generation)
+			return st;
+		index_rollback(m->store);
+	}
+	return status_later(2, 0, STR("the index was made anew"));
+}
+
 struct status
 mailbox_begin(struct mailbox *m, struct arena *a, struct folder_row *f)
 {
-	struct status st = index_begin(m->store, a);
+	struct status st = begin_ready(m, a);
 	if (!status_is_fine(st))
 		return st;
-	if (!mailbox_resolve(m, a) ||
-		!folder_by_id(m->store, a, m->row.id, f)) {
+	if (!folder_by_id(m->store, a, m->row.id, f)) {
 		index_rollback(m->store);
 		st = index_status(m->store, a);
 		return status_is_fine(st) ? NO_FOLDER : st;
@@ -329,8 +366,11 @@ look(struct mailbox *m, struct arena *a)
 	st = index_commit(m->store, a);
 	if (status_is_fine(st) && there)
 		st = sync_folder(m->store, a, m->row.id, &f);
+	/* modseqs fall when an older Maildir was put in its place */
 	if (!there || st.class == STATUS_NEVER ||
-		(status_is_fine(st) && f.uidvalidity != m->folder.uidvalidity)) {
+		(status_is_fine(st) &&
+			(f.uidvalidity != m->folder.uidvalidity ||
+				f.modseq < m->told))) {
 		m->gone = true;
 		return status_fine();
 	}
@@ -386,15 +426,14 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	m->arena = a;
 	m->read_only = read_only;
 	m->generation = s->ix.generation;
-	m->last_whole = clock_ms();
 	st = index_begin_read(s, a);
 	if (status_is_fine(st) && !folder_by_id(s, a, f.id, &m->row)) {
 		index_rollback(s);
 		return NO_FOLDER;
 	}
 	load_runs(m);
-	st = index_commit(s, a);
 	m->folder = folder_view(s, &m->row, a);
+	st = index_commit(s, a);
 	m->mailbox_id = m->folder.mailbox_id;
 	m->told = m->told_expunged = m->row.modseq;
 	if (status_is_fine(st))
@@ -435,8 +474,7 @@ mailbox_first_unseen(struct mailbox *m)
 {
 	struct store *s = m->store;
 	uint32_t seq = 0;
-	s->ix.fault = SQLITE_OK;
-	if (m->row.unseen == 0)
+	if (m->row.unseen == 0 || !mailbox_ready(m))
 		return 0;
 	sqlite3_stmt *st = index_query(s, Q_FIRST_UNSEEN, "ii",
 		index_key(m->row.id, 0),
@@ -585,8 +623,7 @@ gather_news(struct mailbox *m, struct arena *a, bool expunges,
 bool
 mailbox_is_unsure(const struct mailbox *m)
 {
-	return (m->row.unsure & (UNSURE_NEW | UNSURE_YOUNG)) != 0 ||
-		m->row.new_mtime == 0 || m->row.cur_mtime == 0;
+	return m->row.new_mtime == 0 || m->row.cur_mtime == 0;
 }
 
 struct status

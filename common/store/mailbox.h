@@ -52,6 +52,7 @@ struct uid_set mailbox_uids(const struct mailbox *m, struct arena *a,
 /* The UIDs of the set that are in the view, exactly. */
 struct uid_set mailbox_known(const struct mailbox *m, struct arena *a,
 	const struct uid_set *uids);
+
 /* How many messages of the view are in the set. */
 uint32_t mailbox_count_in(const struct mailbox *m, const struct uid_set *uids);
 
@@ -87,8 +88,9 @@ struct mailbox_news {
 };
 struct status mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 	struct mailbox_news *out);
-/* The directories were read so soon after a change that another one may hide
- * behind it: ask for news again after MAILBOX_SOON ms. */
+
+/* What the directories said was not certain, as somebody was changing them:
+ * ask for news again after MAILBOX_SOON ms. */
 enum { MAILBOX_SOON = 30 };
 bool mailbox_is_unsure(const struct mailbox *m);
 
@@ -130,8 +132,13 @@ struct status mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c);
 bool mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid,
 	unsigned want, struct message_row *row);
 
-/* The octets; as message_read.  The second knows the file's name from a row
- * that was read with WANT_FILE, which saves asking for it. */
+/*
+ * The octets of a message (large ones are mapped) for as long as the arena
+ * lives.  Whoever renamed the file meanwhile is followed.  Never 5.2.0 with
+ * the text "message is gone" when there is no such file any more, or another
+ * one in its place.  The second knows the file's name from a row that was read
+ * with WANT_FILE, which saves asking for it.
+ */
 struct status mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 	struct message_file *out);
 struct status mailbox_read_row(struct mailbox *m, struct arena *a,

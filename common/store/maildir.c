@@ -49,14 +49,15 @@ struct str
 maildir_base(struct arena *a, struct str old, uint64_t size,
 	uint64_t wire_size, uint32_t uid)
 {
-	struct str rest = str_head(old, str_find(old, ':')), unique, key;
+	struct str rest = str_head(old, str_find(old, ':')), unique = {0}, key;
+	struct str keys = str_printf(a, ",S=%llu,W=%llu,UID=%u",
+		(unsigned long long)size, (unsigned long long)wire_size, uid);
 	struct buf *b = buf_new(a);
 	str_cut(&rest, ',', &unique);
-	buf_add(b, unique);
-	buf_printf(b, ",S=%llu,W=%llu,UID=%u", (unsigned long long)size,
-		(unsigned long long)wire_size, uid);
+	buf_add(b, str_head(unique, MAILDIR_BASE_MOST - keys.n));
+	buf_add(b, keys);
 	while (str_cut(&rest, ',', &key)) {
-		if (is_ours(key))
+		if (is_ours(key) || b->n + 1 + key.n > MAILDIR_BASE_MOST)
 			continue;
 		buf_addc(b, ',');
 		buf_add(b, key);
@@ -118,13 +119,11 @@ maildir_info(struct arena *a, struct str old, unsigned flags, uint32_t letters)
 	for (int i = 0; i < 26; i++)
 		if (letters & 1U << i)
 			buf_addc(b, (char)('a' + i));
-	struct str others = info_letters(old);
-	for (size_t i = 0, kept = 0; i < others.n && kept < 64; i++) {
-		char c = others.p[i];
-		if (flag_of(c) != 0 || (c >= 'a' && c <= 'z'))
-			continue;
-		buf_addc(b, c);
-		kept++;
+	struct str kept = info_letters(old);
+	for (size_t i = 0; i < kept.n && b->n < MAILDIR_INFO_MOST; i++) {
+		char c = kept.p[i];
+		if (flag_of(c) == 0 && !(c >= 'a' && c <= 'z'))
+			buf_addc(b, c);
 	}
 	return buf_str(b);
 }

@@ -40,7 +40,11 @@ struct maildir_name {
 /* Takes any file name apart. */
 struct maildir_name maildir_parse(struct str file);
 
-/* The base with S, W and UID set to these, other keys kept in place. */
+/* So that any flags fit behind it into a file name of 255 octets. */
+enum { MAILDIR_BASE_MOST = 200, MAILDIR_INFO_MOST = 55 };
+
+/* The base with S, W and UID set to these, other keys kept as far as they
+ * fit; a unique part that is too long is cut. */
 struct str maildir_base(struct arena *a, struct str old, uint64_t size,
 	uint64_t wire_size, uint32_t uid);
 
@@ -48,7 +52,7 @@ struct str maildir_base(struct arena *a, struct str old, uint64_t size,
  * letters that mean nothing to us are passed over. */
 void maildir_flags(struct str info, unsigned *flags, uint32_t *letters);
 /* ":2,..." with the letters in ASCII order; unknown ones of the old info are
- * kept. */
+ * kept, as far as they fit. */
 struct str maildir_info(struct arena *a, struct str old, unsigned flags,
 	uint32_t letters);
 

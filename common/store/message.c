@@ -121,7 +121,7 @@ message_wire_size(struct str raw)
 }
 
 void
-message_to_disk(struct buf *out, struct str wire)
+message_to_disk(struct buf *out, struct str wire, char *before)
 {
 	char *to = buf_room(out, wire.n);
 	size_t n = 0;
@@ -130,11 +130,15 @@ message_to_disk(struct buf *out, struct str wire)
 		size_t take = cr == NULL ? wire.n : (size_t)(cr - wire.p);
 		memcpy(to + n, wire.p, take);
 		n += take;
+		if (take > 0)
+			*before = wire.p[take - 1];
 		wire = str_skip(wire, take);
 		if (wire.n == 0)
 			break;
-		if (wire.n == 1 || wire.p[1] != '\n')
+		bool ends_line = wire.n > 1 && wire.p[1] == '\n';
+		if (!ends_line || *before == '\r')
 			to[n++] = '\r';
+		*before = '\r';
 		wire = str_skip(wire, 1);
 	}
 	buf_grew(out, n);
@@ -144,62 +148,95 @@ message_to_disk(struct buf *out, struct str wire)
 
 enum { NO_ROW = -2 };
 
+#define MESSAGE_GONE status_never(2, 0, STR("message is gone"))
+
 static int
-open_row(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+open_row(struct mailbox *m, struct arena *a, uint32_t uid, uint64_t *size)
 {
+	struct store *s = m->store;
 	struct folder_row f;
 	struct file_state row;
-	s->ix.fault = SQLITE_OK;
-	if (!folder_by_id(s, a, folder, &f) ||
-		!row_state(s, a, folder, uid, &row))
+	if (!mailbox_ready(m) || !folder_by_id(s, a, m->row.id, &f) ||
+		!row_state(s, a, f.id, uid, &row))
 		return NO_ROW;
-	return openat(s->dir, row_path(a, &f, row.in_new, row.name, row.info),
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	*size = row.file_size;
+	return openat(s->dir, row_path(a, &f, place_in_new(row.place),
+		row.name, row.info), O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+			O_NONBLOCK);
 }
 
 /* Where the row says; else where a look at the directories finds it. */
 static int
-open_message(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+open_message(struct mailbox *m, struct arena *a, uint32_t uid, uint64_t *size)
 {
 	enum { TRIES = 4 };
 	struct folder_row f;
 	int fd = -1;
 	for (int i = 0; i < TRIES; i++) {
-		fd = open_row(s, a, folder, uid);
+		fd = open_row(m, a, uid, size);
 		if (fd != -1 || errno != ENOENT)
 			return fd;
-		if (!status_is_fine(sync_whole(s, a, folder, &f)))
+		if (!status_is_fine(sync_whole(m->store, a, m->row.id, &f)))
 			break;
 	}
 	errno = ENOENT;
 	return fd;
 }
 
-struct status
-message_take(struct arena *a, int fd, struct message_file *out)
+/* Closes fd.  Of another size than it had: the file was written over, and the
+ * UID meant other octets. */
+static struct status
+take(struct mailbox *m, struct arena *a, int fd, uint32_t uid, uint64_t size,
+	struct message_file *out)
 {
 	*out = (struct message_file){0};
 	bool ok = row_content(a, fd, &out->raw);
 	close(fd);
 	if (!ok)
 		return status_later(2, 0, STR("message cannot be read"));
+	if (out->raw.n != size) {
+		*out = (struct message_file){0};
+		struct status st = sync_changed(m->store, a, m->row.id, uid);
+		return status_is_fine(st) ? MESSAGE_GONE : st;
+	}
 	out->size = message_wire_size(out->raw);
 	out->is_wire = out->size == out->raw.n;
 	return status_fine();
 }
 
 struct status
-message_read(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
+mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
 	struct message_file *out)
 {
+	uint64_t size = 0;
 	*out = (struct message_file){0};
-	int fd = open_message(s, a, folder, uid);
-	struct status st = index_status(s, a);
+	int fd = open_message(m, a, uid, &size);
+	int err = errno;
+	struct status st = index_status(m->store, a);
+	if (fd >= 0)
+		return take(m, a, fd, uid, size, out);
 	if (!status_is_fine(st))
 		return st;
-	if (fd == NO_ROW || (fd < 0 && errno == ENOENT))
-		return status_never(2, 0, STR("message is gone"));
+	if (fd == NO_ROW || err == ENOENT)
+		return MESSAGE_GONE;
+	return status_errno(a, "open", err);
+}
+
+int
+mailbox_file(struct mailbox *m, struct arena *a, const struct message_row *row)
+{
+	return openat(m->store->dir,
+		row_path(a, &m->row, row->in_new, row->name, row->info),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/* The name has the size. */
+struct status
+mailbox_read_row(struct mailbox *m, struct arena *a,
+	const struct message_row *row, struct message_file *out)
+{
+	int fd = mailbox_file(m, a, row);
 	if (fd < 0)
-		return status_errno(a, "open", errno);
-	return message_take(a, fd, out);
+		return mailbox_read(m, a, row->uid, out);
+	return take(m, a, fd, row->uid, maildir_parse(row->name).size, out);
 }

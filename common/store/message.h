@@ -8,8 +8,9 @@
  *
  * On disk a message has LF line ends, as every Maildir program expects; on
  * the wire CRLF.  An LF that has a CR before it (foreign files) is a CRLF
- * already.  The wire form of a file is therefore a function of its octets,
- * row.size is its length, and the two never disagree.
+ * already, and a CRLF that has a CR before it stays one on disk.  The wire form
+ * of a file is therefore a function of its octets, row.size is its length, and
+ * what came with CRLF line ends goes out as it came, whatever else is in it.
  */
 #ifndef STORE_MESSAGE_H
 #define STORE_MESSAGE_H
@@ -19,7 +20,6 @@
 
 struct arena;
 struct buf;
-struct store;
 
 /* System flags; the bits are what message.flags holds. */
 enum message_flag {
@@ -97,6 +97,9 @@ struct message_row {
 /* Copies the texts of a row that was read with want to the arena. */
 void message_keep(struct arena *a, unsigned want, struct message_row *row);
 
+/* Copies the texts of a row that was read with want to the arena. */
+void message_keep(struct arena *a, unsigned want, struct message_row *row);
+
 /* ---------------------------------------------------------------- octets */
 /* An open message.  raw is what lies on disk. */
 struct message_file {
@@ -104,14 +107,6 @@ struct message_file {
 	uint64_t size; /* on the wire */
 	bool is_wire; /* raw needs no change to be sent */
 };
-
-/*
- * Reads the message (large ones are mapped) for as long as the arena lives.
- * Whoever renamed the file meanwhile is followed.  Never 5.2.0 with the text
- * "message is gone" when there is no such file any more.
- */
-struct status message_read(struct store *s, struct arena *a, int64_t folder,
-	uint32_t uid, struct message_file *out);
 
 /*
  * Wire form of a stretch of disk octets, piece by piece: begin with
@@ -128,7 +123,9 @@ size_t message_wire_fill(struct message_wire *w, char *to, size_t room);
 void message_wire_skip(struct message_wire *w, uint64_t n);
 /* Length of the wire form. */
 uint64_t message_wire_size(struct str raw);
-/* Wire form to disk form, appended: CRLF becomes LF. */
-void message_to_disk(struct buf *out, struct str wire);
+/* Wire form to disk form, appended: CRLF becomes LF.  Of a message in pieces,
+ * none may end between CR and LF; before is the octet before the piece, NUL for
+ * the first, and is kept. */
+void message_to_disk(struct buf *out, struct str wire, char *before);
 
 #endif

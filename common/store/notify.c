@@ -106,6 +106,24 @@ open_watch(struct mailbox *m, struct arena *a)
 		also_poll(s, s->notify_fd);
 }
 
+/* The directory of the old one may be gone: another is bound and takes the
+ * number that the session polls. */
+void
+notify_again(struct store *s)
+{
+	struct sockaddr_un sa;
+	if (s->notify_fd < 0)
+		return;
+	int fd = socket_new();
+	unlinkat(s->notify_dir, s->notify_name, 0);
+	if (fd >= 0 && address_of(s, s->notify_name, &sa) &&
+		bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0 &&
+		dup3(fd, s->notify_fd, O_CLOEXEC) >= 0 && s->both_fd >= 0)
+		also_poll(s, s->notify_fd);
+	if (fd >= 0)
+		close(fd);
+}
+
 struct status
 notify_watch(struct mailbox *m, struct arena *a, int *fd, bool *watched)
 {

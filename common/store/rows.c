@@ -9,7 +9,6 @@
 #include "mail/facts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,6 +47,7 @@ folder_of_row(sqlite3_stmt *st, struct arena *a, struct folder_row *f)
 	f->new_mtime = index_int(st, c++);
 	f->cur_mtime = index_int(st, c++);
 	f->unsure = (unsigned)index_int(st, c++);
+	f->looked = index_int(st, c++);
 	f->rebuild = index_int(st, c++) != 0;
 	f->words_owed = index_int(st, c++) != 0;
 }
@@ -101,11 +101,12 @@ void
 folder_save(struct store *s, struct arena *a, struct folder_row *f)
 {
 	promise(s, a, f);
-	index_run(s, Q_FOLDER_SET, "iiiiiiiiiiiiiiiiii", f->id, I(f->uidnext),
+	index_run(s, Q_FOLDER_SET, "iiiiiiiiiiiiiiiiiii", f->id, I(f->uidnext),
 		I(f->uid_mark), I(f->modseq), I(f->modseq_mark), f->messages,
 		f->unseen, f->deleted, f->size, f->file_size,
 		I(f->recent_uid), f->tombs, I(f->tomb_since), f->new_mtime,
-		f->cur_mtime, I(f->unsure), I(f->rebuild), I(f->words_owed));
+		f->cur_mtime, I(f->unsure), f->looked, I(f->rebuild),
+		I(f->words_owed));
 }
 
 uint64_t
@@ -135,14 +136,13 @@ folder_flags(struct folder_row *f, unsigned before, unsigned after)
 	folder_count(f, after, 0, 0, 1);
 }
 
-/* Messages no session has been told of first. */
 static uint32_t
-count_recent(struct store *s, const struct folder_row *f)
+recent_of(struct store *s, const struct folder_row *f)
 {
 	uint32_t n = 0;
-	if (f->messages == 0 || f->uidnext <= f->recent_uid)
+	if (f->recent_uid >= f->uidnext || f->messages == 0)
 		return 0;
-	sqlite3_stmt *st = index_query(s, Q_RUNS_FROM, "ii", f->id,
+	sqlite3_stmt *st = index_query(s, Q_RECENT, "ii", f->id,
 		I(f->recent_uid));
 	if (index_row(s, st)) {
 		n = (uint32_t)index_int(st, 0);
@@ -165,13 +165,13 @@ folder_view(struct store *s, const struct folder_row *f, struct arena *a)
 		.messages = (uint32_t)f->messages,
 		.unseen = (uint32_t)f->unseen,
 		.deleted = (uint32_t)f->deleted,
-		.recent = count_recent(s, f),
+		.recent = recent_of(s, f),
 		.size = (uint64_t)f->size,
 		.file_size = (uint64_t)f->file_size,
 	};
 }
 
-/* ---------------------------------------------------------- directories */
+/* ---------------------------------------------------------------- paths */
 
 char *
 folder_path(struct arena *a, struct str dir, const char *sub)
@@ -189,43 +189,6 @@ row_path(struct arena *a, const struct folder_row *f, bool in_new,
 		STR_ARG(name), STR_ARG(info)));
 }
 
-int64_t
-folder_mtime(struct store *s, struct arena *a, struct str dir,
-	const char *sub)
-{
-	struct arena_mark m = arena_mark(a);
-	struct stat st;
-	int rc = fstatat(s->dir, folder_path(a, dir, sub), &st, 0);
-	arena_rewind(a, m);
-	if (rc != 0)
-		return 0;
-	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-}
-
-void
-folder_touch(struct store *s, struct arena *a, struct folder_row *f)
-{
-	f->seen_new = folder_mtime(s, a, f->dir, "new") == f->new_mtime;
-	f->seen_cur = folder_mtime(s, a, f->dir, "cur") == f->cur_mtime;
-}
-
-/* A foreign change between the two looks would be hidden by our taking the
- * new time over: hence unsure, which is looked into when there is time. */
-void
-folder_touched(struct store *s, struct arena *a, struct folder_row *f)
-{
-	int64_t at_new = folder_mtime(s, a, f->dir, "new");
-	int64_t at_cur = folder_mtime(s, a, f->dir, "cur");
-	if (f->seen_new && at_new != f->new_mtime) {
-		f->new_mtime = at_new;
-		f->unsure |= UNSURE_NEW;
-	}
-	if (f->seen_cur && at_cur != f->cur_mtime) {
-		f->cur_mtime = at_cur;
-		f->unsure |= UNSURE_CUR;
-	}
-}
-
 /* ------------------------------------------------------------- messages */
 
 bool
@@ -241,21 +204,22 @@ row_state(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
 		.keywords = str_copy(a, index_text(st, 1)),
 		.name = str_copy(a, index_text(st, 2)),
 		.info = str_copy(a, index_text(st, 3)),
-		.in_new = index_int(st, 4) != 0,
-		.owed = index_int(st, 5) != 0,
+		.place = (enum place)index_int(st, 4),
+		.file_size = (uint64_t)index_int(st, 5),
 	};
 	index_end(st);
 	return true;
 }
 
-bool
+enum place
 row_owes(unsigned flags, uint32_t letters, struct str info, bool in_new)
 {
 	unsigned flags_there;
 	uint32_t letters_there;
 	maildir_flags(info, &flags_there, &letters_there);
-	return flags_there != flags || letters_there != letters ||
+	bool owes = flags_there != flags || letters_there != letters ||
 		(in_new && (flags != 0 || letters != 0));
+	return owes ? PLACE_OWED : 0;
 }
 
 static void
@@ -349,13 +313,14 @@ row_from_content(struct arena *a, struct str raw, struct message_row *row)
 
 void
 row_insert(struct store *s, struct folder_row *f,
-	const struct message_row *r, bool owed)
+	const struct message_row *r, enum place owed)
 {
 	int64_t key = index_key(f->id, r->uid);
-	index_run(s, Q_MESSAGE_ADD, "iiiiiiitiiiiiitt", key, f->id, I(r->flags),
+	enum place place = owed | (r->in_new ? PLACE_NEW : 0);
+	index_run(s, Q_MESSAGE_ADD, "iiiiiiitiiiiitt", key, f->id, I(r->flags),
 		I(folder_modseq(f)), I(r->size), r->date, I(r->zone),
 		r->keywords, I(r->file_size), r->sent, r->saved, I(r->thread),
-		I(owed), I(r->in_new), r->name, r->info);
+		I(place), r->name, r->info);
 	index_run(s, Q_HEADER_ADD, "ittttttttttttt", key, r->message_id,
 		r->references, r->from, r->to, r->cc, r->bcc, r->subject,
 		r->sort_from, r->sort_to, r->sort_cc, r->sort_subject,
@@ -434,9 +399,22 @@ trim_tombs(struct store *s, struct folder_row *f)
 		f->tomb_since = modseq;
 }
 
+/* So that a job that is done again is recognised although its message came
+ * and went; of the last ten thousand that went within a day. */
+static void
+remember(struct store *s, struct str unique, int64_t saved)
+{
+	enum { DAY = 86400, NAMES_MOST = 10000 };
+	if (saved < clock_wall() - DAY)
+		return;
+	index_run(s, Q_PAST_ADD, "t", unique);
+	index_run(s, Q_PAST_TRIM, "i",
+		I(sqlite3_last_insert_rowid(s->ix.db) - NAMES_MOST));
+}
+
 static void
 drop_row(struct store *s, struct arena *a, struct folder_row *f, uint32_t uid,
-	bool files)
+	unsigned how)
 {
 	int64_t key = index_key(f->id, uid);
 	struct arena_mark m = arena_mark(a);
@@ -447,12 +425,15 @@ drop_row(struct store *s, struct arena *a, struct folder_row *f, uint32_t uid,
 		index_int(st, 2), -1);
 	struct str name = str_copy(a, index_text(st, 3));
 	struct str info = str_copy(a, index_text(st, 4));
-	bool in_new = index_int(st, 5) != 0;
+	bool in_new = place_in_new((enum place)index_int(st, 5));
+	int64_t saved = index_int(st, 6);
 	index_end(st);
-	if (files)
-		index_run(s, Q_DEAD_ADD, "itt", f->id,
-			maildir_parse(name).unique,
+	struct str unique = maildir_parse(name).unique;
+	if (how & EXPUNGE_FILES)
+		index_run(s, Q_DEAD_ADD, "iitt", f->id, I(uid), unique,
 			str_from(row_path(a, f, in_new, name, info)));
+	if (how & EXPUNGE_REMEMBER)
+		remember(s, unique, saved);
 	index_run(s, Q_MESSAGE_DROP, "i", key);
 	index_run(s, Q_HEADER_DROP, "i", key);
 	index_run(s, Q_CONTENT_DROP, "i", key);
@@ -461,7 +442,7 @@ drop_row(struct store *s, struct arena *a, struct folder_row *f, uint32_t uid,
 
 void
 row_expunge(struct store *s, struct arena *a, struct folder_row *f,
-	const struct uid_set *uids, bool files)
+	const struct uid_set *uids, unsigned how)
 {
 	if (uids->n == 0)
 		return;
@@ -469,7 +450,7 @@ row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 	for (size_t i = 0; i < uids->n; i++) {
 		struct uid_range r = uids->v[i];
 		for (uint64_t uid = r.first; uid <= r.last; uid++)
-			drop_row(s, a, f, (uint32_t)uid, files);
+			drop_row(s, a, f, (uint32_t)uid, how);
 		runs_remove(s, f->id, r);
 		index_run(s, Q_TOMB_ADD, "iiii", f->id, I(modseq), I(r.first),
 			I(r.last));
@@ -478,46 +459,78 @@ row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 	trim_tombs(s, f);
 }
 
-/* A file that is not where it was has been renamed by somebody, or is gone:
- * its name stays known, so that a scan that meets it removes it. */
+/* ----------------------------------------------------------------- bury */
+
+enum { BURY_BATCH = 256 };
+
+struct grave {
+	uint32_t uid;
+	struct str unique, path;
+};
+
 static size_t
-bury_some(struct store *s, struct arena *a, struct folder_row *f)
+load_graves(struct store *s, struct arena *a, int64_t folder, uint32_t above,
+	struct grave *v)
 {
-	struct str_list gone = {arena_array(a, 256, sizeof(struct str)), 0};
-	struct str_list lost = {arena_array(a, 256, sizeof(struct str)), 0};
-	sqlite3_stmt *st = index_query(s, Q_DEAD_SOME, "i", f->id);
-	while (index_row(s, st)) {
-		char *path = str_cstr(a, index_text(st, 1));
-		struct str name = str_copy(a, index_text(st, 0));
-		if (unlinkat(s->dir, path, 0) == 0)
-			gone.v[gone.n++] = name;
-		else
-			lost.v[lost.n++] = name;
+	size_t n = 0;
+	sqlite3_stmt *st = index_query(s, Q_DEAD_SOME, "ii", folder, I(above));
+	while (index_row(s, st))
+		v[n++] = (struct grave){(uint32_t)index_int(st, 0),
+			str_copy(a, index_text(st, 1)),
+			str_copy(a, index_text(st, 2))};
+	return n;
+}
+
+/* A file that is not where it was has been renamed by somebody, or is gone:
+ * its name stays known, so that a scan that meets it removes it.  One that
+ * cannot be removed stays dead. */
+static void
+bury_one(struct store *s, struct arena *a, struct folder_row *f,
+	const struct grave *g)
+{
+	if (own_unlink(s, str_cstr(a, g->path))) {
+		index_run(s, Q_DEAD_DROP, "ii", f->id, I(g->uid));
+	} else if (errno == ENOENT) {
+		index_run(s, Q_DEAD_ADD, "iitt", f->id, I(g->uid), g->unique,
+			STR(""));
+		watch_spoil(s);
+		f->cur_mtime = 0;
 	}
-	for (size_t i = 0; i < gone.n; i++)
-		index_run(s, Q_DEAD_DROP, "it", f->id, gone.v[i]);
-	for (size_t i = 0; i < lost.n; i++)
-		index_run(s, Q_DEAD_ADD, "itt", f->id, lost.v[i], STR(""));
-	return gone.n + lost.n;
+}
+
+/* One batch; how many there were. */
+static size_t
+bury_some(struct store *s, struct arena *a, int64_t folder, uint32_t *above)
+{
+	struct grave *v = arena_array(a, BURY_BATCH, sizeof *v);
+	struct folder_row f;
+	if (!status_is_fine(index_begin(s, a)))
+		return 0;
+	size_t n = load_graves(s, a, folder, *above, v);
+	if (n == 0 || !folder_by_id(s, a, folder, &f)) {
+		index_rollback(s);
+		return 0;
+	}
+	*above = v[n - 1].uid;
+	watch_begin(s, a, &f, WATCH_BOTH);
+	for (size_t i = 0; i < n; i++)
+		bury_one(s, a, &f, &v[i]);
+	watch_end(s, &f);
+	folder_save(s, a, &f);
+	return status_is_fine(index_commit(s, a)) ? n : 0;
 }
 
 bool
-row_bury(struct store *s, int64_t folder)
+row_bury(struct store *s, int64_t folder, int64_t deadline)
 {
 	struct arena *a = arena_new("bury");
-	struct folder_row f;
-	size_t n = 0;
-	if (status_is_fine(index_begin(s, a))) {
-		if (folder_by_id(s, a, folder, &f)) {
-			folder_touch(s, a, &f);
-			n = bury_some(s, a, &f);
-			folder_touched(s, a, &f);
-			if (n > 0)
-				folder_save(s, a, &f);
-		}
-		if (!status_is_fine(index_commit(s, a)))
-			n = 0;
+	struct arena_mark m = arena_mark(a);
+	uint32_t above = 0;
+	bool more = true;
+	while (more && clock_ms() < deadline) {
+		more = bury_some(s, a, folder, &above) == BURY_BATCH;
+		arena_rewind(a, m);
 	}
 	arena_free(a);
-	return n < 256;
+	return !more;
 }

@@ -7,8 +7,6 @@
  */
 #include "store/index.h"
 
-#include <fcntl.h>
-
 enum { SNAPSHOT_ROWS = 2000 };
 
 enum column_kind {
@@ -43,7 +41,7 @@ static const struct column columns[] = {
 	COLUMN("m.file_size", WANT_SIZES, NUMBER, file_size),
 	COLUMN("m.name", WANT_FILE, TEXT, name),
 	COLUMN("m.info", WANT_FILE, TEXT, info),
-	COLUMN("m.in_new", WANT_FILE, BOOL, in_new),
+	COLUMN("m.place>=2", WANT_FILE, BOOL, in_new),
 	COLUMN("m.thread", WANT_SORT, NUMBER, thread),
 	COLUMN("h.sort_from", WANT_SORT, TEXT, sort_from),
 	COLUMN("h.sort_to", WANT_SORT, TEXT, sort_to),
@@ -185,7 +183,7 @@ resume(struct mailbox *m, struct mailbox_scan *c)
 	uint32_t from = c->next > r.first ? c->next : r.first;
 	uint32_t most = mailbox_last_uid(m);
 	sqlite3_stmt *st = scan_statement(s, c->want);
-	if (st == NULL || !mailbox_resolve(m, m->arena))
+	if (st == NULL)
 		return NULL;
 	bind(st, index_key(m->row.id, from),
 		index_key(m->row.id, r.last < most ? r.last : most), c);
@@ -199,8 +197,12 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 {
 	struct store *s = m->store;
 	sqlite3_stmt *st;
-	if (c->rows == 0 && c->statement == NULL && c->range == 0)
-		s->ix.fault = SQLITE_OK;
+	bool first = c->rows == 0 && c->statement == NULL && c->range == 0;
+	if ((first || m->generation != s->ix.generation) &&
+		!mailbox_ready(m)) {
+		c->failed = s->ix.fault;
+		return false;
+	}
 	if (c->rows % SNAPSHOT_ROWS == SNAPSHOT_ROWS - 1 &&
 		s->ix.scanning == c->statement)
 		s->ix.scanning = NULL;
@@ -272,33 +274,6 @@ bool
 mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid, unsigned want,
 	struct message_row *row)
 {
-	m->store->ix.fault = SQLITE_OK;
-	return mailbox_resolve(m, a) && scan_one(m->store, a, index_key(m->row.id, uid), want, row);
-}
-
-struct status
-mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
-	struct message_file *out)
-{
-	m->store->ix.fault = SQLITE_OK;
-	mailbox_resolve(m, a);
-	return message_read(m->store, a, m->row.id, uid, out);
-}
-
-int
-mailbox_file(struct mailbox *m, struct arena *a, const struct message_row *row)
-{
-	return openat(m->store->dir,
-		row_path(a, &m->row, row->in_new, row->name, row->info),
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-}
-
-struct status
-mailbox_read_row(struct mailbox *m, struct arena *a,
-	const struct message_row *row, struct message_file *out)
-{
-	int fd = mailbox_file(m, a, row);
-	if (fd < 0)
-		return mailbox_read(m, a, row->uid, out);
-	return message_take(a, fd, out);
+	return mailbox_ready(m) &&
+		scan_one(m->store, a, index_key(m->row.id, uid), want, row);
 }

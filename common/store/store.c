@@ -40,20 +40,40 @@ store_make_home(struct arena *a, struct str home)
 	return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
+static int
+open_directory(int at, const char *path)
+{
+	return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+		(at == AT_FDCWD ? 0 : O_NOFOLLOW));
+}
+
+static bool
+make_directory(int at, const char *path)
+{
+	return mkdirat(at, path, 0700) == 0 || errno == EEXIST;
+}
+
+static void
+close_if(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static bool
 open_directories(struct store *s, struct arena *a)
 {
 	char *path = str_cstr(a, s->path);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+	close_if(&s->dir);
+	close_if(&s->notify_dir);
+	if (!make_directory(AT_FDCWD, path))
 		return false;
-	s->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir < 0)
+	s->dir = open_directory(AT_FDCWD, path);
+	if (s->dir < 0 || !make_directory(s->dir, "surat") ||
+		!make_directory(s->dir, "surat/notify"))
 		return false;
-	if ((mkdirat(s->dir, "surat", 0700) != 0 && errno != EEXIST) ||
-		(mkdirat(s->dir, "surat/notify", 0700) != 0 && errno != EEXIST))
-		return false;
-	s->notify_dir = openat(s->dir, "surat/notify",
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	s->notify_dir = open_directory(s->dir, "surat/notify");
 	return s->notify_dir >= 0;
 }
 
@@ -94,13 +114,12 @@ store_home(const struct store *s)
 }
 
 static struct status
-open_all(struct store *s, struct arena *a)
+renew(struct store *s, struct arena *a)
 {
 	struct stat st;
-	if (!store_make_home(a, store_home(s)) && errno != EACCES && errno != EROFS)
-		return status_errno(a, "home", errno);
 	if (!open_directories(s, a))
 		return status_errno(a, "Maildir", errno);
+	notify_again(s);
 	struct status out = index_open(s, a);
 	if (status_is_fine(out))
 		out = notice_boot(s, a);
@@ -111,30 +130,55 @@ open_all(struct store *s, struct arena *a)
 	return out;
 }
 
+/*
+ * From directories to rows.  Also when the index was deleted, damaged or
+ * replaced with its Maildir while it was open: what only the old one knew of
+ * flags is brought to file names first.
+ */
+struct status
+store_renew(struct store *s, struct arena *a)
+{
+	if (s->ix.renewing)
+		return status_later(2, 0, STR("the index cannot be made"));
+	if (s->ix.db != NULL && !s->ix.broken)
+		settle_orphans(s);
+	index_close(s);
+	s->ix.renewing = true;
+	struct status st = renew(s, a);
+	/* damage that shows only when it is read */
+	if (!status_is_fine(st) && s->ix.broken) {
+		index_close(s);
+		st = renew(s, a);
+	}
+	s->ix.renewing = false;
+	return st;
+}
+
 struct status
 store_open(struct arena *a, struct str home, struct store **out)
 {
+	enum { PATIENCE_MS = 10000 };
 	struct arena *own = arena_new("store");
 	struct store *s = arena_one(own, struct store);
+	struct status st = status_fine();
 	s->arena = own;
 	s->path = str_printf(own, "%.*s/Maildir", STR_ARG(home));
+	s->index_path = str_cstr(own, str_printf(own, "%.*s/surat/index.db",
+		STR_ARG(s->path)));
 	s->dir = s->notify_dir = s->notify_fd = -1;
 	s->watch_fd = s->both_fd = -1;
+	s->patience = PATIENCE_MS;
 	set_host(s);
-	struct status st = open_all(s, a);
+	if (!store_make_home(a, home) && errno != EACCES && errno != EROFS)
+		st = status_errno(a, "home", errno);
+	if (status_is_fine(st))
+		st = store_renew(s, a);
 	*out = s;
 	if (!status_is_fine(st)) {
 		store_close(s);
 		*out = NULL;
 	}
 	return st;
-}
-
-static void
-close_if(int fd)
-{
-	if (fd >= 0)
-		close(fd);
 }
 
 void
@@ -144,8 +188,8 @@ store_close(struct store *s)
 		return;
 	index_close(s);
 	notify_end(s);
-	close_if(s->notify_dir);
-	close_if(s->dir);
+	close_if(&s->notify_dir);
+	close_if(&s->dir);
 	arena_free(s->arena);
 }
 

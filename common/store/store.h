@@ -9,7 +9,7 @@
  *
  *	store.h		opening and closing; this page
  *	folders.h	the list of folders and what can be done to it
- *	message.h	flags, rows, reading a message
+ *	message.h	flags, rows, line ends
  *	mailbox.h	one folder selected by a session: view, news, changes
  *	notify.h	being told that something changed
  *	deliver.h	new mail from the queue

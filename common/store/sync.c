@@ -2,125 +2,62 @@
 /*
  * Foreign changes: what mutt, mbsync, a restore or rm did to a folder.
  *
- * The directories are read without a lock and compared with the rows; what
- * differs is then looked at again, one by one, under the lock, since anybody
+ * The directories are read without a lock (listing.h), and what differs from
+ * the rows is then looked at again, one by one, under the lock, since anybody
  * may have changed it meanwhile.  A renamed file is the same message when it
- * has the row's UID and unique part; its flags are merged as a difference
- * to those last seen.  A missing file is a suspicion until a second reading
- * of directories that stood still has not found it either: a reading that
- * races with a rename may miss both names.  A file without a row is adopted by
+ * has the row's UID and unique part; its flags are merged as a difference to
+ * those last seen.  A missing file is a suspicion until a second reading of
+ * directories that stood still has not found it either: a reading that races
+ * with a rename may miss both names.  A file without a row is adopted by
  * giving it a UID in its name.
  */
 #include "store/index.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/listing.h"
 #include "store/notify.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ADOPT_BATCH = 256 };
-
-struct entry {
-	uint32_t uid;
-	bool in_new;
-	bool used;
-	struct str file;
+enum {
+	ENTRIES_MOST = 1024, /* in one transaction */
+	ADOPT_MOST = 128, /* of them new */
+	ADOPT_OCTETS = 8 * 1024 * 1024, /* what is known of those */
+	MISSING_MOST = 2048,
+	DOUBT_S = 30, /* between two looks on suspicion */
+	WRITING_S = 5, /* a file that is shorter than its name says */
+	DOUBLE_S = 60, /* a second name may be a rename under way */
 };
 
-struct listing {
-	struct arena *a;
-	struct entry *v;
-	size_t n, room;
-	int64_t at_new, at_cur; /* directory times before the reading */
-	/* A change may hide in the same tick. */
-	bool young_new, young_cur;
+/* A file that is no row's, by a look without the lock, is described. */
+struct arrival {
+	const struct entry *entry;
+	bool described;
+	struct message_row row;
 };
 
-/* What differs. */
-struct difference {
+struct looking {
+	struct store *s;
+	struct arena *a; /* of the whole look */
+	struct arena *batch; /* of one transaction */
+	struct folder_row *f;
 	struct listing list;
-	struct entry **moved; /* renamed, or seen under two names */
-	size_t moved_n;
-	struct uid_set missing;
-	struct entry **fresh;
-	size_t fresh_n;
-	bool all; /* cur/ was read too */
+	struct words words;
+	struct str side; /* surat-keywords */
+	size_t done; /* entries */
+	struct arrival *v; /* of this transaction */
+	size_t n;
+	struct uid_set missing; /* not yet looked at */
 	unsigned generation; /* of the index compared with */
+	bool vanished; /* there are no directories */
+	bool uncertain; /* look again, at once */
+	bool doubt; /* some time later */
 };
 
-/* -------------------------------------------------------------- reading */
-
-static void
-add_entry(struct listing *l, const char *name, bool in_new)
-{
-	if (l->n == l->room) {
-		struct entry *old = l->v;
-		l->room = l->room * 2 + 64;
-		l->v = arena_array(l->a, l->room, sizeof *l->v);
-		if (l->n > 0)
-			memcpy(l->v, old, l->n * sizeof *l->v);
-	}
-	struct str file = str_copy(l->a, str_from(name));
-	l->v[l->n++] = (struct entry){
-		maildir_parse(file).uid, in_new, false, file};
-}
-
-static bool
-read_directory(struct store *s, struct listing *l, struct str dir, bool in_new)
-{
-	int fd = openat(s->dir, folder_path(l->a, dir, in_new ? "new" : "cur"),
-		O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	if (d == NULL)
-		return false;
-	while ((e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.' && e->d_type != DT_DIR)
-			add_entry(l, e->d_name, in_new);
-	closedir(d);
-	return true;
-}
-
-static int
-by_uid(const void *a, const void *b)
-{
-	const struct entry *x = a, *y = b;
-	if (x->uid != y->uid)
-		return x->uid < y->uid ? -1 : 1;
-	return str_cmp(x->file, y->file);
-}
-
-static bool
-read_folder(struct store *s, struct listing *l, struct str dir, bool all)
-{
-	int64_t now = clock_wall_us() * 1000;
-	l->at_new = folder_mtime(s, l->a, dir, "new");
-	l->at_cur = folder_mtime(s, l->a, dir, "cur");
-	l->young_new = now - l->at_new < TICK_NS;
-	l->young_cur = all && now - l->at_cur < TICK_NS;
-	if (!read_directory(s, l, dir, true) ||
-		(all && !read_directory(s, l, dir, false)))
-		return false;
-	if (l->n > 0)
-		qsort(l->v, l->n, sizeof *l->v, by_uid);
-	return true;
-}
-
-static bool
-stood_still(struct store *s, const struct listing *l, struct str dir)
-{
-	return !l->young_new && !l->young_cur &&
-		folder_mtime(s, l->a, dir, "new") == l->at_new &&
-		folder_mtime(s, l->a, dir, "cur") == l->at_cur;
-}
-
-/* ------------------------------------------------------------ comparing */
+/* -------------------------------------------------------------- renamed */
 
 static bool
 is_same_message(const struct entry *e, struct str name)
@@ -130,70 +67,12 @@ is_same_message(const struct entry *e, struct str name)
 }
 
 static bool
-is_same_place(const struct entry *e, struct str name, struct str info,
-	bool in_new)
+is_same_place(const struct entry *e, const struct file_state *row)
 {
-	return e->in_new == in_new && e->file.n == name.n + info.n &&
-		str_starts(e->file, name) && str_ends(e->file, info);
+	return e->in_new == place_in_new(row->place) &&
+		e->file.n == row->name.n + row->info.n &&
+		str_starts(e->file, row->name) && str_ends(e->file, row->info);
 }
-
-static size_t
-find_uid(const struct listing *l, uint32_t uid)
-{
-	size_t low = 0, high = l->n;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (l->v[middle].uid < uid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* One row against its entries: all with its UID, from *at on. */
-static void
-compare_row(struct difference *d, size_t *at, sqlite3_stmt *st)
-{
-	struct listing *l = &d->list;
-	uint32_t uid = index_uid(index_int(st, 0));
-	struct str name = index_text(st, 3), info = index_text(st, 4);
-	bool in_new = index_int(st, 5) != 0, found = false;
-	while (*at < l->n && l->v[*at].uid < uid)
-		++*at;
-	for (size_t i = *at; i < l->n && l->v[i].uid == uid; i++) {
-		struct entry *e = &l->v[i];
-		if (!is_same_message(e, name))
-			continue;
-		e->used = found = true;
-		if (!is_same_place(e, name, info, in_new))
-			d->moved[d->moved_n++] = e;
-	}
-	if (!found)
-		uid_set_add(l->a, &d->missing, uid);
-}
-
-static void
-compare(struct store *s, struct difference *d, int64_t folder)
-{
-	struct listing *l = &d->list;
-	size_t at = 0;
-	d->moved = arena_array(l->a, l->n + 1, sizeof *d->moved);
-	d->fresh = arena_array(l->a, l->n + 1, sizeof *d->fresh);
-	sqlite3_stmt *st = index_query(s,
-		d->all ? Q_MESSAGE_FILES : Q_MESSAGE_FILES_NEW, "ii",
-		index_key(folder, 0), index_key(folder, UINT32_MAX));
-	while (index_row(s, st))
-		compare_row(d, &at, st);
-	/* those with a UID first and in its order, then by name, so by time */
-	for (size_t i = find_uid(l, 1); i < l->n; i++)
-		if (!l->v[i].used)
-			d->fresh[d->fresh_n++] = &l->v[i];
-	for (size_t i = 0; i < l->n && l->v[i].uid == 0; i++)
-		d->fresh[d->fresh_n++] = &l->v[i];
-}
-
-/* -------------------------------------------------------------- renamed */
 
 static bool
 exists(struct store *s, const char *path)
@@ -203,17 +82,24 @@ exists(struct store *s, const char *path)
 }
 
 static char *
-entry_path(struct arena *a, const struct folder_row *f, const struct entry *e)
+entry_path(struct looking *k, const struct entry *e)
 {
-	return row_path(a, f, e->in_new, e->file, STR(""));
+	return row_path(k->batch, k->f, e->in_new, e->file, STR(""));
+}
+
+static char *
+state_path(struct looking *k, const struct file_state *row)
+{
+	return row_path(k->batch, k->f, place_in_new(row->place), row->name,
+		row->info);
 }
 
 /* What the name said before, and says now: the difference is a change. */
 static void
-merge_flags(struct store *s, struct arena *a, struct folder_row *f,
-	const struct entry *e, const struct file_state *row)
+merge_flags(struct looking *k, const struct entry *e,
+	const struct file_state *row)
 {
-	struct words w = words_load(s, a, f->id);
+	struct folder_row *f = k->f;
 	struct maildir_name now = maildir_parse(e->file);
 	unsigned was_flags, is_flags;
 	uint32_t was_letters, is_letters;
@@ -221,96 +107,141 @@ merge_flags(struct store *s, struct arena *a, struct folder_row *f,
 	maildir_flags(now.info, &is_flags, &is_letters);
 	unsigned flags = (row->flags | (is_flags & ~was_flags)) &
 		~(was_flags & ~is_flags);
-	struct str words = words_merge(a, &w, row->keywords,
+	struct str words = words_merge(k->batch, &k->words, row->keywords,
 		is_letters & ~was_letters, was_letters & ~is_letters);
 	int64_t key = index_key(f->id, e->uid);
-	bool owed = row_owes(flags, words_letters(&w, words), now.info,
-		e->in_new);
+	enum place place = (e->in_new ? PLACE_NEW : 0) |
+		row_owes(flags, words_letters(&k->words, words), now.info,
+			e->in_new);
 	if (flags != row->flags || !str_eq(words, row->keywords)) {
 		folder_flags(f, row->flags, flags);
-		index_run(s, Q_MESSAGE_FLAGS, "iitii", key, I(flags), words,
-			I(folder_modseq(f)), I(owed));
+		index_run(k->s, Q_MESSAGE_FLAGS, "iitii", key, I(flags), words,
+			I(folder_modseq(f)), I(place));
 	}
-	index_run(s, Q_MESSAGE_PLACE, "ittii", key, now.base, now.info,
-		I(e->in_new), I(owed));
+	index_run(k->s, Q_MESSAGE_PLACE, "itti", key, now.base, now.info,
+		I(place));
 }
 
-/* The reading may be older than what our own programs did meanwhile: the
- * row's name counts as long as there is a file of that name. */
-static void
-take_moved(struct store *s, struct arena *a, struct folder_row *f,
-	const struct entry *e)
+/* -------------------------------------------------------------- doubled */
+
+static bool
+is_same_content(struct looking *k, const char *one, const char *two)
 {
-	struct arena_mark m = arena_mark(a);
+	struct str x, y;
+	int a = openat(k->s->dir, one, O_RDONLY | O_CLOEXEC | O_NOFOLLOW),
+	    b = openat(k->s->dir, two, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool same = a >= 0 && b >= 0 && row_content(k->batch, a, &x) &&
+		row_content(k->batch, b, &y) && str_eq(x, y);
+	if (a >= 0)
+		close(a);
+	if (b >= 0)
+		close(b);
+	return same;
+}
+
+/*
+ * A second file of a message that has its own: a link while somebody renames
+ * it in two steps, or the copy from a backup.  The former is gone soon; what
+ * stays and is the same goes.  False: it is something else, a new message.
+ */
+static bool
+take_double(struct looking *k, const struct entry *e,
+	const struct file_state *row)
+{
+	const char *own = state_path(k, row), *other = entry_path(k, e);
+	struct stat x, y;
+	if (fstatat(k->s->dir, own, &x, AT_SYMLINK_NOFOLLOW) != 0 ||
+		fstatat(k->s->dir, other, &y, AT_SYMLINK_NOFOLLOW) != 0)
+		return true;
+	bool link = x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+	if (!link && (x.st_size != y.st_size ||
+		!is_same_content(k, own, other)))
+		return false;
+	int64_t age = clock_wall() - y.st_ctim.tv_sec;
+	if (age > DOUBLE_S || age < -DOUBLE_S)
+		own_unlink(k->s, other);
+	else
+		k->doubt = true;
+	return true;
+}
+
+/* Under the lock.  True when the entry is that of a row. */
+static bool
+take_known(struct looking *k, const struct entry *e)
+{
 	struct file_state row;
-	if (row_state(s, a, f->id, e->uid, &row) &&
-		is_same_message(e, row.name) &&
-		!is_same_place(e, row.name, row.info, row.in_new) &&
-		!exists(s, row_path(a, f, row.in_new, row.name, row.info)) &&
-		exists(s, entry_path(a, f, e)))
-		merge_flags(s, a, f, e, &row);
-	arena_rewind(a, m);
+	if (e->uid == 0 ||
+		!row_state(k->s, k->batch, k->f->id, e->uid, &row) ||
+		!is_same_message(e, row.name))
+		return false;
+	if (is_same_place(e, &row))
+		return true;
+	/* The reading may be older than what our own programs did meanwhile:
+	 * the row's name counts as long as there is a file of that name. */
+	if (exists(k->s, state_path(k, &row)))
+		return take_double(k, e, &row);
+	if (exists(k->s, entry_path(k, e)))
+		merge_flags(k, e, &row);
+	return true;
 }
 
 /* ----------------------------------------------------------------- gone */
 
 static bool
-is_suspect(struct store *s, struct arena *a, const struct folder_row *f,
-	uint32_t uid)
+is_lost(struct looking *k, uint32_t uid)
 {
-	struct arena_mark m = arena_mark(a);
+	struct arena_mark m = arena_mark(k->batch);
 	struct file_state row;
-	bool suspect = row_state(s, a, f->id, uid, &row) &&
-		!exists(s, row_path(a, f, row.in_new, row.name, row.info));
-	arena_rewind(a, m);
-	return suspect;
+	bool lost = row_state(k->s, k->batch, k->f->id, uid, &row) &&
+		!exists(k->s, state_path(k, &row));
+	arena_rewind(k->batch, m);
+	return lost;
 }
 
-static const struct entry *
-find_again(struct store *s, struct arena *a, const struct listing *l,
-	const struct folder_row *f, uint32_t uid)
+/* Takes some off the front of the set. */
+static struct uid_set
+next_missing(struct looking *k)
 {
-	struct file_state row;
-	if (!row_state(s, a, f->id, uid, &row))
-		return NULL;
-	for (size_t i = find_uid(l, uid); i < l->n && l->v[i].uid == uid; i++)
-		if (is_same_message(&l->v[i], row.name))
-			return &l->v[i];
-	return NULL;
+	struct uid_set *m = &k->missing, out = {0};
+	for (uint32_t n = 0; m->n > 0 && n < MISSING_MOST; n++) {
+		uid_set_add(k->batch, &out, m->v->first);
+		if (m->v->first++ < m->v->last)
+			continue;
+		m->v++;
+		m->n--;
+	}
+	return out;
 }
 
-/* Under the lock.  False: not certain yet, look another time. */
-static bool
-take_missing(struct store *s, struct arena *a, struct folder_row *f,
-	const struct uid_set *missing)
+static void
+take_missing(struct looking *k)
 {
-	struct uid_set suspects = {0}, gone = {0};
-	struct listing again = {.a = a};
-	for (size_t i = 0; i < missing->n; i++)
-		for (uint64_t u = missing->v[i].first; u <= missing->v[i].last;
-			u++)
-			if (is_suspect(s, a, f, (uint32_t)u))
-				uid_set_add(a, &suspects, (uint32_t)u);
-	if (suspects.n == 0)
-		return true;
-	if (!read_folder(s, &again, f->dir, true) ||
-		!stood_still(s, &again, f->dir))
-		return false;
-	for (size_t i = 0; i < suspects.n; i++)
-		for (uint64_t u = suspects.v[i].first; u <= suspects.v[i].last;
-			u++) {
-			const struct entry *e =
-				find_again(s, a, &again, f, (uint32_t)u);
-			if (e != NULL)
-				take_moved(s, a, f, e);
-			else
-				uid_set_add(a, &gone, (uint32_t)u);
-		}
-	row_expunge(s, a, f, &gone, false);
-	return true;
+	struct uid_set some = next_missing(k), gone = {0};
+	for (size_t i = 0; i < some.n; i++)
+		for (uint64_t u = some.v[i].first; u <= some.v[i].last; u++)
+			if (is_lost(k, (uint32_t)u))
+				uid_set_add(k->batch, &gone, (uint32_t)u);
+	if (gone.n == 0)
+		return;
+	if (listing_stood_still(k->s, &k->list, k->f->dir))
+		row_expunge(k->s, k->batch, k->f, &gone, EXPUNGE_REMEMBER);
+	else
+		k->uncertain = true;
 }
 
 /* ------------------------------------------------------------- adoption */
+
+static bool
+has_row(struct store *s, enum index_query q, int64_t folder, uint32_t uid)
+{
+	sqlite3_stmt *st = q == Q_MESSAGE_HAS
+		? index_query(s, q, "i", index_key(folder, uid))
+		: index_query(s, q, "ii", folder, I(uid));
+	bool any = index_row(s, st);
+	if (any)
+		index_end(st);
+	return any;
+}
 
 /*
  * A UID in the name is believed when it can only be ours: promised by the
@@ -320,199 +251,283 @@ take_missing(struct store *s, struct arena *a, struct folder_row *f,
 static bool
 is_our_uid(struct store *s, const struct folder_row *f, uint32_t uid)
 {
-	if (uid == 0 || uid > f->uid_mark || (uid < f->uidnext && !f->rebuild))
-		return false;
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_NUMBERS, "i",
-		index_key(f->id, uid));
-	bool taken = index_row(s, st);
-	if (taken)
-		index_end(st);
-	st = index_query(s, Q_TOMB_HAS, "ii", f->id, I(uid));
-	if (index_row(s, st)) {
-		taken = true;
-		index_end(st);
-	}
-	return !taken;
+	return uid != 0 && uid <= f->uid_mark &&
+		(uid >= f->uidnext || f->rebuild) &&
+		!has_row(s, Q_MESSAGE_HAS, f->id, uid) &&
+		!has_row(s, Q_TOMB_HAS, f->id, uid);
 }
 
 static bool
-was_expunged(struct store *s, const struct folder_row *f, struct str unique)
+was_expunged(struct looking *k, const struct entry *e)
 {
-	sqlite3_stmt *st = index_query(s, Q_DEAD_HAS, "it", f->id, unique);
-	bool dead = index_row(s, st);
+	sqlite3_stmt *st = index_query(k->s, Q_DEAD_HAS, "iit", k->f->id,
+		I(e->uid), maildir_parse(e->file).unique);
+	bool dead = index_row(k->s, st);
 	if (dead)
 		index_end(st);
 	return dead;
 }
 
+/* What was being put here when a program died. */
 static bool
-give_name(struct store *s, const char *from, const char *to)
+is_unfinished(struct looking *k, const struct entry *e)
 {
-	if (strcmp(from, to) == 0)
-		return true;
-	if (renameat2(s->dir, from, s->dir, to, RENAME_NOREPLACE) == 0)
-		return true;
-	return errno == EINVAL && renameat(s->dir, from, s->dir, to) == 0;
+	struct stat st;
+	struct str unique = maildir_parse(e->file).unique;
+	bool is = false;
+	if (e->uid == 0 || has_row(k->s, Q_MESSAGE_HAS, k->f->id, e->uid))
+		return false;
+	sqlite3_stmt *q = index_query(k->s, Q_PENDING_HAS, "ii", k->f->id,
+		I(e->uid));
+	while (index_row(k->s, q)) {
+		struct str prefix = index_text(q, 0);
+		is |= prefix.n > 0 ? str_starts(unique, prefix)
+			: fstatat(k->s->dir, entry_path(k, e), &st,
+				AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink > 1;
+	}
+	return is;
 }
 
-/* Opens, reads and describes the file. */
+/* Opens, reads and describes the file; without the lock. */
 static bool
-describe(struct store *s, struct arena *a, const char *path,
-	struct message_row *row)
+describe(struct looking *k, struct arrival *x)
 {
+	struct message_row *row = &x->row;
+	struct maildir_name n = maildir_parse(x->entry->file);
 	struct str raw;
 	struct stat st;
-	int fd = openat(s->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
-		O_NONBLOCK);
-	if (fd < 0)
+	int fd = openat(k->s->dir, entry_path(k, x->entry), O_RDONLY |
+		O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0) {
+		k->doubt |= errno != ENOENT && errno != ELOOP && errno != ENXIO;
 		return false;
-	bool ok = fstat(fd, &st) == 0 && row_content(a, fd, &raw);
+	}
+	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	bool short_yet = ok && n.has_size && (uint64_t)st.st_size < n.size &&
+		clock_wall() - st.st_mtim.tv_sec < WRITING_S;
+	bool read = ok && !short_yet && row_content(k->batch, fd, &raw);
 	close(fd);
-	if (!ok)
+	k->doubt |= ok && !read;
+	if (!read)
 		return false;
-	row->date = st.st_mtim.tv_sec;
-	row->saved = st.st_ctim.tv_sec;
-	row_from_content(a, raw, row);
+	*row = (struct message_row){.name = n.base, .info = n.info,
+		.in_new = x->entry->in_new, .date = st.st_mtim.tv_sec,
+		.saved = st.st_ctim.tv_sec};
+	row_from_content(k->batch, raw, row);
 	return true;
 }
 
-struct adoption {
-	struct words words;
-	struct str side; /* surat-keywords */
-};
-
+/* Under the lock: the UID, the name, the row. */
 static void
-adopt(struct store *s, struct arena *a, struct folder_row *f,
-	struct adoption *all, const struct entry *e)
+adopt(struct looking *k, struct arrival *x)
 {
-	struct maildir_name n = maildir_parse(e->file);
-	char *from = entry_path(a, f, e);
-	struct message_row row = {.name = n.base, .info = n.info,
-		.in_new = e->in_new};
+	struct folder_row *f = k->f;
+	struct message_row *row = &x->row;
+	struct maildir_name n = maildir_parse(x->entry->file);
 	uint32_t letters;
-	if (was_expunged(s, f, n.unique)) {
-		unlinkat(s->dir, from, 0);
+	bool ours = is_our_uid(k->s, f, x->entry->uid);
+	row->uid = ours ? x->entry->uid : f->uidnext;
+	if (row->uid == UINT32_MAX)
+		return;
+	maildir_flags(n.info, &row->flags, &letters);
+	if (ours)
+		row->keywords = words_without_letters(k->batch, &k->words,
+			words_in_file(k->side, row->uid));
+	row->keywords = words_merge(k->batch, &k->words, row->keywords,
+		letters, 0);
+	if (!ours || n.size != row->file_size || n.wire_size != row->size)
+		row->name = maildir_base(k->batch, row->name, row->file_size,
+			row->size, row->uid);
+	char *from = entry_path(k, x->entry);
+	char *to = row_path(k->batch, f, row->in_new, row->name, row->info);
+	if (strcmp(from, to) != 0 && !own_move(k->s, from, to)) {
+		k->doubt |= errno != ENOENT;
 		return;
 	}
-	if (!describe(s, a, from, &row))
-		return;
-	bool ours = is_our_uid(s, f, e->uid);
-	row.uid = ours ? e->uid : f->uidnext;
-	if (row.uid == UINT32_MAX)
-		return;
-	maildir_flags(n.info, &row.flags, &letters);
-	struct str side = ours ? words_in_file(all->side, e->uid) : STR("");
-	row.keywords = words_merge(a, &all->words, side, letters, 0);
-	if (!ours || n.size != row.file_size || n.wire_size != row.size)
-		row.name = maildir_base(a, n.base, row.file_size, row.size,
-			row.uid);
-	if (!give_name(s, from, row_path(a, f, row.in_new, row.name, row.info)))
-		return;
-	row_insert(s, f, &row, row_owes(row.flags,
-		words_letters(&all->words, row.keywords), row.info, e->in_new));
-	runs_add(s, f->id, row.uid, row.uid);
-	if (row.uid >= f->uidnext)
-		f->uidnext = row.uid + 1;
+	row_insert(k->s, f, row, row_owes(row->flags, words_letters(&k->words,
+		row->keywords), row->info, row->in_new));
+	runs_add(k->s, f->id, row->uid, row->uid);
+	if (row->uid >= f->uidnext)
+		f->uidnext = row->uid + 1;
+}
+
+/* One that is called as another message is gets a name of its own. */
+static void
+rename_apart(struct looking *k, struct arrival *x)
+{
+	struct file_state row;
+	if (x->entry->uid != 0 && row_state(k->s, k->batch, k->f->id,
+		x->entry->uid, &row) && is_same_message(x->entry, row.name))
+		x->row.name = control_unique(k->s, k->batch);
 }
 
 static void
-adopt_some(struct store *s, struct arena *a, struct folder_row *f,
-	struct difference *d, size_t *done)
+take_arrival(struct looking *k, struct arrival *x)
 {
-	struct arena_mark m = arena_mark(a);
-	struct adoption all = {words_load(s, a, f->id),
-		words_file_text(s, a, f)};
-	size_t end = d->fresh_n - *done > ADOPT_BATCH
-		? *done + ADOPT_BATCH : d->fresh_n;
-	for (; *done < end; ++*done) {
-		struct arena_mark each = arena_mark(a);
-		struct entry *e = d->fresh[*done];
-		struct file_state row;
-		/* the row came while we were reading, or says cur/ */
-		if (e->uid != 0 && row_state(s, a, f->id, e->uid, &row) &&
-			is_same_message(e, row.name) &&
-			!exists(s, row_path(a, f, row.in_new, row.name,
-				row.info)))
-			take_moved(s, a, f, e);
-		else if (e->uid == 0 ||
-			!row_state(s, a, f->id, e->uid, &row) ||
-			!is_same_place(e, row.name, row.info, row.in_new))
-			adopt(s, a, f, &all, e);
-		arena_rewind(a, each);
+	if (take_known(k, x->entry))
+		return;
+	if (was_expunged(k, x->entry) || is_unfinished(k, x->entry)) {
+		own_unlink(k->s, entry_path(k, x->entry));
+		return;
 	}
-	arena_rewind(a, m);
+	if (!x->described) {
+		k->uncertain = true;
+		return;
+	}
+	rename_apart(k, x);
+	adopt(k, x);
 }
 
-/* -------------------------------------------------------------- applying */
+/* ------------------------------------------------------------- one batch */
 
-/*
- * One transaction: everything found, of the adoptions one batch.  The times
- * of the reading are recorded with the last, so that an interrupted one
- * begins again.
- */
-static struct status
-apply(struct store *s, struct arena *a, struct difference *d, size_t *done,
-	struct folder_row *f)
+static bool
+is_known(struct looking *k, const struct entry *e)
 {
-	struct status st = index_begin(s, a);
+	struct file_state row;
+	return e->uid != 0 &&
+		row_state(k->s, k->batch, k->f->id, e->uid, &row) &&
+		is_same_message(e, row.name) &&
+		!exists(k->s, state_path(k, &row));
+}
+
+/* The next entries; those that are no row's are described. */
+static void
+gather(struct looking *k)
+{
+	struct listing *l = &k->list;
+	size_t described = 0;
+	k->n = 0;
+	k->v = arena_array(k->batch, ENTRIES_MOST, sizeof *k->v);
+	while (k->done < l->n && k->n < ENTRIES_MOST &&
+		described < ADOPT_MOST &&
+		arena_used(k->batch) < ADOPT_OCTETS) {
+		struct arrival *x = &k->v[k->n];
+		x->entry = &l->v[k->done++];
+		if (is_known(k, x->entry)) {
+			k->n++;
+		} else if (describe(k, x)) {
+			x->described = true;
+			described++;
+			k->n++;
+		}
+	}
+}
+
+/* The times of the reading are recorded with the last batch, so that a look
+ * that is interrupted begins again. */
+static void
+record_times(struct looking *k)
+{
+	struct folder_row *f = k->f;
+	struct listing *l = &k->list;
+	l->at_new = f->new_mtime;
+	l->at_cur = f->cur_mtime;
+	if (k->done < l->n || k->missing.n > 0 || k->uncertain) {
+		f->new_mtime = 0;
+		if (l->all)
+			f->cur_mtime = 0;
+		return;
+	}
+	if (k->doubt || l->young)
+		f->unsure |= UNSURE_NEW | (l->all ? UNSURE_CUR : 0);
+	f->looked = clock_wall();
+	if (!l->all)
+		return;
+	f->rebuild = false;
+	index_run(k->s, Q_DEAD_FORGET, "i", f->id);
+	index_run(k->s, Q_FOLDER_PENDING, "i", f->id);
+}
+
+static struct status
+begin(struct looking *k)
+{
+	struct status st = index_begin(k->s, k->a);
 	if (!status_is_fine(st))
 		return st;
-	if (d->generation != s->ix.generation ||
-		!folder_by_id(s, a, f->id, f)) {
-		index_rollback(s);
-		return status_later(2, 0, STR("the index was made anew"));
-	}
+	if (k->generation == k->s->ix.generation &&
+		folder_by_id(k->s, k->a, k->f->id, k->f))
+		return st;
+	index_rollback(k->s);
+	return status_later(2, 0, STR("the index was made anew"));
+}
+
+static struct status
+apply(struct looking *k)
+{
+	struct folder_row *f = k->f;
+	struct status st = begin(k);
+	if (!status_is_fine(st))
+		return st;
 	uint64_t before = f->modseq;
-	bool certain = true;
-	f->new_mtime = d->list.at_new;
-	if (d->all)
-		f->cur_mtime = d->list.at_cur;
-	folder_touch(s, a, f);
-	for (size_t i = 0; i < d->moved_n; i++)
-		take_moved(s, a, f, d->moved[i]);
-	if (*done == 0)
-		certain = take_missing(s, a, f, &d->missing);
-	adopt_some(s, a, f, d, done);
-	f->unsure &= d->all ? 0 : UNSURE_CUR | UNSURE_YOUNG;
-	f->unsure |= d->list.young_new ? UNSURE_NEW : 0;
-	f->unsure |= d->list.young_cur ? UNSURE_YOUNG : 0;
-	folder_touched(s, a, f);
-	if (*done == d->fresh_n && d->all) {
-		f->rebuild = false;
-		index_run(s, Q_DEAD_FORGET, "i", f->id);
+	f->new_mtime = k->list.at_new;
+	if (k->list.all) {
+		f->cur_mtime = k->list.at_cur;
+		f->unsure &= ~(unsigned)UNSURE_CUR;
 	}
-	d->list.at_new = f->new_mtime;
-	d->list.at_cur = f->cur_mtime;
-	d->moved_n = 0;
-	if (*done < d->fresh_n || !certain)
-		f->new_mtime = f->cur_mtime = 0;
-	folder_save(s, a, f);
-	bool told = f->modseq != before;
-	st = index_commit(s, a);
-	if (told && status_is_fine(st))
-		notify_send(s);
+	f->unsure &= ~(unsigned)UNSURE_NEW;
+	k->words = words_load(k->s, k->batch, f->id);
+	watch_begin(k->s, k->batch, f, WATCH_BOTH);
+	for (size_t i = 0; i < k->n; i++)
+		take_arrival(k, &k->v[i]);
+	take_missing(k);
+	watch_end(k->s, f);
+	record_times(k);
+	folder_save(k->s, k->batch, f);
+	st = index_commit(k->s, k->a);
+	if (f->modseq != before && status_is_fine(st))
+		notify_send(k->s);
 	return st;
 }
 
-/* The directories, twice if they had to be mended, and the rows. */
+/* ------------------------------------------------------------- one look */
+
 static struct status
-read_rows(struct store *s, struct arena *a, struct folder_row *f,
-	struct difference *d)
+read_listing(struct looking *k)
 {
-	if (!read_folder(s, &d->list, f->dir, d->all)) {
-		d->list.n = 0;
-		if (!folder_mend(s, a, f))
-			return NO_FOLDER;
-		if (!read_folder(s, &d->list, f->dir, d->all))
-			return status_later(2, 0,
-				STR("a folder cannot be read"));
-	}
-	struct status st = index_begin_read(s, a);
+	struct status st = index_begin_read(k->s, k->a);
 	if (!status_is_fine(st))
 		return st;
-	d->generation = s->ix.generation;
-	compare(s, d, f->id);
-	return index_commit(s, a);
+	k->generation = k->s->ix.generation;
+	bool ok = listing_read(k->s, &k->list, k->f);
+	int err = errno;
+	k->vanished = !ok && err == ENOENT;
+	st = index_commit(k->s, k->a);
+	return status_is_fine(st) && !ok
+		? status_errno(k->a, "a folder cannot be read", err) : st;
+}
+
+static void
+say_progress(struct looking *k)
+{
+	struct store *s = k->s;
+	if (s->progress != NULL)
+		s->progress(s->progress_ctx, str_cstr(k->batch, k->f->name),
+			k->done, k->list.n);
+}
+
+static struct status
+look(struct looking *k)
+{
+	struct status st = read_listing(k);
+	/* what left new/ has most likely gone to cur/ */
+	if (status_is_fine(st) && !k->list.all && k->list.missing.n > 0) {
+		k->list = (struct listing){.a = k->a, .all = true};
+		st = read_listing(k);
+	}
+	if (status_is_fine(st) && k->f->rebuild)
+		k->side = words_file_text(k->s, k->a, k->f);
+	k->missing = k->list.missing;
+	bool more = true;
+	while (status_is_fine(st) && more) {
+		k->batch = arena_new("batch");
+		arena_limit(k->batch, (size_t)1 << 30);
+		gather(k);
+		st = apply(k);
+		say_progress(k);
+		arena_free(k->batch);
+		more = k->done < k->list.n || k->missing.n > 0;
+	}
+	return st;
 }
 
 static struct status
@@ -520,13 +535,15 @@ sync_now(struct store *s, struct arena *a, struct folder_row *f, bool all)
 {
 	struct arena *own = arena_new("sync");
 	arena_limit(own, (size_t)4 << 30);
-	struct difference d = {.list = {.a = own}, .all = all};
-	size_t done = 0;
-	struct status st = read_rows(s, a, f, &d);
-	do {
-		if (status_is_fine(st))
-			st = apply(s, own, &d, &done, f);
-	} while (status_is_fine(st) && done < d.fresh_n);
+	struct looking k = {.s = s, .a = own, .f = f,
+		.list = {.a = own, .all = all}};
+	struct folder_row row = *f;
+	k.f = &row;
+	struct status st = look(&k);
+	/* the whole folder may have been removed */
+	if (k.vanished && status_is_fine(sync_folders(s, a)) &&
+		!folder_by_id(s, a, f->id, f))
+		st = NO_FOLDER;
 	if (!status_is_fine(st))
 		st.text = str_copy(a, st.text);
 	else if (!folder_by_id(s, a, f->id, f))
@@ -534,6 +551,10 @@ sync_now(struct store *s, struct arena *a, struct folder_row *f, bool all)
 	arena_free(own);
 	return st;
 }
+
+/* ------------------------------------------------------------- is it due */
+
+enum due { DUE_NOT, DUE_NEW, DUE_ALL };
 
 static struct status
 current(struct store *s, struct arena *a, int64_t folder, struct folder_row *f)
@@ -546,6 +567,37 @@ current(struct store *s, struct arena *a, int64_t folder, struct folder_row *f)
 	if (status_is_fine(st) && !found)
 		return NO_FOLDER;
 	return st;
+}
+
+static enum due
+due(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	struct arena_mark m = arena_mark(a);
+	int64_t at_new = watch_time(s, folder_path(a, f->dir, "new"));
+	int64_t at_cur = watch_time(s, folder_path(a, f->dir, "cur"));
+	int64_t since = clock_wall() - f->looked;
+	bool doubt = f->unsure != 0 && (since < 0 || since > DOUBT_S);
+	arena_rewind(a, m);
+	if (f->rebuild || at_cur != f->cur_mtime ||
+		(doubt && f->unsure & UNSURE_CUR))
+		return DUE_ALL;
+	return at_new != f->new_mtime || doubt ? DUE_NEW : DUE_NOT;
+}
+
+/* One of our own programs may be at work: then the row follows at once. */
+static struct status
+wait_for_writer(struct store *s, struct arena *a, struct folder_row *f,
+	enum due *what)
+{
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	bool found = folder_by_id(s, a, f->id, f);
+	if (found)
+		*what = due(s, a, f);
+	index_rollback(s);
+	st = index_status(s, a);
+	return status_is_fine(st) && !found ? NO_FOLDER : st;
 }
 
 struct status
@@ -563,14 +615,36 @@ sync_folder(struct store *s, struct arena *a, int64_t folder,
 	struct status st = current(s, a, folder, f);
 	if (!status_is_fine(st))
 		return st;
-	int64_t at_new = folder_mtime(s, a, f->dir, "new");
-	int64_t at_cur = folder_mtime(s, a, f->dir, "cur");
-	int64_t settled = clock_wall_us() * 1000 - TICK_NS;
-	if (at_cur != f->cur_mtime || f->rebuild ||
-		(f->unsure & UNSURE_YOUNG && at_cur < settled))
-		return sync_now(s, a, f, true);
-	if (at_new != f->new_mtime ||
-		(f->unsure & UNSURE_NEW && at_new < settled))
-		return sync_now(s, a, f, false);
-	return status_fine();
+	enum due what = due(s, a, f);
+	if (what != DUE_NOT)
+		st = wait_for_writer(s, a, f, &what);
+	if (status_is_fine(st) && what != DUE_NOT)
+		st = sync_now(s, a, f, what == DUE_ALL);
+	return st;
+}
+
+struct status
+sync_changed(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+{
+	struct folder_row f;
+	struct file_state row;
+	struct stat file;
+	struct status st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	if (folder_by_id(s, a, folder, &f) &&
+		row_state(s, a, folder, uid, &row) &&
+		fstatat(s->dir, row_path(a, &f, place_in_new(row.place),
+			row.name, row.info), &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+		(uint64_t)file.st_size != row.file_size) {
+		struct uid_set one = {0};
+		uid_set_add(a, &one, uid);
+		row_expunge(s, a, &f, &one, 0);
+		f.cur_mtime = f.new_mtime = 0;
+		folder_save(s, a, &f);
+	}
+	st = index_commit(s, a);
+	if (status_is_fine(st))
+		notify_send(s);
+	return st;
 }
