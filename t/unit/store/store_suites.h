@@ -56,6 +56,10 @@ void settle(struct mailbox *m);
 struct folder status_of(struct store *s, struct arena *a, const char *name);
 /* "uid:flags:keywords ..." of every row, flags in hex. */
 struct str rows_of(struct mailbox *m, struct arena *a);
+/* Reads them, whether that fails or not. */
+void rows_of_or_not(struct mailbox *m, struct arena *a);
+/* As if the machine had been started since, the account opened anew. */
+void let_boot_pass(struct home *h);
 /* Everything that can be counted agrees with what is counted. */
 void check_counts(struct store *s, struct arena *a);
 

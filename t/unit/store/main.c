@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC */
+/* The suites of common/store. */
+#include "store_suites.h"
+
+int
+main(void)
+{
+	static Suite *(*const suites[])(void) = {
+		suite_maildir,
+		suite_message,
+		suite_folders,
+		suite_mailbox,
+		suite_deliver,
+		suite_sync,
+		suite_rebuild,
+	};
+	return run_suites(suites, sizeof suites / sizeof *suites);
+}

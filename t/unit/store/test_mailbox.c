@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: ISC */
+/* One folder as a session sees it: the view, news, flags and keywords,
+ * expunging, appending, copying and moving. */
+#include "store_suites.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct mailbox_news
+news_of(struct mailbox *m, struct arena *a, bool expunges)
+{
+	struct mailbox_news n;
+	ck_fine(mailbox_news(m, a, expunges, &n));
+	return n;
+}
+
+/* "1:3,7" */
+static struct str
+set_text(struct arena *a, const struct uid_set *s)
+{
+	struct buf *b = buf_new(a);
+	for (size_t i = 0; i < s->n; i++) {
+		buf_printf(b, "%s%u", i > 0 ? "," : "", s->v[i].first);
+		if (s->v[i].last != s->v[i].first)
+			buf_printf(b, ":%u", s->v[i].last);
+	}
+	return buf_str(b);
+}
+
+/* UIDs with gaps: of 1 to 12, those that are not in "2 5 6 7 12". */
+static struct mailbox *
+box_with_gaps(struct home *h)
+{
+	deliver_many(h->s, h->a, "q", 12);
+	struct mailbox *m = open_box(h->s, h->a, "INBOX");
+	struct uid_range gone[] = {{2, 2}, {5, 7}, {12, 12}};
+	struct uid_set set = {gone, 3};
+	ck_fine(mailbox_expunge(m, h->a, &set, true));
+	struct mailbox_news n = news_of(m, h->a, true);
+	ck_assert_view(set_text(h->a, &n.expunged), "2,5:7,12");
+	ck_assert_view(set_text(h->a, &n.expunged_seqs), "2,5:7,12");
+	return m;
+}
+
+/* ----------------------------------------------------------------- view */
+
+START_TEST(test_view)
+{
+	static const uint32_t uids[] = {1, 3, 4, 8, 9, 10, 11};
+	struct home h;
+	home_new(&h);
+	struct mailbox *m = box_with_gaps(&h);
+	ck_assert_uint_eq(mailbox_count(m), 7);
+	ck_assert_uint_eq(mailbox_last_uid(m), 11);
+	for (uint32_t seq = 1; seq <= 7; seq++) {
+		ck_assert_uint_eq(mailbox_uid(m, seq), uids[seq - 1]);
+		ck_assert_uint_eq(mailbox_seq(m, uids[seq - 1]), seq);
+	}
+	ck_assert_uint_eq(mailbox_uid(m, 0), 0);
+	ck_assert_uint_eq(mailbox_uid(m, 8), 0);
+	ck_assert_uint_eq(mailbox_seq(m, 0), 0);
+	ck_assert_uint_eq(mailbox_seq(m, 5), 0);
+	ck_assert_uint_eq(mailbox_seq(m, 12), 0);
+	ck_assert_uint_eq(mailbox_seq(m, UINT32_MAX), 0);
+	struct uid_range seqs[] = {{1, 2}, {4, 5}, {7, 99}};
+	struct uid_set set = {seqs, 3};
+	struct uid_set got = mailbox_uids(m, h.a, &set);
+	ck_assert_view(set_text(h.a, &got), "1:3,8:9,11");
+	struct uid_range some[] = {{2, 3}, {5, 8}, {10, UINT32_MAX}};
+	set = (struct uid_set){some, 3};
+	got = mailbox_known(m, h.a, &set);
+	ck_assert_view(set_text(h.a, &got), "3,8,10:11");
+	mailbox_close(m);
+	/* whoever opens it anew sees the same */
+	m = open_box(h.s, h.a, "INBOX");
+	ck_assert_uint_eq(mailbox_count(m), 7);
+	ck_assert_uint_eq(mailbox_uid(m, 4), 8);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* Sequence numbers hold still until the client is told. */
+START_TEST(test_news_wait)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 5);
+	struct store *other = home_other(&h);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct mailbox *x = open_box(other, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 2, 3);
+	ck_fine(mailbox_expunge(x, h.a, &set, true));
+	deliver_one(other, h.a, "r1");
+	set_flags(x, h.a, 5, FLAGS_ADD, FLAG_SEEN, "word");
+	struct mailbox_news n = news_of(m, h.a, false);
+	ck_assert(n.any && n.expunged.n == 0 && n.arrived == 1);
+	ck_assert_uint_eq(n.exists, 6);
+	ck_assert_view(set_text(h.a, &n.changed), "5");
+	ck_assert_uint_eq(mailbox_seq(m, 5), 5);
+	ck_assert_uint_eq(mailbox_seq(m, 2), 2);
+	struct message_row row;
+	ck_assert(!mailbox_row(m, h.a, 2, 0, &row));
+	/* what it knows is no more than it was told */
+	ck_assert_uint_lt(n.modseq, status_of(h.s, h.a, "INBOX").highestmodseq);
+	n = news_of(m, h.a, true);
+	ck_assert_view(set_text(h.a, &n.expunged), "2:3");
+	ck_assert_view(set_text(h.a, &n.expunged_seqs), "2:3");
+	ck_assert_uint_eq(n.exists, 4);
+	ck_assert_uint_eq(n.arrived, 0);
+	ck_assert_uint_eq(n.modseq,
+		status_of(h.s, h.a, "INBOX").highestmodseq);
+	n = news_of(m, h.a, true);
+	ck_assert(!n.any);
+	mailbox_close(m);
+	mailbox_close(x);
+	store_close(other);
+	home_gone(&h);
+}
+END_TEST
+
+/* What came and went between two looks never was. */
+START_TEST(test_news_of_what_never_was)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 2);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	deliver_many(h.s, h.a, "r", 3);
+	struct mailbox *x = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 4, 4);
+	ck_fine(mailbox_expunge(x, h.a, &set, true));
+	struct mailbox_news n = news_of(m, h.a, true);
+	ck_assert(n.arrived == 2 && n.expunged.n == 0);
+	ck_assert_uint_eq(mailbox_uid(m, 4), 5);
+	mailbox_close(m);
+	mailbox_close(x);
+	home_gone(&h);
+}
+END_TEST
+
+START_TEST(test_own_changes_are_no_news)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct mailbox *x = open_box(h.s, h.a, "INBOX");
+	for (unsigned i = 0; i < 16; i++)
+		set_flags(m, h.a, 1 + i % 3, i % 2 ? FLAGS_ADD : FLAGS_REMOVE,
+			FLAG_SEEN | FLAG_FLAGGED, NULL);
+	settle(m);
+	ck_assert(!news_of(m, h.a, true).any);
+	struct mailbox_news n = news_of(x, h.a, true);
+	ck_assert_view(set_text(h.a, &n.changed), "1:3");
+	/* but others' are, also in the same message */
+	set_flags(m, h.a, 1, FLAGS_ADD, FLAG_DRAFT, NULL);
+	set_flags(x, h.a, 1, FLAGS_ADD, FLAG_ANSWERED, NULL);
+	n = news_of(m, h.a, true);
+	ck_assert_view(set_text(h.a, &n.changed), "1");
+	mailbox_close(m);
+	mailbox_close(x);
+	home_gone(&h);
+}
+END_TEST
+
+/* A session that was long away, beyond what tombstones tell. */
+START_TEST(test_vanished)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 400);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	uint64_t start = status_of(h.s, h.a, "INBOX").highestmodseq, middle = 0;
+	struct store *other = home_other(&h);
+	struct mailbox *x = open_box(other, h.a, "INBOX");
+	for (uint32_t uid = 2; uid <= 400; uid += 2) {
+		struct uid_set set = set_of(h.a, uid, uid);
+		ck_fine(mailbox_expunge(x, h.a, &set, true));
+		if (uid == 200)
+			middle = status_of(other, h.a, "INBOX").highestmodseq;
+	}
+	struct uid_set gone;
+	ck_assert(mailbox_vanished(x, h.a, start, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 200);
+	ck_assert(mailbox_vanished(x, h.a, middle, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 100);
+	ck_assert(gone.v[0].first == 202);
+	/* as if there had been too many of them */
+	ck_fine(index_begin(h.s, h.a));
+	struct folder_row f;
+	ck_assert(folder_named(h.s, h.a, STR("INBOX"), &f));
+	index_run(h.s, Q_TOMB_TRIM, "ii", f.id, I(middle));
+	f.tomb_since = middle;
+	folder_save(h.s, h.a, &f);
+	ck_fine(index_commit(h.s, h.a));
+	struct mailbox_news n = news_of(m, h.a, true);
+	ck_assert_uint_eq(uid_set_count(&n.expunged), 200);
+	ck_assert_uint_eq(n.exists, 200);
+	ck_assert(!mailbox_vanished(m, h.a, start, &gone));
+	ck_assert(mailbox_vanished(m, h.a, middle, &gone));
+	mailbox_close(m);
+	mailbox_close(x);
+	store_close(other);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* More expunges than tombstones are kept for. */
+START_TEST(test_tombstones_are_bounded)
+{
+	struct home h;
+	struct folder_row f;
+	home_new(&h);
+	ck_fine(index_begin(h.s, h.a));
+	ck_assert(folder_named(h.s, h.a, STR("INBOX"), &f));
+	for (uint32_t uid = 1; uid < 50000; uid++)
+		runs_add(h.s, f.id, uid, uid);
+	f.uidnext = 50000;
+	for (unsigned i = 0; i < 30; i++) {
+		struct uid_set set = {0};
+		for (uint32_t uid = 1 + i * 2000; uid < 2000 + i * 2000 &&
+			uid < 50000; uid += 2)
+			uid_set_add(h.a, &set, uid);
+		f.changed = false;
+		row_expunge(h.s, h.a, &f, &set, 0);
+	}
+	folder_save(h.s, h.a, &f);
+	ck_assert_int_le(f.tombs, 20000);
+	ck_assert_int_ge(f.tombs, 9000);
+	ck_assert_uint_gt(f.tomb_since, 1);
+	index_rollback(h.s);
+	home_gone(&h);
+}
+END_TEST
+
+/* One session, the first that may write, is told of a message as recent. */
+START_TEST(test_recent)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *look;
+	ck_fine(mailbox_open(h.s, h.a, STR("INBOX"), true, &look));
+	ck_assert_uint_eq(mailbox_recent(look), 3); /* and leaves it so */
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct mailbox *x = open_box(h.s, h.a, "INBOX");
+	ck_assert_uint_eq(mailbox_recent(m), 3);
+	ck_assert(mailbox_is_recent(m, 2) && !mailbox_is_recent(x, 2));
+	ck_assert_uint_eq(mailbox_recent(x), 0);
+	deliver_one(h.s, h.a, "r");
+	news_of(x, h.a, true);
+	news_of(m, h.a, true);
+	ck_assert(mailbox_is_recent(x, 4) && !mailbox_is_recent(m, 4));
+	struct uid_set set = set_of(h.a, 1, 1);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	news_of(m, h.a, true);
+	ck_assert_uint_eq(mailbox_recent(m), 2);
+	mailbox_close(look);
+	mailbox_close(m);
+	mailbox_close(x);
+	home_gone(&h);
+}
+END_TEST
+
+START_TEST(test_first_unseen)
+{
+	struct home h;
+	home_new(&h);
+	struct mailbox *m = box_with_gaps(&h);
+	ck_assert_uint_eq(mailbox_first_unseen(m), 1);
+	for (uint32_t uid = 1; uid < 9; uid++)
+		set_flags(m, h.a, uid, FLAGS_ADD, FLAG_SEEN, NULL);
+	news_of(m, h.a, true);
+	ck_assert_uint_eq(mailbox_first_unseen(m), 5);
+	for (uint32_t uid = 9; uid < 12; uid++)
+		set_flags(m, h.a, uid, FLAGS_ADD, FLAG_SEEN, NULL);
+	news_of(m, h.a, true);
+	ck_assert_uint_eq(mailbox_first_unseen(m), 0);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- flags */
+
+START_TEST(test_flags_and_names)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 4);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	set_flags(m, h.a, 1, FLAGS_ADD, FLAG_SEEN | FLAG_FORWARDED, NULL);
+	set_flags(m, h.a, 2, FLAGS_REPLACE, FLAG_FLAGGED | FLAG_DELETED,
+		"$Junk");
+	set_flags(m, h.a, 3, FLAGS_ADD, 0, "$label1");
+	set_flags(m, h.a, 2, FLAGS_REMOVE, FLAG_DELETED, NULL);
+	set_flags(m, h.a, 3, FLAGS_ADD, 0, "$JUNK"); /* as it is spelled */
+	ck_assert_view(rows_of(m, h.a),
+		"1:21: 2:4:$Junk 3:0:$Junk $label1 4:0:");
+	settle(m);
+	ck_assert_int_eq(shell(&h, "test -f cur/*.q0.*:2,PS -a -f "
+		"cur/*.q1.*:2,Fa -a -f cur/*.q2.*:2,ab -a -f cur/*.q3.*:2,"),
+		0);
+	ck_assert_int_eq(shell_number(&h, "ls new | wc -l"), 0);
+	ck_assert_int_eq(shell(&h, "grep -qx 'keyword 0 $Junk' surat-folder "
+		"&& grep -qx 'keyword 1 $label1' surat-folder"), 0);
+	mailbox_close(m);
+	/* a new session reads no directory: our own names are no news */
+	m = open_box(h.s, h.a, "INBOX");
+	uint64_t before = status_of(h.s, h.a, "INBOX").highestmodseq;
+	ck_assert(!news_of(m, h.a, true).any);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").highestmodseq, before);
+	struct str_list words;
+	ck_fine(mailbox_keywords(m, h.a, &words));
+	ck_assert_view(words_join(h.a, words), "$Junk $label1");
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* RFC 7162 3.1.3 */
+START_TEST(test_unchanged_since)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 4);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	uint64_t known = status_of(h.s, h.a, "INBOX").highestmodseq;
+	set_flags(m, h.a, 2, FLAGS_ADD, FLAG_SEEN, NULL);
+	struct uid_set all = set_of(h.a, 1, 9);
+	struct mailbox_store st = {.how = FLAGS_ADD, .flags = FLAG_FLAGGED,
+		.unchanged_since = known};
+	ck_fine(mailbox_store(m, h.a, &all, &st));
+	ck_assert_view(set_text(h.a, &st.modified), "2");
+	ck_assert_view(set_text(h.a, &st.changed), "1,3:4");
+	ck_assert_uint_gt(st.modseq, known + 1);
+	/* nothing is different: no modseq is spent */
+	st = (struct mailbox_store){.how = FLAGS_ADD, .flags = FLAG_FLAGGED,
+		.unchanged_since = UINT64_MAX};
+	all = set_of(h.a, 1, 1);
+	ck_fine(mailbox_store(m, h.a, &all, &st));
+	ck_assert(st.changed.n == 0 && st.modseq == 0);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* More words than letters, and more than anybody would have. */
+START_TEST(test_keywords_without_limit)
+{
+	enum { WORDS = 60 };
+	struct home h;
+	char word[16];
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	for (int i = 0; i < WORDS; i++) {
+		snprintf(word, sizeof word, "w%02d", i);
+		set_flags(m, h.a, 1 + (uint32_t)i % 2, FLAGS_ADD, 0, word);
+	}
+	settle(m);
+	struct str want = rows_of(m, h.a);
+	struct str_list words;
+	ck_fine(mailbox_keywords(m, h.a, &words));
+	ck_assert_uint_eq(words.n, WORDS);
+	mailbox_close(m);
+	/* none is lost with the index */
+	ck_assert_int_eq(shell(&h, "rm surat/index.db*"), 0);
+	m = open_box(h.s, h.a, "INBOX");
+	ck_assert_msg(str_eq(rows_of(m, h.a), want), "%.*s",
+		STR_ARG(rows_of(m, h.a)));
+	/* nor comes one back that was taken off meanwhile, by whomever */
+	set_flags(m, h.a, 1, FLAGS_REMOVE, 0, "w58");
+	settle(m);
+	ck_assert_int_eq(shell(&h, "n=$(ls cur/*.q0.*); mv $n ${n%%c*}"
+		"$(echo ${n##*:2,} | sed 's/^/:2,/; s/c//' | sed 's/^:2,//')"),
+		0);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+/* -------------------------------------------------------------- expunge */
+
+START_TEST(test_expunge)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 6);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	set_flags(m, h.a, 2, FLAGS_ADD, FLAG_DELETED, NULL);
+	set_flags(m, h.a, 5, FLAGS_ADD, FLAG_DELETED, NULL);
+	struct uid_set set = set_of(h.a, 1, 4);
+	ck_fine(mailbox_expunge(m, h.a, &set, false)); /* UID EXPUNGE 1:4 */
+	ck_assert_view(rows_of(m, h.a), "1:0: 3:0: 4:0: 5:8: 6:0:");
+	ck_assert_int_eq(shell_number(&h, "ls cur new | grep -c UID="), 5);
+	set = set_of(h.a, 1, UINT32_MAX);
+	ck_fine(mailbox_expunge(m, h.a, &set, false));
+	ck_assert_view(rows_of(m, h.a), "1:0: 3:0: 4:0: 6:0:");
+	struct mailbox_news n = news_of(m, h.a, true);
+	ck_assert_view(set_text(h.a, &n.expunged), "2,5");
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* More than one batch of everything. */
+START_TEST(test_expunge_many)
+{
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 1500);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	settle(m);
+	struct uid_set set = set_of(h.a, 11, 1490);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	settle(m);
+	ck_assert_int_eq(shell_number(&h, "ls cur | wc -l"), 20);
+	ck_assert(news_of(m, h.a, true).exists == 20);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* --------------------------------------------------------------- append */
+
+static struct status
+append_text(struct home *h, const char *folder, unsigned n, const char *text,
+	struct append_result *out)
+{
+	struct append *p;
+	struct str words[] = {STR("$MDNSent"), STR("work")};
+	struct append_message m = {.flags = FLAG_SEEN | FLAG_DRAFT,
+		.keywords = {words, 2}, .date = 1700000000, .zone = -330};
+	struct status st = append_begin(h->s, h->a, str_from(folder), &p);
+	for (unsigned i = 0; i < n && status_is_fine(st); i++) {
+		ck_fine(append_message(p, &m));
+		/* in pieces, also between CR and LF */
+		for (const char *t = text; *t != '\0'; t++)
+			ck_fine(append_write(p, str_of(t, 1)));
+		ck_fine(append_end(p));
+	}
+	return status_is_fine(st) ? append_commit(p, out) : st;
+}
+
+START_TEST(test_append)
+{
+	struct home h;
+	struct append_result r;
+	struct message_row row;
+	struct message_file f;
+	home_new(&h);
+	deliver_one(h.s, h.a, "q1");
+	ck_fine(append_text(&h, "INBOX", 1, "Subject: x\r\n\r\na\rb\r\r\nc\r\n",
+		&r));
+	ck_assert_view(set_text(h.a, &r.uids), "2");
+	ck_assert_uint_eq(r.uidvalidity,
+		status_of(h.s, h.a, "INBOX").uidvalidity);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	ck_assert(mailbox_row(m, h.a, 2, WANT_ALL, &row));
+	ck_assert_int_eq(row.date, 1700000000);
+	ck_assert_int_eq(row.zone, -330);
+	ck_assert_uint_eq(row.flags, FLAG_SEEN | FLAG_DRAFT);
+	ck_assert_view(row.keywords, "$MDNSent work");
+	ck_assert_view(row.subject, "x");
+	ck_fine(mailbox_read(m, h.a, 2, &f));
+	ck_assert_view(f.raw, "Subject: x\n\na\rb\r\r\nc\n");
+	ck_assert_uint_eq(f.size, 23);
+	ck_assert_int_eq(shell(&h, "test -f cur/*UID=2:2,DSab -a \"$(stat -c "
+		"%%Y cur/*UID=2:2,*)\" = 1700000000"), 0);
+	ck_assert_int_eq(shell_number(&h, "ls tmp | wc -l"), 0);
+	/* a session hears of it, as of any arrival */
+	ck_fine(append_text(&h, "INBOX", 1, "\r\n", &r));
+	ck_assert_uint_eq(news_of(m, h.a, true).arrived, 1);
+	/* an empty message is one too */
+	ck_fine(append_text(&h, "INBOX", 1, "", &r));
+	news_of(m, h.a, true);
+	ck_assert(mailbox_row(m, h.a, 4, WANT_SIZES, &row) && row.size == 0);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+START_TEST(test_append_refused)
+{
+	struct home h;
+	struct append_result r;
+	struct append *p;
+	home_new(&h);
+	ck_assert_int_eq(append_text(&h, "nix", 1, "x", &r).class,
+		STATUS_NEVER);
+	/* the client gave up: nothing is left */
+	struct append_message one = {.date = 1};
+	struct arena *a = arena_new("transaction");
+	ck_fine(append_begin(h.s, a, STR("INBOX"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_write(p, STR("Subject: x\r\n")));
+	arena_free(a);
+	ck_fine(append_begin(h.s, h.a, STR("INBOX"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_end(p));
+	append_abort(p);
+	/* the folder went away meanwhile */
+	ck_fine(folders_create(h.s, h.a, STR("x"), STR("")));
+	ck_fine(append_begin(h.s, h.a, STR("x"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_end(p));
+	ck_fine(folders_delete(h.s, h.a, STR("x")));
+	ck_assert(!status_is_fine(append_commit(p, &r)));
+	/* or was renamed */
+	ck_fine(folders_create(h.s, h.a, STR("y"), STR("")));
+	ck_fine(append_begin(h.s, h.a, STR("y"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_end(p));
+	ck_fine(folders_rename(h.s, h.a, STR("y"), STR("z")));
+	ck_fine(append_commit(p, &r));
+	ck_assert_uint_eq(status_of(h.s, h.a, "z").messages, 1);
+	ck_assert_int_eq(shell_number(&h, "find . -path '*/tmp/*' | wc -l"), 0);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 0);
+	home_gone(&h);
+}
+END_TEST
+
+/* RFC 3502: all or none. */
+START_TEST(test_append_many)
+{
+	struct home h;
+	struct append_result r;
+	home_new(&h);
+	ck_fine(append_text(&h, "INBOX", 300, "Subject: x\r\n\r\nx\r\n", &r));
+	ck_assert_view(set_text(h.a, &r.uids), "1:300");
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 300);
+	/* the file of one is taken away before the commit */
+	struct append *p;
+	struct append_message one = {.date = 1};
+	ck_fine(append_begin(h.s, h.a, STR("INBOX"), &p));
+	for (int i = 0; i < 5; i++) {
+		ck_fine(append_message(p, &one));
+		ck_fine(append_write(p, STR("Subject: y\r\n\r\n")));
+		ck_fine(append_end(p));
+	}
+	ck_assert_int_eq(shell(&h, "rm $(ls tmp/* | sed -n 4p)"), 0);
+	ck_assert(!status_is_fine(append_commit(p, &r)));
+	ck_assert_uint_eq(r.uids.n, 0);
+	append_abort(p);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 300);
+	ck_assert_int_eq(shell_number(&h, "ls cur tmp new | grep -c UID="),
+		300);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* ----------------------------------------------------------------- copy */
+
+START_TEST(test_copy)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	struct mailbox *m = box_with_gaps(&h);
+	set_flags(m, h.a, 3, FLAGS_ADD, FLAG_SEEN, "word");
+	set_flags(m, h.a, 4, FLAGS_ADD, FLAG_DELETED, "other");
+	struct uid_set set = set_of(h.a, 2, 8);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_view(set_text(h.a, &c.from), "3:4,8");
+	ck_assert_view(set_text(h.a, &c.to), "1:3");
+	ck_assert_uint_eq(c.uidvalidity,
+		status_of(h.s, h.a, "Sent").uidvalidity);
+	struct mailbox *x = open_box(h.s, h.a, "Sent");
+	ck_assert_view(rows_of(x, h.a), "1:1:word 2:8:other 3:0:");
+	struct message_row one, two;
+	ck_assert(mailbox_row(m, h.a, 3, WANT_ALL, &one));
+	ck_assert(mailbox_row(x, h.a, 1, WANT_ALL, &two));
+	ck_assert(one.size == two.size && one.date == two.date &&
+		one.zone == two.zone && one.sent == two.sent &&
+		one.thread == two.thread);
+	ck_assert(str_eq(one.envelope, two.envelope) &&
+		str_eq(one.structure, two.structure) &&
+		str_eq(one.subject, two.subject) &&
+		str_eq(one.display_to, two.display_to));
+	ck_assert(!str_eq(maildir_parse(one.name).unique,
+		maildir_parse(two.name).unique));
+	ck_assert(!two.in_new);
+	/* to itself */
+	set = set_of(h.a, 10, 11);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("INBOX"), false, &c));
+	ck_assert_view(set_text(h.a, &c.to), "13:14");
+	ck_assert_uint_eq(news_of(m, h.a, true).arrived, 2);
+	/* nothing to copy, nowhere to copy to */
+	set = set_of(h.a, 5, 7);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_uint_eq(c.to.n, 0);
+	set = set_of(h.a, 1, 1);
+	ck_assert(mailbox_copy(m, h.a, &set, STR("nix"), false, &c).class ==
+		STATUS_NEVER);
+	mailbox_close(m);
+	mailbox_close(x);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+START_TEST(test_move)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	struct mailbox *m = box_with_gaps(&h);
+	struct uid_set set = set_of(h.a, 2, 8);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Trash"), true, &c));
+	ck_assert_view(set_text(h.a, &c.from), "3:4,8");
+	ck_assert_view(set_text(h.a, &c.to), "1:3");
+	struct mailbox_news n = news_of(m, h.a, true);
+	ck_assert_view(set_text(h.a, &n.expunged), "3:4,8");
+	ck_assert_int_eq(shell_number(&h, "ls cur new | grep -c UID="), 4);
+	ck_assert_int_eq(shell_number(&h, "ls .Trash/cur | wc -l"), 3);
+	ck_assert_int_eq(shell_number(&h,
+		"find . -path '*/cur/*' -links +1 | wc -l"), 0);
+	/* into itself: new UIDs */
+	set = set_of(h.a, 1, 1);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("INBOX"), true, &c));
+	ck_assert_view(set_text(h.a, &c.to), "13");
+	n = news_of(m, h.a, true);
+	ck_assert(n.arrived == 1 && n.exists == 4);
+	settle(m);
+	ck_assert_int_eq(shell_number(&h, "ls cur new | grep -c UID="), 4);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* All or none, also when a file turns out to be gone. */
+START_TEST(test_copy_of_what_is_gone)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 10);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	ck_assert_int_eq(shell(&h, "rm new/*.q7.*; mv new/*.q8.* cur/x && "
+		"mv cur/x cur/1764000000.q8.host,UID=9:2,F"), 0);
+	struct uid_set set = set_of(h.a, 1, 10);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_view(set_text(h.a, &c.from), "1:7,9:10");
+	ck_assert_int_eq(shell_number(&h, "ls .Sent/cur | wc -l"), 9);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* A large copy holds neither memory nor anything else per message. */
+START_TEST(test_copy_many)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 2500);
+	struct arena *a = arena_new("transaction");
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 1, UINT32_MAX);
+	ck_fine(mailbox_copy(m, a, &set, STR("Sent"), false, &c));
+	ck_assert_view(set_text(h.a, &c.to), "1:2500");
+	ck_assert_uint_lt(arena_used(a), 200000);
+	ck_fine(mailbox_copy(m, a, &set, STR("Trash"), true, &c));
+	ck_assert_uint_lt(arena_used(a), 400000);
+	ck_assert_uint_eq(status_of(h.s, h.a, "Trash").messages, 2500);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 0);
+	arena_free(a);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* ----------------------------------------------------------------- scan */
+
+START_TEST(test_scan)
+{
+	struct home h;
+	struct message_row row;
+	home_new(&h);
+	struct mailbox *m = box_with_gaps(&h);
+	set_flags(m, h.a, 4, FLAGS_ADD, FLAG_SEEN, NULL);
+	set_flags(m, h.a, 9, FLAGS_ADD, FLAG_SEEN | FLAG_FLAGGED, NULL);
+	uint64_t since = status_of(h.s, h.a, "INBOX").highestmodseq - 1;
+	struct uid_range ranges[] = {{1, 4}, {9, 20}};
+	struct mailbox_scan c = {.uids = {ranges, 2}, .mask = FLAG_SEEN,
+		.value = FLAG_SEEN};
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 4);
+	/* another call between, which writes and lets the snapshot go */
+	set_flags(m, h.a, 10, FLAGS_ADD, FLAG_SEEN, NULL);
+	ck_assert(mailbox_row(m, h.a, 1, 0, &row));
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 9);
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 10);
+	ck_assert(!mailbox_next(m, &c, &row));
+	ck_fine(mailbox_scan_end(m, &c));
+	c = (struct mailbox_scan){.uids = set_of(h.a, 1, UINT32_MAX),
+		.since = since};
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 9);
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 10);
+	ck_assert(!mailbox_next(m, &c, &row));
+	ck_fine(mailbox_scan_end(m, &c));
+	/* one that came after the last news is not in the view */
+	deliver_one(h.s, h.a, "r");
+	c = (struct mailbox_scan){.uids = set_of(h.a, 11, UINT32_MAX)};
+	ck_assert(mailbox_next(m, &c, &row) && row.uid == 11);
+	ck_assert(!mailbox_next(m, &c, &row));
+	ck_fine(mailbox_scan_end(m, &c));
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+/* --------------------------------------------------------------- notify */
+
+START_TEST(test_notify)
+{
+	struct home h;
+	int fd, same;
+	home_new(&h);
+	struct store *other = home_other(&h);
+	ck_fine(notify_listen(h.s, h.a, &fd));
+	ck_fine(notify_listen(h.s, h.a, &same));
+	ck_assert_int_eq(fd, same);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ck_assert(!notify_drain(h.s));
+	deliver_one(other, h.a, "q1");
+	ck_assert_int_eq(poll(&p, 1, 5000), 1);
+	ck_assert(notify_drain(h.s) && !notify_drain(h.s));
+	/* our own writing wakes nobody up here */
+	deliver_one(h.s, h.a, "q2");
+	ck_assert(!notify_drain(h.s));
+	/* a full socket holds nobody up */
+	for (int i = 0; i < 2000; i++)
+		notify_send(other);
+	ck_assert(notify_drain(h.s));
+	/* also after the directory was removed with everything in it */
+	ck_assert_int_eq(shell(&h, "rm -r surat"), 0);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	deliver_one(other, h.a, "q3");
+	ck_assert_int_eq(poll(&p, 1, 5000), 1);
+	ck_assert(notify_drain(h.s));
+	mailbox_close(m);
+	/* the socket of one who died is swept up */
+	ck_assert_int_eq(shell(&h, "python3 -c 'import socket; "
+		"socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
+		".bind(\"surat/notify/1.dead\")'"), 0);
+	notify_send(other);
+	ck_assert_int_eq(shell(&h, "test ! -e surat/notify/1.dead"), 0);
+	store_close(other);
+	home_gone(&h);
+}
+END_TEST
+
+Suite *
+suite_mailbox(void)
+{
+	return SUITE("mailbox", test_view, test_news_wait,
+		test_news_of_what_never_was, test_own_changes_are_no_news,
+		test_vanished, test_tombstones_are_bounded, test_recent,
+		test_first_unseen, test_flags_and_names, test_unchanged_since,
+		test_keywords_without_limit, test_expunge, test_expunge_many,
+		test_append, test_append_refused, test_append_many, test_copy,
+		test_move, test_copy_of_what_is_gone, test_copy_many,
+		test_scan, test_notify);
+}
