@@ -422,11 +422,25 @@ mark_seen(struct maildrop *d)
 		mailbox_store(d->box, d->arena, &set, &how);
 }
 
+/* Files follow the index.  Nobody waits for it, but until it is done other
+ * programs see what was deleted; what a slow disk leaves is the next
+ * session's to do. */
+static void
+settle(struct maildrop *d)
+{
+	enum { TURN_MS = 1000, PATIENCE_MS = 120 * 1000 };
+	int64_t last = clock_in(PATIENCE_MS);
+	while (!mailbox_settle(d->box, clock_in(TURN_MS)) &&
+		clock_ms() < last)
+		;
+}
+
 void
 maildrop_close(struct maildrop *d)
 {
 	if (d->conf->mark_seen)
 		mark_seen(d);
+	settle(d);
 	mailbox_close(d->box);
 	let_go(d);
 	arena_free(d->window.arena);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """Mail that came in over SMTP is read by POP3, by the clients people have."""
 import glob
+import imaplib
 import os
 import poplib
 import re
@@ -359,6 +360,52 @@ def beside(h):
     r.quit()
 
 
+def beside_imap(h):
+    """IMAP and POP3 on one mailbox, each told what the other does."""
+    for n in range(6):
+        h.send(['bob@example.test'], message('imap', n=n))
+    h.wait_mail('bob', 6)
+    m = imaplib.IMAP4('127.0.0.1', h.port('imap'), PATIENCE)
+    m.login('bob', h.users['bob'])
+    m.select('INBOX')
+    m.append('INBOX', '', None, b'Subject: appended\r\n\r\nno end')
+    r = Raw(h, 'bob')
+    ok(r.say('STAT').startswith(b'+OK 7 '), 'both see seven', r.welcome)
+    wire = [m.fetch(str(n), '(RFC822.SIZE)')[1][0] for n in range(1, 8)]
+    sizes = [int(re.search(rb'SIZE (\d+)', w)[1]) for w in wire]
+    r.say('LIST')
+    same([int(x.split()[1]) for x in r.text().splitlines()], sizes,
+         'of the same sizes')
+    same(r.retr(7)[1], b'Subject: appended\r\n\r\nno end\r\n',
+         'a last line is ended for POP3')
+    m.store('1,2', '+FLAGS', '\\Deleted')
+    m.store('3,4', '+FLAGS', '\\Flagged $Work')
+    same(sorted(m.expunge()[1]), [b'1', b'2'], 'IMAP expunges two')
+    same(r.say('RETR 1'), b'-ERR Somebody else deleted that message\r\n',
+         'POP3 hears of the first')
+    same(r.say('DELE 2'), b'-ERR Somebody else deleted that message\r\n',
+         'and of the second')
+    same(r.retr(3)[0], sizes[2], 'numbers stay, whatever flags come')
+    ok(r.say('STAT').startswith(b'+OK 5 '), 'five are left')
+    same(r.say('DELE 4')[:3], b'+OK', 'POP3 deletes one')
+    same(m.noop()[0] and m.search(None, 'ALL')[1], [b'1 2 3 4 5'],
+         'which IMAP does not see before QUIT')
+    same(r.quit()[0], b'+OK Good bye\r\n', 'QUIT')
+    same(m.noop()[0] and m.response('EXPUNGE')[1], [b'2'], 'but then')
+    until(lambda: m.noop()[0] and m.search(None, 'SEEN')[1] == [b'1 4'])
+    same(m.search(None, 'SEEN')[1], [b'1 4'],
+         'what POP3 fetched counts as read')
+    r = Raw(h, 'bob')
+    for n in range(1, 5):
+        r.say('DELE %d' % n)
+    m.store('1:*', '+FLAGS', '\\Deleted')
+    m.expunge()
+    same(r.quit()[0], b'+OK Good bye\r\n', 'both delete the same')
+    m.logout()
+    until(lambda: not h.mails('bob'))
+    same(h.mails('bob'), [], 'and nothing is left')
+
+
 def broken(h):
     h.send(['bob@example.test'], message('broken'))
     h.wait_mail('bob', 1)
@@ -458,7 +505,7 @@ def slow_reader(h):
         slow.file.readline()
     same(slow.say('STAT').split()[1], b'1', 'deletes all but one')
     same(slow.quit()[0], b'+OK Good bye\r\n', 'QUIT')
-    until(lambda: len(h.mails('carol')) == 1)
+    until(lambda: len(h.mails('carol')) == 1, 60)
     same(len(h.mails('carol')), 1, 'one is left')
 
 
@@ -488,7 +535,7 @@ def main():
     users = {'alice': 'secret', 'bob': 'hunter2', 'carol': 'c', 'dave': 'd'}
     home = tempfile.mkdtemp(prefix='pop3.')
     os.chmod(home, 0o755)
-    with House(users=users, without=('deliver-remote', 'imapd')) as h:
+    with House(users=users, without=('deliver-remote',)) as h:
         logins(h)
         whole_corpus(h)
         curl(h)
@@ -496,6 +543,7 @@ def main():
         mpop(h, home)
         getmail(h, home)
         beside(h)
+        beside_imap(h)
         broken(h)
         large(h)
         slow_reader(h)
