@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The list of folders and what can be done to it.  Directories are made
+ * The list of folders and what can be done to it, but renaming (rename.c).  Directories are made
  * before their rows and removed after them, both under the index's lock;
  * what a crash leaves between is found by sync_folders.  Subscriptions are
  * surat/subscriptions, one name a line.  RFC 3501 6.3.3 to 6.3.9, RFC 6154.
@@ -56,8 +56,8 @@ folders_name(struct arena *a, struct str name, struct str *out)
 	return nfc.n <= FOLDERS_NAME_MOST && maildir_dir(a, nfc, &dir);
 }
 
-static bool
-is_below(struct str name, struct str parent)
+bool
+folder_is_below(struct str name, struct str parent)
 {
 	return name.n > parent.n && str_starts(name, parent) &&
 		name.p[parent.n] == FOLDERS_SEPARATOR;
@@ -322,8 +322,8 @@ sweep_graves(struct store *s, struct arena *a)
 /* ----------------------------------------------------- foreign folders */
 
 /* Also one that lost a directory or two. */
-static bool
-is_folder(struct store *s, struct arena *a, struct str dir)
+bool
+folder_is_there(struct store *s, struct arena *a, struct str dir)
 {
 	static const char *const signs[] = {"cur", "new", "surat-folder"};
 	struct stat st;
@@ -363,7 +363,7 @@ follow_rename(struct store *s, struct arena *a, struct str name, struct str dir)
 	struct str_list words;
 	if (!control_read(s, a, dir, &f, &words) ||
 		!folder_of_mailbox(s, a, f.mailbox_id, &there) ||
-		there.dir.n == 0 || is_folder(s, a, there.dir))
+		there.dir.n == 0 || folder_is_there(s, a, there.dir))
 		return false;
 	index_run(s, Q_FOLDER_MOVE, "itt", there.id, name, dir);
 	return true;
@@ -380,7 +380,7 @@ take_directory(struct store *s, struct arena *a, struct str dir)
 		index_end(st);
 	if (known || !maildir_folder(a, dir, &raw) ||
 		!folders_name(a, raw, &name) || folder_named(s, a, name, &f) ||
-		!is_folder(s, a, dir))
+		!folder_is_there(s, a, dir))
 		return;
 	if (!follow_rename(s, a, name, dir))
 		folder_adopt(s, a, name, str_copy(a, dir));
@@ -413,7 +413,7 @@ drop_vanished(struct store *s, struct arena *a)
 	size_t n;
 	struct folder_row *v = folder_rows(s, a, &n);
 	for (size_t i = 0; i < n; i++)
-		if (v[i].dir.n > 0 && !is_folder(s, a, v[i].dir))
+		if (v[i].dir.n > 0 && !folder_is_there(s, a, v[i].dir))
 			folder_drop(s, v[i].id);
 }
 
@@ -441,6 +441,7 @@ sync_folders(struct store *s, struct arena *a)
 	if (!status_is_fine(st))
 		return st;
 	at = time_before(s);
+	folder_finish_rename(s, a);
 	take_directories(s, a);
 	drop_vanished(s, a);
 	index_set_meta(s, "maildir_mtime", at);
@@ -503,8 +504,8 @@ by_name(const void *a, const void *b)
 {
 	const struct folder *x = a, *y = b;
 	struct str p = x->name, q = y->name;
-	bool px = str_eq(p, inbox) || is_below(p, inbox),
-	     qx = str_eq(q, inbox) || is_below(q, inbox);
+	bool px = str_eq(p, inbox) || folder_is_below(p, inbox),
+	     qx = str_eq(q, inbox) || folder_is_below(q, inbox);
 	if (px != qx)
 		return (int)qx - (int)px;
 	size_t i = 0;
@@ -670,118 +671,5 @@ folders_delete(struct store *s, struct arena *a, struct str name)
 		return st;
 	sweep_graves(s, a);
 	notify_send(s);
-	return st;
-}
-
-/* --------------------------------------------------------------- rename */
-
-/* One folder to its new name; children one after the other. */
-static bool
-rename_one(struct store *s, struct arena *a, const struct folder_row *f,
-	struct str from, struct str to)
-{
-	struct str name = str_printf(a, "%.*s%.*s", STR_ARG(to),
-		STR_ARG(str_skip(f->name, from.n))), dir;
-	struct folder_row there;
-	if (name.n > FOLDERS_NAME_MOST || !maildir_dir(a, name, &dir)) {
-		errno = ENAMETOOLONG;
-		return false;
-	}
-	if (folder_named(s, a, name, &there)) {
-		errno = EEXIST;
-		return false;
-	}
-	index_run(s, Q_FOLDER_MOVE, "itt", f->id, name, dir);
-	return own_move(s, str_cstr(a, f->dir), str_cstr(a, dir));
-}
-
-/* Directories renamed before the failure go back. */
-static void
-rename_back(struct store *s, struct arena *a, const struct folder_row *v,
-	size_t n, struct str from, struct str to)
-{
-	for (size_t i = n; i-- > 0;) {
-		struct str dir;
-		if (!str_eq(v[i].name, from) && !is_below(v[i].name, from))
-			continue;
-		struct str name = str_printf(a, "%.*s%.*s", STR_ARG(to),
-			STR_ARG(str_skip(v[i].name, from.n)));
-		if (maildir_dir(a, name, &dir))
-			own_move(s, str_cstr(a, dir), str_cstr(a, v[i].dir));
-	}
-}
-
-static struct status
-rename_tree(struct store *s, struct arena *a, struct str from, struct str to)
-{
-	size_t n, moved = 0, i = 0;
-	struct status st = index_begin(s, a);
-	if (!status_is_fine(st))
-		return st;
-	struct folder_row *v = folder_rows(s, a, &n);
-	bool ok = true;
-	for (; i < n && ok; i++) {
-		if (!str_eq(v[i].name, from) && !is_below(v[i].name, from))
-			continue;
-		ok = rename_one(s, a, &v[i], from, to);
-		moved += ok;
-	}
-	int err = errno;
-	if (ok && moved > 0) {
-		st = index_commit(s, a);
-		if (!status_is_fine(st))
-			rename_back(s, a, v, n, from, to);
-		return st;
-	}
-	rename_back(s, a, v, ok || i == 0 ? i : i - 1, from, to);
-	index_rollback(s);
-	if (ok)
-		return NO_FOLDER;
-	if (err == EEXIST)
-		return FOLDER_EXISTS;
-	if (err == ENAMETOOLONG)
-		return status_never(1, 3, STR("the name is too long"));
-	return status_errno(a, "rename", err);
-}
-
-/* RFC 3501 6.3.5: renaming INBOX moves its messages. */
-static struct status
-rename_inbox(struct store *s, struct arena *a, struct str to)
-{
-	struct mailbox *m;
-	struct mailbox_copied copied;
-	struct status st = folders_create(s, a, to, STR(""));
-	if (!status_is_fine(st))
-		return st;
-	st = mailbox_open(s, a, inbox, false, &m);
-	if (!status_is_fine(st))
-		return st;
-	struct uid_range all = {1, UINT32_MAX};
-	struct uid_set uids = {&all, 1};
-	st = mailbox_copy(m, a, &uids, to, true, &copied);
-	mailbox_close(m);
-	return st;
-}
-
-struct status
-folders_rename(struct store *s, struct arena *a, struct str from, struct str to)
-{
-	struct str old, new;
-	if (!folders_name(a, from, &old))
-		return NO_FOLDER;
-	if (to.n > 0 && to.p[to.n - 1] == FOLDERS_SEPARATOR)
-		to.n--;
-	if (!folders_name(a, to, &new))
-		return BAD_FOLDER_NAME;
-	if (str_eq(new, old) || str_eq(new, inbox))
-		return FOLDER_EXISTS;
-	if (str_eq(old, inbox))
-		return rename_inbox(s, a, new);
-	if (is_below(new, old))
-		return status_never(1, 3,
-			STR("a folder cannot go below itself"));
-	struct status st = rename_tree(s, a, old, new);
-	if (status_is_fine(st))
-		notify_send(s);
 	return st;
 }

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 2, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 3, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -67,6 +67,8 @@ static const char schema[] =
 	"CREATE TABLE pending(folder INTEGER, first INTEGER,"
 	" last INTEGER NOT NULL, prefix TEXT,"
 	" PRIMARY KEY(folder, first, prefix)) WITHOUT ROWID;"
+	"CREATE TABLE renaming(id INTEGER PRIMARY KEY, from_name TEXT,"
+	" to_name TEXT);"
 	"CREATE TABLE past(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
 	"CREATE TABLE keyword(folder INTEGER, number INTEGER, name TEXT,"
 	" PRIMARY KEY(folder, number)) WITHOUT ROWID;";
@@ -175,7 +177,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=2");
+			rc = exec(s, "PRAGMA user_version=3");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");

@@ -68,6 +68,9 @@
 		"new_mtime=?14,cur_mtime=?15,unsure=?16,looked=?17," \
 		"rebuild=?18,words_owed=?19 WHERE id=?1") \
 	Q(FOLDER_MOVE, "UPDATE folder SET name=?2,dir=?3 WHERE id=?1") \
+	Q(RENAME_NOTE, "INSERT OR REPLACE INTO renaming VALUES(1,?1,?2)") \
+	Q(RENAME_NOTED, "SELECT from_name,to_name FROM renaming") \
+	Q(RENAME_DROP, "DELETE FROM renaming") \
 	Q(FOLDER_DROP, "DELETE FROM folder WHERE id=?1") \
 	Q(FOLDER_MESSAGES, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2") \
 	Q(FOLDER_HEADERS, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2") \
@@ -564,6 +567,11 @@ bool folder_make(struct store *s, struct arena *a, struct str name,
 /* A row for a directory that is there; from its control file if it can. */
 void folder_adopt(struct store *s, struct arena *a, struct str name,
 	struct str dir);
+/* Under the lock: goes on with a renaming that a crash has interrupted. */
+void folder_finish_rename(struct store *s, struct arena *a);
+bool folder_is_below(struct str name, struct str parent);
+/* Is there a directory that looks like a folder? */
+bool folder_is_there(struct store *s, struct arena *a, struct str dir);
 /* Removes every row of a folder. */
 void folder_drop(struct store *s, int64_t folder);
 /* INBOX and special-use folders of a new account. */

@@ -13,6 +13,7 @@ main(void)
 		suite_deliver,
 		suite_sync,
 		suite_rebuild,
+		suite_crash,
 	};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }
