@@ -17,6 +17,7 @@
 #include "store/listing.h"
 #include "store/notify.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -82,21 +83,60 @@ exists(struct store *s, const char *path)
 }
 
 static char *
-entry_path(struct looking *k, const struct entry *e)
-{
-	return row_path(k->batch, k->f, e->in_new, e->file, STR(""));
-}
-
-static char *
 state_path(struct looking *k, const struct file_state *row)
 {
 	return row_path(k->batch, k->f, place_in_new(row->place), row->name,
 		row->info);
 }
 
+static char *
+entry_path(struct looking *k, const struct entry *e)
+{
+	return row_path(k->batch, k->f, e->in_new, e->file, STR(""));
+}
+
+/* The row that the file is of: by its UID; or by its unique part, when its
+ * keys were lost or are from a backup. */
+static bool
+find_row(struct looking *k, const struct entry *e, uint32_t *uid,
+	struct file_state *row)
+{
+	struct str unique = maildir_parse(e->file).unique;
+	*uid = e->uid;
+	if (*uid != 0 && row_state(k->s, k->batch, k->f->id, *uid, row) &&
+		is_same_message(e, row->name))
+		return true;
+	*uid = 0;
+	sqlite3_stmt *st = index_query(k->s, Q_MESSAGE_NAMED, "t", unique);
+	while (unique.n > 0 && index_row(k->s, st))
+		if (index_int(st, 0) >> 32 == k->f->id)
+			*uid = index_uid(index_int(st, 0));
+	if (unique.n == 0 && st != NULL)
+		index_end(st);
+	return *uid != 0 && row_state(k->s, k->batch, k->f->id, *uid, row);
+}
+
+/* The base of its name, after it was given back what it lost. */
+static struct str
+with_keys(struct looking *k, const struct entry *e, uint32_t uid,
+	const struct file_state *row)
+{
+	struct maildir_name was = maildir_parse(row->name),
+			    now = maildir_parse(e->file);
+	if (now.uid == uid)
+		return now.base;
+	struct str base = maildir_base(k->batch, now.base, was.size,
+		was.wire_size, uid);
+	char *to = row_path(k->batch, k->f, e->in_new, base, now.info);
+	if (own_move(k->s, entry_path(k, e), to))
+		return base;
+	k->doubt = true;
+	return now.base;
+}
+
 /* What the name said before, and says now: the difference is a change. */
 static void
-merge_flags(struct looking *k, const struct entry *e,
+merge_flags(struct looking *k, const struct entry *e, uint32_t uid,
 	const struct file_state *row)
 {
 	struct folder_row *f = k->f;
@@ -109,7 +149,7 @@ merge_flags(struct looking *k, const struct entry *e,
 		~(was_flags & ~is_flags);
 	struct str words = words_merge(k->batch, &k->words, row->keywords,
 		is_letters & ~was_letters, was_letters & ~is_letters);
-	int64_t key = index_key(f->id, e->uid);
+	int64_t key = index_key(f->id, uid);
 	enum place place = (e->in_new ? PLACE_NEW : 0) |
 		row_owes(flags, words_letters(&k->words, words), now.info,
 			e->in_new);
@@ -118,8 +158,8 @@ merge_flags(struct looking *k, const struct entry *e,
 		index_run(k->s, Q_MESSAGE_FLAGS, "iitii", key, I(flags), words,
 			I(folder_modseq(f)), I(place));
 	}
-	index_run(k->s, Q_MESSAGE_PLACE, "itti", key, now.base, now.info,
-		I(place));
+	index_run(k->s, Q_MESSAGE_PLACE, "itti", key,
+		with_keys(k, e, uid, row), now.info, I(place));
 }
 
 /* -------------------------------------------------------------- doubled */
@@ -170,9 +210,8 @@ static bool
 take_known(struct looking *k, const struct entry *e)
 {
 	struct file_state row;
-	if (e->uid == 0 ||
-		!row_state(k->s, k->batch, k->f->id, e->uid, &row) ||
-		!is_same_message(e, row.name))
+	uint32_t uid;
+	if (!find_row(k, e, &uid, &row))
 		return false;
 	if (is_same_place(e, &row))
 		return true;
@@ -181,7 +220,7 @@ take_known(struct looking *k, const struct entry *e)
 	if (exists(k->s, state_path(k, &row)))
 		return take_double(k, e, &row);
 	if (exists(k->s, entry_path(k, e)))
-		merge_flags(k, e, &row);
+		merge_flags(k, e, uid, &row);
 	return true;
 }
 
@@ -356,8 +395,8 @@ static void
 rename_apart(struct looking *k, struct arrival *x)
 {
 	struct file_state row;
-	if (x->entry->uid != 0 && row_state(k->s, k->batch, k->f->id,
-		x->entry->uid, &row) && is_same_message(x->entry, row.name))
+	uint32_t uid;
+	if (find_row(k, x->entry, &uid, &row))
 		x->row.name = control_unique(k->s, k->batch);
 }
 
@@ -384,9 +423,8 @@ static bool
 is_known(struct looking *k, const struct entry *e)
 {
 	struct file_state row;
-	return e->uid != 0 &&
-		row_state(k->s, k->batch, k->f->id, e->uid, &row) &&
-		is_same_message(e, row.name) &&
+	uint32_t uid;
+	return find_row(k, e, &uid, &row) &&
 		!exists(k->s, state_path(k, &row));
 }
 
@@ -469,7 +507,9 @@ apply(struct looking *k)
 	watch_begin(k->s, k->batch, f, WATCH_BOTH);
 	for (size_t i = 0; i < k->n; i++)
 		take_arrival(k, &k->v[i]);
-	take_missing(k);
+	/* one that has lost its UID looks missing until all were seen */
+	if (k->done == k->list.n)
+		take_missing(k);
 	watch_end(k->s, f);
 	record_times(k);
 	folder_save(k->s, k->batch, f);
@@ -505,6 +545,25 @@ say_progress(struct looking *k)
 			k->done, k->list.n);
 }
 
+/* As maildir(5) has it: what was left in tmp/ 36 hours ago is nobody's. */
+static void
+sweep_tmp(struct looking *k)
+{
+	enum { AGE_S = 36 * 3600 };
+	int fd = openat(k->s->dir, folder_path(k->a, k->f->dir, "tmp"),
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && fstatat(dirfd(d), e->d_name, &st,
+			AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+			clock_wall() - st.st_ctim.tv_sec > AGE_S)
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+}
+
 static struct status
 look(struct looking *k)
 {
@@ -516,6 +575,8 @@ look(struct looking *k)
 	}
 	if (status_is_fine(st) && k->f->rebuild)
 		k->side = words_file_text(k->s, k->a, k->f);
+	if (k->list.all)
+		sweep_tmp(k);
 	k->missing = k->list.missing;
 	bool more = true;
 	while (status_is_fine(st) && more) {

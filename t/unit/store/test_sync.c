@@ -338,6 +338,28 @@ START_TEST(test_restored_over)
 }
 END_TEST
 
+/* From a backup of the time before it had our keys; or by a program that takes
+ * them off. */
+START_TEST(test_keys_lost)
+{
+	struct home h;
+	struct mailbox *m = box_of(&h, 1);
+	ck_assert_int_eq(shell(&h, "printf 'a: b\n\n' > new/5.x.host; "
+		"printf 'a: c\n\n' > new/6.x.host; cp -a new ../kept"), 0);
+	ck_assert_view(seen(&h, m), "1:0: 2:0: 3:0:");
+	settle(m);
+	ck_assert_int_eq(shell(&h, "cp -a ../kept/*.x.host new/; "
+		"cp ../kept/5.x.host cur/5.x.host:2,F"), 0);
+	ck_assert_view(seen(&h, m), "1:0: 2:0: 3:0:");
+	ck_assert_int_eq(shell(&h, "rm new/* cur/*F; cd cur; "
+		"mv 6.x.host,*UID=3:2, 6.x.host:2,S"), 0);
+	ck_assert_view(seen(&h, m), "1:0: 2:0: 3:1:");
+	ck_assert_int_eq(shell(&h, "test -f cur/6.x.host,S=6,W=8,UID=3:2,S"),
+		0);
+	done(&h, m);
+}
+END_TEST
+
 /* The same name, but something else: a message of its own. */
 START_TEST(test_same_name_other_content)
 {
@@ -721,7 +743,7 @@ suite_sync(void)
 		test_keywords_by_rename, test_renamed_and_expunged,
 		test_arrivals, test_sizes_in_names, test_long_names,
 		test_strange_uids, test_vanished_files, test_restored_over,
-		test_same_name_other_content, test_suspicion, test_many,
+		test_keys_lost, test_same_name_other_content, test_suspicion, test_many,
 		test_own_changes_are_quiet, test_same_tick,
 		test_without_inotify, test_clock_set_back,
 		test_directories_removed, test_maildir_replaced,
