@@ -184,7 +184,12 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -I. -I$(firstword $(subst /, ,$*)) -It/unit -c -o $@ $<
 
-unit: $(addprefix $(B)/t/unit_,$(UNITS))
+unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so
+
+# Preloaded by tests that make calls fail or kill at them.
+$(B)/t/fault.so: t/lib/fault.c
+	@mkdir -p $(@D)
+	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
 
 # ----------------------------------------------------------------- fuzzing
 # t/fuzz/fuzz_<x>.c is one entry: a libFuzzer binary in build/fuzz/bin, and in
