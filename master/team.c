@@ -5,8 +5,9 @@
  *
  * Back-off is for programs that do not come up: a child that dies within
  * moments of its start, without having served anybody, makes its team wait 1,
- * 2, 4 and so on to 60 seconds.  One that dies later is replaced at once; a
- * client who can crash a worker pays a connection for each.
+ * 2, 4 and so on to 60 seconds, and from a tenth of a second on when it had
+ * said that it was up.  One that dies later is replaced at once; a client who
+ * can crash a worker pays a connection for each.
  */
 #include "master.h"
 #include "base/arena.h"
@@ -23,7 +24,8 @@
 
 enum {
 	QUICK_DEATH = 2000, /* ms after the start */
-	PAUSE_FIRST = 1000,
+	PAUSE_FIRST = 1000, /* for one that did not come up, */
+	PAUSE_AFTER = 100, /* and for one that had */
 	PAUSE_MOST = 60 * 1000,
 	RETIRE_PATIENCE = 20 * 1000,
 	NUDGE_PATIENCE = 5 * 1000, /* between SIGTERM and SIGKILL */
@@ -207,10 +209,10 @@ pause_over(void *ctx)
 }
 
 static void
-back_off(struct team *t)
+back_off(struct team *t, int64_t first)
 {
 	int64_t shift = t->failures > 10 ? 10 : t->failures;
-	int64_t ms = shift == 0 ? PAUSE_FIRST : PAUSE_FIRST << (shift - 1);
+	int64_t ms = shift == 0 ? first : first << (shift - 1);
 	if (t->pause == NULL)
 		t->pause = loop_timer(t->master->loop,
 			clock_in(ms < PAUSE_MOST ? ms : PAUSE_MOST),
@@ -223,7 +225,7 @@ team_tend(struct team *t)
 	const struct start plain = {.queue = -1};
 	while (!t->master->stopping && t->pause == NULL && lacks(t))
 		if (!team_start(t, &plain))
-			back_off(t);
+			back_off(t, PAUSE_FIRST);
 }
 
 void
@@ -385,7 +387,7 @@ mourn(struct child *c)
 		return;
 	}
 	t->failures++;
-	back_off(t);
+	back_off(t, c->state == CHILD_STARTING ? PAUSE_FIRST : PAUSE_AFTER);
 	ready_despair(t->master, t);
 }
 

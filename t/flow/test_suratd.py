@@ -243,6 +243,23 @@ def test_back_off():
     s.remove()
 
 
+def test_quick_deaths():
+    s = Suite().start()
+    pids, back = {0}, []
+    for _ in range(3):
+        pid = int(s.status()['auth'][2])
+        if pid <= 0:
+            break
+        pids.add(pid)
+        os.kill(pid, signal.SIGKILL)
+        back.append(until(lambda: s.status()['auth'][1] == 'running' and
+                          int(s.status()['auth'][2]) not in pids, 25))
+    ok(len(back) == 3 and all(back),
+       'one that had been up is not long waited for', back)
+    s.stop()
+    s.remove()
+
+
 def test_control():
     s = Suite().start()
     q = s.ask('queue', 'agent_start|agent=local|user=u|ids=-|home=/|')
@@ -400,7 +417,7 @@ def test_root():
 
 
 for test in (test_check, test_start, test_keeping, test_failing,
-             test_back_off, test_control, test_reload, test_one_only,
+             test_back_off, test_quick_deaths, test_control, test_reload, test_one_only,
              test_root):
     test()
 print('1..%d' % count)
