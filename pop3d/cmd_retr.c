@@ -30,18 +30,22 @@ send_octets(struct pop3_session *s, struct stuff *w, struct str octets)
 	return true;
 }
 
+/* A file that is shorter than it was ends where it ends. */
 static bool
-send_file(struct pop3_session *s, struct stuff *w, int fd)
+send_file(struct pop3_session *s, struct stuff *w, struct drop_file *file)
 {
 	char chunk[POP3_CHUNK];
-	while (!w->done) {
-		ssize_t n = read(fd, chunk, sizeof chunk);
+	while (!w->done && file->left > 0) {
+		size_t want = file->left < sizeof chunk ? (size_t)file->left
+							: sizeof chunk;
+		ssize_t n = read(file->fd, chunk, want);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return false;
 		if (n == 0)
 			return true;
+		file->left -= (uint64_t)n;
 		if (!pass(s, w, str_of(chunk, (size_t)n)))
 			return false;
 	}
@@ -53,7 +57,7 @@ send_file(struct pop3_session *s, struct stuff *w, int fd)
 static bool
 send_message(struct pop3_session *s, struct stuff *w, struct drop_file *file)
 {
-	bool ok = file->fd >= 0 ? send_file(s, w, file->fd)
+	bool ok = file->fd >= 0 ? send_file(s, w, file)
 				: send_octets(s, w, file->octets);
 	if (!ok) {
 		if (conn_state(s->conn) == CONN_OPEN)

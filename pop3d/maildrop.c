@@ -355,10 +355,13 @@ open_file(struct maildrop *d, struct arena *a, uint32_t number, int *fd,
 }
 
 static bool
-is_regular(int fd)
+is_regular(int fd, uint64_t *size)
 {
 	struct stat st;
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return false;
+	*size = (uint64_t)st.st_size;
+	return true;
 }
 
 struct status
@@ -376,7 +379,7 @@ maildrop_read(struct maildrop *d, struct arena *a, uint32_t number,
 	file->size = row.size;
 	if (!status_is_fine(st) || row.uid == 0)
 		return st;
-	if (file->fd >= 0 && is_regular(file->fd))
+	if (file->fd >= 0 && is_regular(file->fd, &file->left))
 		return st;
 	if (file->fd >= 0)
 		close(file->fd);

@@ -78,6 +78,7 @@ void maildrop_reset(struct maildrop *d);
 struct drop_file {
 	uint64_t size; /* on the wire */
 	int fd;
+	uint64_t left; /* to be read from fd */
 	struct str octets;
 };
 /* Fine and not THERE: gone. */
