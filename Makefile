@@ -201,7 +201,7 @@ FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
 FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c auth/scram.c
-FUZZ_EXTRA_reply := deliver/capability.c
+FUZZ_EXTRA_capability := deliver/capability.c
 FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))))
 FUZZ_ROOMS := $(foreach r,store ask mail sys base,$(call room_lib,$(r)))
 
