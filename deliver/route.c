@@ -54,7 +54,8 @@ route_sort(struct host *hosts, size_t n)
 		hosts[i - 1] = hosts[k];
 		hosts[k] = h;
 	}
-	qsort(hosts, n, sizeof *hosts, by_preference);
+	if (n > 1)
+		qsort(hosts, n, sizeof *hosts, by_preference);
 }
 
 /* RFC 7505: a single record with the root as its host. */
