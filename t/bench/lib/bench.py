@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -44,9 +45,23 @@ def options(what, repeat=5, seconds=4.0, more=()):
     for name, how in more:
         p.add_argument(name, **how)
     a = p.parse_args()
+    # the servers are ended at exit, also when we are told to go
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if a.quick:
         a.repeat, a.seconds = min(a.repeat, 2), min(a.seconds, 1.5)
     return a
+
+
+def load(port, messages, sessions=1, many=True, octets=4096, more=()):
+    """Sends mail and returns what the sender says of it, as numbers."""
+    command = [tool('load'), '-s', str(sessions), '-m', str(messages),
+               '-l', str(octets), '-t', '300'] + ['-d'] * many
+    done = subprocess.run(command + list(more) + ['127.0.0.1', str(port)],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit('port %d: %s' % (port, done.stderr))
+    return {k: float(v) for k, v in
+            (f.split('=') for f in done.stdout.split())}
 
 
 def note(text):
@@ -130,7 +145,13 @@ class Place:
         return path
 
     def remove(self):
-        subprocess.run(['umount', self.path], stderr=subprocess.DEVNULL)
+        # a server that was just ended may take a moment to let go
+        for _ in range(50):
+            if not os.path.ismount(self.path) or subprocess.run(
+                    ['umount', self.path],
+                    stderr=subprocess.DEVNULL).returncode == 0:
+                break
+            time.sleep(0.2)
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -253,6 +274,13 @@ class Syncs:
 def summary(values):
     v = sorted(values)
     return {'median': statistics.median(v), 'min': v[0], 'max': v[-1]}
+
+
+def each(seconds, cpu):
+    """What a step took: seconds, or (seconds of one, how many)."""
+    if isinstance(seconds, tuple):
+        return seconds[0], cpu / seconds[1]
+    return seconds, cpu
 
 
 def ratio(ours, theirs):

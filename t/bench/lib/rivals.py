@@ -54,6 +54,7 @@ def install(command, package, *units):
 class Server:
     """Started and stopped once or several times; stopped at the end."""
     running = False
+    pid = None
 
     def __init__(self):
         self.account = Account(self.name)
@@ -64,7 +65,7 @@ class Server:
         self._start()
 
     def stop(self):
-        if self.running:
+        if self.running and self.pid:
             self._stop()
         self.running = False
 
@@ -112,14 +113,28 @@ class Surat(Server):
         if not line.startswith(b'surat: ready'):
             raise SystemExit('surat does not start: see %s.log' % self.dir)
         self.port = self.house.port('smtp')
+        self.ports = {p: self.house.port(p) for p in
+                      ('imap', 'imaps', 'pop3', 'pop3s')}
+        self.owner = os.stat(self.dir).st_uid, os.stat(self.dir).st_gid
         self.pid = self.house.process.pid
         self.account.take(self.pid)
 
     def box(self, n):
         return self.house.maildir('%du' % n) + '/new'
 
+    def maildir(self, user):
+        return self.house.maildir(user)
+
+    def forget(self, user):
+        """Throws the index of that mailbox away; files stay."""
+        top = self.maildir(user) + '/surat/'
+        for name in os.listdir(top) if os.path.isdir(top) else ():
+            if name.startswith('index.db'):
+                os.unlink(top + name)
+
     def _stop(self):
         self.house.stop()
+        self.log.close()
 
 
 class Postfix(Server):
@@ -248,4 +263,146 @@ virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+'''
+
+
+class Dovecot(Server):
+    """Maildir, mail_fsync as it comes, login processes in high-performance
+    mode, imap and pop3 processes reused: Dovecot's fast configuration."""
+    name = 'dovecot'
+    PORTS = ('imap', 'imaps', 'pop3', 'pop3s')
+
+    def __init__(self, place):
+        self.place = place
+        super().__init__()
+
+    @staticmethod
+    def missing():
+        if os.getuid() != 0:
+            return 'Dovecot wants root'
+        units = 'dovecot.service', 'dovecot.socket'
+        return install('dovecot', 'dovecot-imapd', *units) or (
+            None if os.path.exists('/usr/lib/dovecot/pop3') else
+            install('no-such-command', 'dovecot-pop3d', *units))
+
+    def _start(self):
+        self.dir = self.place.fresh('dovecot')
+        self.ports = {p: free_port() for p in self.PORTS}
+        nobody = pwd.getpwnam('nobody')
+        self.owner = nobody.pw_uid, nobody.pw_gid
+        for sub in ('run', 'mail'):
+            os.mkdir(os.path.join(self.dir, sub), 0o755)
+        os.chown(self.dir + '/mail', *self.owner)
+        subprocess.run(
+            ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+             'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30', '-subj',
+             '/CN=localhost', '-keyout', self.dir + '/key.pem', '-out',
+             self.dir + '/cert.pem'], check=True, capture_output=True)
+        with open(self.dir + '/dovecot.conf', 'w') as f:
+            f.write(DOVECOT_CONF % dict(
+                self.ports, dir=self.dir, uid=self.owner[0],
+                gid=self.owner[1]))
+        # to a file: the daemon keeps what it was started with
+        with open(self.dir + '/start.log', 'w+') as log:
+            done = subprocess.run(
+                ['/usr/sbin/dovecot', '-c', self.dir + '/dovecot.conf'],
+                stdout=log, stderr=log)
+            if done.returncode != 0:
+                log.seek(0)
+                raise SystemExit('dovecot: ' + log.read())
+        greets(self.ports['imap'])
+        with open(self.dir + '/run/master.pid') as f:
+            self.pid = int(f.read())
+        self.account.take(self.pid)
+
+    def maildir(self, user):
+        return '%s/mail/%s/Maildir' % (self.dir, user)
+
+    def forget(self, user):
+        """Throws the index of that mailbox away; files stay."""
+        for name in os.listdir(self.maildir(user)):
+            if name.startswith('dovecot'):
+                os.unlink(self.maildir(user) + '/' + name)
+
+    def _stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        end = time.monotonic() + 10
+        while os.path.exists('/proc/%d' % self.pid):
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.1)
+
+
+DOVECOT_CONF = '''protocols = imap pop3
+base_dir = %(dir)s/run
+log_path = %(dir)s/log
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <%(dir)s/cert.pem
+ssl_key = <%(dir)s/key.pem
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_cache_size = 1M
+mail_location = maildir:~/Maildir
+mail_max_userip_connections = 5000
+first_valid_uid = 1
+first_valid_gid = 1
+last_valid_uid = 0
+default_client_limit = 5000
+default_process_limit = 3000
+passdb {
+  driver = static
+  args = password=pw
+}
+userdb {
+  driver = static
+  args = uid=%(uid)d gid=%(gid)d home=%(dir)s/mail/%%n
+}
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+service imap-login {
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 5000
+  inet_listener imap {
+    port = %(imap)d
+  }
+  inet_listener imaps {
+    port = %(imaps)d
+    ssl = yes
+  }
+}
+service pop3-login {
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 5000
+  inet_listener pop3 {
+    port = %(pop3)d
+  }
+  inet_listener pop3s {
+    port = %(pop3s)d
+    ssl = yes
+  }
+}
+service imap {
+  process_limit = 3000
+  process_min_avail = 4
+  service_count = 1000
+}
+service pop3 {
+  process_limit = 3000
+  process_min_avail = 4
+  service_count = 1000
+}
+service anvil {
+  client_limit = 12000
+}
+service auth {
+  client_limit = 12000
+}
+service stats {
+  client_limit = 12000
+}
 '''
