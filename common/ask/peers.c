@@ -249,8 +249,11 @@ peer_send(struct peer *p, const struct message *m)
 
 /* -------------------------------------------------------------- asking */
 
+/* Answers come in the order of the questions of one connection; a restarted
+ * process has another connection and knows nothing of the old one's. */
 struct question {
 	struct list link;
+	const struct peer *to; /* NULL: could not be sent */
 	answer_fn fn;
 	void *ctx;
 };
@@ -263,11 +266,8 @@ struct asker {
 };
 
 static void
-answered(struct asker *k, struct arena *a, struct message *m)
+end_question(struct question *q, struct arena *a, struct message *m)
 {
-	struct question *q = list_first(&k->asked, struct question, link);
-	if (q == NULL)
-		return;
 	struct question copy = *q;
 	list_remove(&q->link);
 	free(q);
@@ -277,26 +277,32 @@ answered(struct asker *k, struct arena *a, struct message *m)
 static void
 on_answer(struct peer *p, struct arena *a, struct message *m)
 {
-	answered(p->peers->ctx, a, m);
+	struct asker *k = p->peers->ctx;
+	list_each(&k->asked, at, save) {
+		struct question *q = list_entry(at, struct question, link);
+		if (q->to != p)
+			continue;
+		end_question(q, a, m);
+		return;
+	}
 }
 
-/* Only those asked before: their functions may ask again at once. */
+/* Those of this connection, asked before: their functions may ask again at
+ * once. */
 static void
-fail_all(struct asker *k)
+fail_those(struct asker *k, const struct peer *to)
 {
 	struct list lost;
 	list_init(&lost);
 	list_each(&k->asked, at, save) {
+		if (list_entry(at, struct question, link)->to != to)
+			continue;
 		list_remove(at);
 		list_add(&lost, at);
 	}
-	list_each(&lost, at, save) {
-		struct question *q = list_entry(at, struct question, link);
-		struct question copy = *q;
-		list_remove(at);
-		free(q);
-		copy.fn(copy.ctx, NULL, NULL);
-	}
+	list_each(&lost, at, save)
+		end_question(list_entry(at, struct question, link), NULL,
+			NULL);
 }
 
 static void
@@ -305,7 +311,7 @@ on_lost(struct peer *p)
 	struct asker *k = p->peers->ctx;
 	if (k->peer == p)
 		k->peer = NULL;
-	fail_all(k);
+	fail_those(k, p);
 }
 
 #define ANSWER_ROW(name, fd) {MSG_##name, ~0u, on_answer},
@@ -328,9 +334,7 @@ asker_new(struct arena *a, struct loop *l, struct str directory,
 static void
 fail_later(void *ctx)
 {
-	struct asker *k = ctx;
-	if (k->peer == NULL)
-		fail_all(k);
+	fail_those(ctx, NULL);
 }
 
 void
@@ -350,5 +354,6 @@ asker_ask(struct asker *k, const struct message *question, answer_fn fn,
 		}
 		k->peer = peers_take(&k->peers, fd, ~0u);
 	}
+	q->to = k->peer;
 	peer_send(k->peer, question);
 }

@@ -8,6 +8,7 @@
 #include "sys/loop.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -230,10 +231,142 @@ START_TEST(answers_wait_for_a_slow_reader)
 }
 END_TEST
 
+/* ------------------------------------- answers meet their own questions */
+
+struct asked_once {
+	struct asker *asker;
+	const char *address;
+	struct str got; /* p NULL: failed */
+	bool over;
+	char text[64];
+};
+
+static void
+note_answer(void *ctx, struct arena *a, struct message *m)
+{
+	struct asked_once *x = ctx;
+	(void)a;
+	x->over = true;
+	if (m == NULL)
+		return;
+	struct str s = m->route_result.address.v[0];
+	memcpy(x->text, s.p, s.n);
+	x->got = str_of(x->text, s.n);
+}
+
+static void
+ask_once(struct asked_once *x)
+{
+	struct message q = MESSAGE(route);
+	q.route.address = str_from(x->address);
+	asker_ask(x->asker, &q, note_answer, x);
+}
+
+static void
+ask_on_event(void *ctx, int fd, unsigned events)
+{
+	char c;
+	(void)events;
+	ck_assert_int_eq(read(fd, &c, 1), 1);
+	ask_once(ctx);
+}
+
+static void
+answer_one(struct arena *a, int fd)
+{
+	struct message q, answer = MESSAGE(route_result);
+	struct str v[1];
+	ck_assert_int_eq(ipc_recv_wait(&ask_messages, fd, a, &q,
+		clock_in(5000)), IPC_OK);
+	v[0] = str_printf(a, "for:%.*s", STR_ARG(q.route.address));
+	answer.route_result.address = (struct str_list){v, 1};
+	ck_assert_int_eq(ipc_send(&ask_messages, fd, &answer), IPC_OK);
+}
+
+static void
+turn_until(struct loop *l, const bool *over)
+{
+	for (int i = 0; i < 500 && !*over; i++)
+		loop_turn(l, 10);
+	ck_assert(*over);
+}
+
+/* The asked one goes away, and in the same turn somebody asks again: the
+ * questions of the old connection fail, those of the new one are answered,
+ * each with its own answer. */
+START_TEST(a_lost_connection_takes_only_its_own_questions)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	struct str path = str_printf(a, "%s/once", directory);
+	int listening = ipc_listen(str_cstr(a, path), 0600), more[2];
+	struct asker *k = asker_new(a, l, str_from(directory), "once");
+	struct asked_once x[3] = {{.asker = k, .address = "first"},
+		{.asker = k, .address = "second"},
+		{.asker = k, .address = "third"}};
+	ck_assert_int_eq(pipe(more), 0);
+	ask_once(&x[0]);
+	loop_watch(l, more[0], LOOP_READ, ask_on_event, &x[1]);
+	loop_turn(l, 0);
+	close(accept(listening, NULL, NULL));
+	ck_assert_int_eq(write(more[1], "+", 1), 1);
+	turn_until(l, &x[0].over);
+	ck_assert_ptr_null(x[0].got.p);
+	int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
+	for (int i = 0; i < 100 && fd < 0; i++) {
+		loop_turn(l, 10);
+		fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
+	}
+	ck_assert_int_ge(fd, 0);
+	ask_once(&x[2]);
+	answer_one(a, fd);
+	answer_one(a, fd);
+	turn_until(l, &x[1].over);
+	turn_until(l, &x[2].over);
+	ck_assert(str_eq(x[1].got, STR("for:second")));
+	ck_assert(str_eq(x[2].got, STR("for:third")));
+	close(fd);
+	close(listening);
+	unlink(str_cstr(a, path));
+	rmdir(directory);
+	arena_free(a);
+}
+END_TEST
+
+/* Nobody listens at first: that question fails, later ones are answered. */
+START_TEST(a_question_that_could_not_be_sent_shifts_nothing)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	struct str path = str_printf(a, "%s/late", directory);
+	struct asker *k = asker_new(a, l, str_from(directory), "late");
+	struct asked_once x[2] = {{.asker = k, .address = "first"},
+		{.asker = k, .address = "second"}};
+	ask_once(&x[0]);
+	int listening = ipc_listen(str_cstr(a, path), 0600);
+	ask_once(&x[1]);
+	int fd = accept(listening, NULL, NULL);
+	answer_one(a, fd);
+	turn_until(l, &x[0].over);
+	turn_until(l, &x[1].over);
+	ck_assert_ptr_null(x[0].got.p);
+	ck_assert(str_eq(x[1].got, STR("for:second")));
+	close(fd);
+	close(listening);
+	unlink(str_cstr(a, path));
+	rmdir(directory);
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_peers(void)
 {
 	return SUITE("peers", asking_and_asking_again_after_a_restart,
 		many_questions_at_once, asking_from_a_loop, garbage_closes_that_peer_only,
-		answers_wait_for_a_slow_reader);
+		answers_wait_for_a_slow_reader,
+		a_lost_connection_takes_only_its_own_questions,
+		a_question_that_could_not_be_sent_shifts_nothing);
 }
