@@ -10,9 +10,11 @@ RFC 3501 9 allows at that place, else Malformed is raised with the place.
 Parsed values: atoms are str, numbers int, strings bytes, NIL None, lists
 lists.  An untagged line is (name, value...), see Imap.untagged.
 """
+import os
 import re
 import socket
 import ssl
+import subprocess
 
 ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 ASTRING = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
@@ -335,11 +337,14 @@ class Reply:
 
 class Imap:
     def __init__(self, port, tls=False, host='127.0.0.1', patience=60):
-        self.sock = socket.create_connection((host, port), patience)
+        self.sock = self.connect(host, port, patience)
         self.patience, self.data, self.tags = patience, b'', 0
         if tls:
             self.start_tls()
         self.greeting = self.line()
+
+    def connect(self, host, port, patience):
+        return socket.create_connection((host, port), patience)
 
     def start_tls(self):
         context = ssl._create_unverified_context()
@@ -488,6 +493,32 @@ class Imap:
         r = self.command('LOGOUT')
         self.close()
         return r
+
+
+class Local(Imap):
+    """A session of its own on a socket pair, in a home directory."""
+
+    def __init__(self, home, log=None, patience=300):
+        self.home, self.log = home, log
+        super().__init__(0, patience=patience)
+
+    def connect(self, host, port, patience):
+        ours, theirs = socket.socketpair()
+        ours.settimeout(patience)
+        config = os.path.join(self.home, 'surat.conf')
+        open(config, 'a').close()
+        self.process = subprocess.Popen(
+            [os.path.join(os.path.abspath(os.environ.get('BUILD', 'build')),
+                          'bin', 'imapd'), '--session', '--config', config,
+             '--set', 'log.target=stderr', '--set', 'log.level=warning'],
+            stdin=theirs, stdout=theirs, stderr=self.log,
+            env=dict(os.environ, HOME=self.home))
+        theirs.close()
+        return ours
+
+    def close(self):
+        super().close()
+        return self.process.wait(self.patience)
 
 
 def leaves(part, path=''):
