@@ -35,8 +35,11 @@ session_new(struct program *p, int in, int out)
 void
 session_free(struct imap_session *s)
 {
+	enum { PATIENCE_MS = 30 * 1000 };
 	conn_close(s->conn);
 	view_close(s);
+	if (s->store != NULL)
+		store_settle(s->store, clock_in(PATIENCE_MS));
 	store_close(s->store);
 	arena_free(s->transaction);
 	arena_free(s->arena);

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW = 256, MARKS_MOST = 1 << 30 };
+enum { WINDOW = 256, MARKS_MOST = 1 << 30, TIDY_MS = 10000 };
 
 enum mark {
 	MARK_DELETED = 1 << 0,
@@ -81,10 +81,17 @@ guard(struct maildrop *d, struct arena *a, struct status *why)
 }
 
 static void
-let_go(struct maildrop *d)
+unlock(struct maildrop *d)
 {
 	if (d->lock >= 0)
 		close(d->lock);
+	d->lock = -1;
+}
+
+static void
+let_go(struct maildrop *d)
+{
+	unlock(d);
 	store_close(d->store);
 }
 
@@ -445,6 +452,9 @@ maildrop_close(struct maildrop *d)
 		mark_seen(d);
 	settle(d);
 	mailbox_close(d->box);
+	/* the next session need not wait for this one's tidying up */
+	unlock(d);
+	store_settle(d->store, clock_in(TIDY_MS));
 	let_go(d);
 	arena_free(d->window.arena);
 	arena_free(d->arena);

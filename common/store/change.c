@@ -146,7 +146,7 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 /* -------------------------------------------------------------- expunge */
 
 /* Files go before the client hears of it, if they are not too many. */
-enum { BURY_MS = 1000 };
+enum { BURY_MS = 100 };
 
 struct status
 mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
@@ -295,6 +295,42 @@ mailbox_settle(struct mailbox *m, int64_t deadline)
 	}
 	arena_free(a);
 	return n < SETTLE_BATCH && buried;
+}
+
+static bool
+settle_folder(struct store *s, int64_t folder, int64_t deadline)
+{
+	struct arena *a = arena_new("settle");
+	struct mailbox m = {.store = s, .arena = a,
+		.generation = s->ix.generation};
+	bool settled = true;
+	if (folder_by_id(s, a, folder, &m.row)) {
+		m.mailbox_id = m.row.mailbox_id;
+		settled = mailbox_settle(&m, deadline);
+	}
+	arena_free(a);
+	return settled;
+}
+
+bool
+store_settle(struct store *s, int64_t deadline)
+{
+	enum { AT_ONCE = 64 };
+	int64_t folders[AT_ONCE];
+	struct arena *a = arena_new("settle");
+	bool settled = true;
+	size_t n = 0;
+	if (status_is_fine(index_ready(s, a))) {
+		sqlite3_stmt *st = index_query(s, Q_FOLDERS_OWING, "");
+		while (n < AT_ONCE && index_row(s, st))
+			folders[n++] = index_int(st, 0);
+		if (n == AT_ONCE)
+			index_end(st);
+	}
+	arena_free(a);
+	for (size_t i = 0; i < n; i++)
+		settled &= settle_folder(s, folders[i], deadline);
+	return settled && n < AT_ONCE;
 }
 
 /* -------------------------------------------------------------- orphans */

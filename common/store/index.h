@@ -32,6 +32,7 @@
 #include "store/mailbox.h"
 #include "store/maildir.h"
 #include "store/store.h"
+#include "store/uids.h"
 
 #include <sqlite3.h>
 #include <sys/types.h>
@@ -133,12 +134,16 @@
 		"AND ?2 AND place=2") \
 	Q(MESSAGE_OWED, "SELECT key,flags,keywords,name,info,place FROM " \
 		"message WHERE folder=?1 AND place IN (1,3) LIMIT 128") \
+	Q(FOLDERS_OWING, "SELECT DISTINCT folder FROM message WHERE place " \
+		"IN (1,3) UNION SELECT DISTINCT folder FROM dead WHERE " \
+		"path<>''") \
 	Q(MESSAGE_CHANGED, "SELECT key,modseq FROM message " \
 		"WHERE folder=?1 AND modseq>?2 ORDER BY key") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
 		"WHERE key BETWEEN ?1 AND ?2 AND keywords IS NOT NULL") \
 	Q(FIRST_UNSEEN, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
 		"AND flags&1=0 ORDER BY key LIMIT 1") \
+	Q(RUN_COUNT, "SELECT count(*) FROM run WHERE folder=?1") \
 	Q(RUNS, "SELECT first,last FROM run WHERE folder=?1 ORDER BY first") \
 	Q(RUN_AT, "SELECT first,last FROM run WHERE folder=?1 AND first<=?2 " \
 		"ORDER BY first DESC LIMIT 1") \
@@ -417,23 +422,15 @@ int64_t watch_time(struct store *s, const char *path);
 int64_t watch_stamp(struct store *s, const char *path);
 
 /* -------------------------------------------------------------- mailbox */
-struct run {
-	uint32_t first, last;
-	uint32_t before; /* messages in earlier runs */
-};
-
 struct mailbox {
 	struct store *store;
 	struct arena *arena;
-	struct arena *runs_arena; /* remade with every change */
 	bool read_only;
 	struct folder_row row; /* as of the last look; texts in arena */
 	struct folder folder;
 	struct str mailbox_id; /* finds the folder in a new index */
 	unsigned generation;
-	struct run *runs;
-	size_t run_count;
-	uint32_t count;
+	struct uids uids;
 	uint64_t told; /* modseq: arrivals and flags up to here */
 	uint64_t told_expunged;
 	uint64_t own[16]; /* modseqs of this session's own changes > told */

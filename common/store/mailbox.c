@@ -11,153 +11,47 @@
 
 #include <stdlib.h>
 
-/* ----------------------------------------------------------------- runs */
-
-static void
-take_runs(struct mailbox *m, struct arena *a, struct run *v, size_t n)
-{
-	arena_free(m->runs_arena);
-	m->runs_arena = a;
-	m->runs = v;
-	m->run_count = n;
-	m->count = 0;
-	for (size_t i = 0; i < n; i++) {
-		v[i].before = m->count;
-		m->count += v[i].last - v[i].first + 1;
-	}
-}
-
-static struct arena *
-runs_arena(void)
-{
-	struct arena *a = arena_new("runs");
-	arena_limit(a, (size_t)1 << 30);
-	return a;
-}
-
-static void
-append_run(struct arena *a, struct run **v, size_t *n, struct uid_range r)
-{
-	if (*n > 0 && (*v)[*n - 1].last + 1 == r.first) {
-		(*v)[*n - 1].last = r.last;
-		return;
-	}
-	if ((*n & (*n - 1)) == 0) {
-		struct run *more = arena_array(a, *n * 2 + 1, sizeof *more);
-		if (*n > 0)
-			memcpy(more, *v, *n * sizeof *more);
-		*v = more;
-	}
-	(*v)[(*n)++] = (struct run){r.first, r.last, 0};
-}
-
-static void
-load_runs(struct mailbox *m)
-{
-	struct arena *a = runs_arena();
-	struct run *v = NULL;
-	size_t n = 0;
-	sqlite3_stmt *st = index_query(m->store, Q_RUNS, "i", m->row.id);
-	while (index_row(m->store, st))
-		append_run(a, &v, &n, (struct uid_range){
-			(uint32_t)index_int(st, 0),
-			(uint32_t)index_int(st, 1)});
-	take_runs(m, a, v, n);
-}
-
-static void
-extend_runs(struct mailbox *m, struct uid_range r)
-{
-	struct run *last = m->run_count > 0
-		? &m->runs[m->run_count - 1] : NULL;
-	if (last != NULL && last->last + 1 == r.first) {
-		last->last = r.last;
-		m->count += r.last - r.first + 1;
-		return;
-	}
-	append_run(m->runs_arena, &m->runs, &m->run_count, r);
-	m->runs[m->run_count - 1].before = m->count;
-	m->count += r.last - r.first + 1;
-}
-
-/* The runs without these UIDs. */
-static void
-cut_runs(struct mailbox *m, const struct uid_set *gone)
-{
-	struct arena *a = runs_arena();
-	struct run *v = NULL;
-	size_t n = 0, g = 0;
-	for (size_t i = 0; i < m->run_count; i++) {
-		uint64_t from = m->runs[i].first, to = m->runs[i].last;
-		while (g < gone->n && gone->v[g].last < from)
-			g++;
-		for (size_t k = g; k < gone->n && gone->v[k].first <= to; k++) {
-			if (gone->v[k].first > from)
-				append_run(a, &v, &n, (struct uid_range){
-					(uint32_t)from, gone->v[k].first - 1});
-			from = (uint64_t)gone->v[k].last + 1;
-		}
-		if (from <= to)
-			append_run(a, &v, &n, (struct uid_range){
-				(uint32_t)from, (uint32_t)to});
-	}
-	take_runs(m, a, v, n);
-}
-
 /* ----------------------------------------------------------------- view */
+
+static void
+load_uids(struct mailbox *m)
+{
+	size_t runs = 0;
+	sqlite3_stmt *st = index_query(m->store, Q_RUN_COUNT, "i", m->row.id);
+	if (index_row(m->store, st)) {
+		runs = (size_t)index_int(st, 0);
+		index_end(st);
+	}
+	uids_begin(&m->uids, runs);
+	st = index_query(m->store, Q_RUNS, "i", m->row.id);
+	while (index_row(m->store, st))
+		uids_add(&m->uids, (uint32_t)index_int(st, 0),
+			(uint32_t)index_int(st, 1));
+}
 
 uint32_t
 mailbox_count(const struct mailbox *m)
 {
-	return m->count;
+	return m->uids.count;
 }
 
 uint32_t
 mailbox_last_uid(const struct mailbox *m)
 {
-	return m->run_count == 0 ? 0 : m->runs[m->run_count - 1].last;
+	return uids_last(&m->uids);
 }
 
 uint32_t
 mailbox_uid(const struct mailbox *m, uint32_t seq)
 {
-	size_t low = 0, high = m->run_count;
-	if (seq == 0 || seq > m->count)
-		return 0;
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-		if (m->runs[middle].before < seq)
-			low = middle;
-		else
-			high = middle;
-	}
-	return m->runs[low].first + (seq - 1 - m->runs[low].before);
-}
-
-/* Messages of the view with a UID below this one. */
-static uint32_t
-rank(const struct mailbox *m, uint64_t uid, bool *there)
-{
-	size_t low = 0, high = m->run_count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (m->runs[middle].last < uid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*there = low < m->run_count && m->runs[low].first <= uid;
-	if (low == m->run_count)
-		return m->count;
-	return m->runs[low].before +
-		(*there ? (uint32_t)(uid - m->runs[low].first) : 0);
+	return uids_at(&m->uids, seq);
 }
 
 uint32_t
 mailbox_seq(const struct mailbox *m, uint32_t uid)
 {
 	bool there;
-	uint32_t before = rank(m, uid, &there);
+	uint32_t before = uids_below(&m->uids, uid, &there);
 	return there ? before + 1 : 0;
 }
 
@@ -167,8 +61,9 @@ mailbox_count_in(const struct mailbox *m, const struct uid_set *uids)
 	uint32_t n = 0;
 	bool there;
 	for (size_t i = 0; i < uids->n; i++)
-		n += rank(m, (uint64_t)uids->v[i].last + 1, &there) -
-			rank(m, uids->v[i].first, &there);
+		n += uids_below(&m->uids, (uint64_t)uids->v[i].last + 1,
+			     &there) -
+		     uids_below(&m->uids, uids->v[i].first, &there);
 	return n;
 }
 
@@ -186,8 +81,8 @@ mailbox_uids(const struct mailbox *m, struct arena *a,
 	struct uid_set out = {0};
 	for (size_t i = 0; i < seqs->n; i++) {
 		uint32_t last = seqs->v[i].last;
-		if (last > m->count)
-			last = m->count;
+		if (last > m->uids.count)
+			last = m->uids.count;
 		if (seqs->v[i].first > last || seqs->v[i].first == 0)
 			continue;
 		add_range(a, &out, mailbox_uid(m, seqs->v[i].first),
@@ -201,18 +96,15 @@ mailbox_known(const struct mailbox *m, struct arena *a,
 	const struct uid_set *uids)
 {
 	struct uid_set out = {0};
-	size_t r = 0;
 	for (size_t i = 0; i < uids->n; i++) {
 		struct uid_range u = uids->v[i];
-		while (r < m->run_count && m->runs[r].last < u.first)
-			r++;
-		for (size_t k = r; k < m->run_count &&
-			m->runs[k].first <= u.last; k++)
-			add_range(a, &out,
-				u.first > m->runs[k].first ? u.first
-							   : m->runs[k].first,
-				u.last < m->runs[k].last ? u.last
-							 : m->runs[k].last);
+		size_t r = uids_find(&m->uids, u.first);
+		for (; r < m->uids.n && m->uids.v[r].first <= u.last; r++) {
+			uint32_t first = m->uids.v[r].first;
+			uint32_t last = uids_run_last(&m->uids, r);
+			add_range(a, &out, u.first > first ? u.first : first,
+				u.last < last ? u.last : last);
+		}
 	}
 	return out;
 }
@@ -431,7 +323,7 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 		index_rollback(s);
 		return NO_FOLDER;
 	}
-	load_runs(m);
+	load_uids(m);
 	m->folder = folder_view(s, &m->row, a);
 	st = index_commit(s, a);
 	m->mailbox_id = m->folder.mailbox_id;
@@ -440,19 +332,16 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 		claim_recent(m, a);
 	*out = m;
 	if (!status_is_fine(st))
-		arena_free(m->runs_arena);
+		uids_end(&m->uids);
 	return st;
 }
 
 void
 mailbox_close(struct mailbox *m)
 {
-	enum { PATIENCE_MS = 500 };
+	enum { PATIENCE_MS = 30 };
 	mailbox_settle(m, clock_in(PATIENCE_MS));
-	arena_free(m->runs_arena);
-	m->runs_arena = NULL;
-	m->run_count = 0;
-	m->count = 0;
+	uids_end(&m->uids);
 }
 
 /* -------------------------------------------------------------- recency */
@@ -550,8 +439,9 @@ not_there(struct mailbox *m, struct arena *a)
 		add_range(a, &there, (uint32_t)index_int(st, 0),
 			(uint32_t)index_int(st, 1));
 	size_t t = 0;
-	for (size_t i = 0; i < m->run_count; i++) {
-		uint64_t from = m->runs[i].first, to = m->runs[i].last;
+	for (size_t i = 0; i < m->uids.n; i++) {
+		uint64_t from = m->uids.v[i].first;
+		uint64_t to = uids_run_last(&m->uids, i);
 		for (; t < there.n && there.v[t].first <= to; t++) {
 			if (there.v[t].first > from)
 				add_range(a, &out, (uint32_t)from,
@@ -579,7 +469,7 @@ news_of_expunges(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 			mailbox_seq(m, out->expunged.v[i].first),
 			mailbox_seq(m, out->expunged.v[i].last));
 	if (out->expunged.n > 0)
-		cut_runs(m, &out->expunged);
+		uids_cut(&m->uids, &out->expunged);
 }
 
 /* Arrivals extend the view; what came and went meanwhile never was. */
@@ -593,7 +483,7 @@ news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 	while (index_row(s, st)) {
 		uint32_t uid = index_uid(index_int(st, 0));
 		if (uid > last) {
-			extend_runs(m, (struct uid_range){uid, uid});
+			uids_add(&m->uids, uid, uid);
 			out->arrived++;
 		} else if (!mailbox_is_own(m, (uint64_t)index_int(st, 1))) {
 			uid_set_add(a, &out->changed, uid);
@@ -645,7 +535,7 @@ mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 			claim_recent(m, a);
 	}
 	out->gone = m->gone;
-	out->exists = m->count;
+	out->exists = m->uids.count;
 	out->modseq = expunges || m->told_expunged == m->told
 		? m->told : m->told_expunged;
 	out->any = out->gone || out->expunged.n > 0 || out->arrived > 0 ||

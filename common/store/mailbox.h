@@ -30,7 +30,8 @@ struct mailbox;
  * has children.  The view lives in the arena and needs mailbox_close. */
 struct status mailbox_open(struct store *s, struct arena *a, struct str name,
 	bool read_only, struct mailbox **out);
-/* Settles what this store still owes to file names, within reason. */
+/* Settles a little of what is owed to file names: the client may wait for
+ * this.  store_settle does the rest. */
 void mailbox_close(struct mailbox *m);
 
 /* The folder's row as of the last open or news. */

@@ -59,6 +59,11 @@ struct store_usage {
 struct status store_usage(struct store *s, struct arena *a,
 	struct store_usage *out);
 
+/* What all folders owe to file names, and the files of expunged messages, until
+ * the deadline (base/clock): for the end of a session, when nobody waits.
+ * True when nothing is left. */
+bool store_settle(struct store *s, int64_t deadline);
+
 /* syncfs of the file system the Maildir lies on.  A failure is final: what
  * was written since the last success may be lost. */
 struct status store_sync(struct store *s, struct arena *a);

@@ -6,7 +6,7 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {
-		suite_maildir,
+		suite_uids, suite_maildir,
 		suite_message,
 		suite_folders,
 		suite_mailbox,

@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "suites.h"
 
+Suite *suite_uids(void);
 Suite *suite_maildir(void);
 Suite *suite_message(void);
 Suite *suite_folders(void);
