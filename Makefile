@@ -196,7 +196,8 @@ $(B)/t/fault.so: t/lib/fault.c
 # every other build a program that replays t/fuzz/seeds/<x> (part of check).
 # All rooms are linked; what an entry needs besides, it names here.
 FUZZ := $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
-FUZZ_EXTRA_imap := imapd/parse.c imapd/seqset.c
+FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
+	flags.c match.c reply.c)
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))

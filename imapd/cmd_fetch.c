@@ -380,6 +380,16 @@ send_rows(struct fetch *f, const struct uid_set *uids)
 		f->status = st;
 }
 
+static bool
+has_unseen(struct fetch *f, const struct uid_set *batch)
+{
+	struct mailbox_scan scan = {.uids = *batch, .mask = FLAG_SEEN};
+	struct message_row row;
+	bool any = mailbox_next(f->s->mailbox, &scan, &row);
+	mailbox_scan_end(f->s->mailbox, &scan);
+	return any;
+}
+
 /* Marks a batch, then sends it: a client that goes away in the middle has
  * not "seen" the rest. */
 static void
@@ -388,8 +398,10 @@ mark_and_send(struct fetch *f, const struct uid_set *batch)
 	struct mailbox_store how = {.how = FLAGS_ADD,
 		.flags = FLAG_SEEN,
 		.unchanged_since = UINT64_MAX};
-	struct status st =
-		mailbox_store(f->s->mailbox, f->s->transaction, batch, &how);
+	struct status st = status_fine();
+	if (has_unseen(f, batch))
+		st = mailbox_store(
+			f->s->mailbox, f->s->transaction, batch, &how);
 	if (!status_is_fine(st))
 		f->status = st;
 	f->marked = how.changed;
@@ -397,24 +409,33 @@ mark_and_send(struct fetch *f, const struct uid_set *batch)
 	send_rows(f, batch);
 }
 
+/* The messages of a range, a few at a time. */
+static void
+send_range(struct fetch *f, struct uid_range r)
+{
+	struct mailbox *m = f->s->mailbox;
+	struct uid_range below = {1, r.first - 1}, upto = {1, r.last};
+	uint32_t last = mailbox_count_in(m, &(struct uid_set){&upto, 1});
+	uint32_t next = r.first == 1
+		? 1 : mailbox_count_in(m, &(struct uid_set){&below, 1}) + 1;
+	while (next <= last && conn_state(f->s->conn) == CONN_OPEN) {
+		struct arena_mark mark = arena_mark(f->s->transaction);
+		uint32_t end = last - next < SEEN_BATCH
+			? last : next + SEEN_BATCH - 1;
+		struct uid_range part = {
+			mailbox_uid(m, next), mailbox_uid(m, end)};
+		mark_and_send(f, &(struct uid_set){&part, 1});
+		if (status_is_fine(f->status))
+			arena_rewind(f->s->transaction, mark);
+		next = end + 1;
+	}
+}
+
 static void
 send_in_batches(struct fetch *f, const struct uid_set *uids)
 {
-	for (size_t i = 0; i < uids->n; i++) {
-		struct uid_range r = uids->v[i];
-		while (conn_state(f->s->conn) == CONN_OPEN) {
-			struct arena_mark mark = arena_mark(f->s->transaction);
-			bool last = r.last - r.first < SEEN_BATCH;
-			struct uid_range part = {r.first,
-				last ? r.last : r.first + SEEN_BATCH - 1};
-			mark_and_send(f, &(struct uid_set){&part, 1});
-			if (status_is_fine(f->status))
-				arena_rewind(f->s->transaction, mark);
-			if (last)
-				break;
-			r.first = part.last + 1;
-		}
-	}
+	for (size_t i = 0; i < uids->n; i++)
+		send_range(f, uids->v[i]);
 }
 
 /* RFC 2180 4.1.2: what is gone is left out, and the client told why. */

@@ -104,6 +104,15 @@ seqset_resolve(struct uid_set *set, uint32_t largest)
 	set->n = kept + 1;
 }
 
+void
+seqset_limit(struct uid_set *set, uint32_t most)
+{
+	while (set->n > 0 && set->v[set->n - 1].first > most)
+		set->n--;
+	if (set->n > 0 && set->v[set->n - 1].last > most)
+		set->v[set->n - 1].last = most;
+}
+
 uint32_t
 seqset_last(const struct uid_set *set)
 {

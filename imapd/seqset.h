@@ -21,6 +21,9 @@ bool seqset_parse(struct arena *a, struct str text, struct uid_set *set);
  * nothing. */
 void seqset_resolve(struct uid_set *set, uint32_t largest);
 
+/* Cuts off what is above. */
+void seqset_limit(struct uid_set *set, uint32_t most);
+
 /* Of a resolved set; 0 when it is empty. */
 uint32_t seqset_last(const struct uid_set *set);
 

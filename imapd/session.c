@@ -290,16 +290,20 @@ session_tidy(struct imap_session *s)
 	s->unsettled = !mailbox_settle(s->mailbox, clock_in(IMAP_SLICE));
 }
 
-/* A client that pauses gives time to let file names follow flags. */
+/* A client that pauses gives time to let file names follow flags, and to give
+ * back what its last commands needed. */
 static void
 use_silence(struct imap_session *s)
 {
-	int64_t wait = IMAP_QUIET;
-	while (s->mailbox != NULL && s->unsettled &&
-		conn_wait(s->conn, -1, clock_in(wait)) == WAIT_DEADLINE) {
+	if (s->store == NULL ||
+		conn_wait(s->conn, -1, clock_in(IMAP_QUIET)) != WAIT_DEADLINE)
+		return;
+	while (s->mailbox != NULL && s->unsettled) {
 		session_tidy(s);
-		wait = 0;
+		if (conn_wait(s->conn, -1, 0) != WAIT_DEADLINE)
+			return;
 	}
+	conn_rest(s->conn);
 }
 
 /* Empty lines before a tag come from clients that send one too many. */

@@ -142,8 +142,10 @@ view_take_set(struct imap_session *s, const struct arg *arg,
 	if (!arg_atom(arg, &text) || !seqset_parse(s->transaction, text, &set))
 		return false;
 	if (s->uid) {
-		seqset_resolve(&set, mailbox_last_uid(s->mailbox));
-		*uids = mailbox_known(s->mailbox, s->transaction, &set);
+		uint32_t last = mailbox_last_uid(s->mailbox);
+		seqset_resolve(&set, last);
+		seqset_limit(&set, last);
+		*uids = set;
 		return true;
 	}
 	uint32_t count = mailbox_count(s->mailbox);

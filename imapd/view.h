@@ -28,8 +28,9 @@ struct status view_put_rows(
 	struct imap_session *s, const struct uid_set *uids, bool flags);
 
 /*
- * The messages an argument names, as UIDs in the view: UIDs after the word
- * UID, else sequence numbers, of which none may be past the end (RFC 3501 9).
+ * The messages an argument names: UIDs after the word UID, else sequence
+ * numbers, of which none may be past the end (RFC 3501 9).  Those are UIDs
+ * now, and there may be others in the ranges that no message has.
  */
 bool view_take_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids, struct imap_reply *why);

@@ -119,3 +119,12 @@ buf_clear(struct buf *b)
 {
 	b->n = 0;
 }
+
+void
+buf_shrink(struct buf *b, size_t most)
+{
+	if (b->n > 0 || b->cap <= most)
+		return;
+	free(b->p);
+	*b = (struct buf){0};
+}

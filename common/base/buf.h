@@ -34,6 +34,8 @@ void buf_grew(struct buf *b, size_t n);
 /* Drops the first n octets; empties, keeping the storage. */
 void buf_drop(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
+/* Gives an empty buffer's storage back when it is larger than this. */
+void buf_shrink(struct buf *b, size_t most);
 
 static inline struct str
 buf_str(const struct buf *b)

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +298,16 @@ conn_wait(struct conn *c, int other_fd, int64_t deadline)
 			break;
 	}
 	return p[0].revents != 0 ? WAIT_INPUT : WAIT_OTHER;
+}
+
+void
+conn_rest(struct conn *c)
+{
+	compact(c);
+	buf_shrink(c->input, OUTPUT_FULL);
+	buf_shrink(c->output, OUTPUT_FULL * 2);
+	buf_shrink(c->encoded, OUTPUT_FULL * 2);
+	malloc_trim(0);
 }
 
 static bool

@@ -82,6 +82,10 @@ enum conn_wait {
 };
 enum conn_wait conn_wait(struct conn *c, int other_fd, int64_t deadline);
 
+/* The client is silent: what memory the last command needed above the usual
+ * goes back to the system. */
+void conn_rest(struct conn *c);
+
 void conn_write(struct conn *c, struct str s);
 void conn_puts(struct conn *c, const char *cstr);
 void conn_printf(struct conn *c, const char *fmt, ...)

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Fuzz entry of the IMAP parser: the input is what a client sends, command
- * after command.  Checks what the header of imapd/parse promises of the tree.
+ * after command.  Checks what the header of imapd/parse promises of the tree,
+ * and gives the tree to everything that makes values of it: sets, sections,
+ * flags, search keys, patterns.
  */
+#include "imapd/flags.h"
+#include "imapd/match.h"
 #include "imapd/parse.h"
+#include "imapd/search.h"
+#include "imapd/section.h"
 #include "imapd/seqset.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -57,7 +63,66 @@ check_set(struct arena *a, struct str text)
 	seqset_resolve(&set, 1000);
 	for (size_t i = 1; i < set.n; i++)
 		assert(set.v[i - 1].last + 1 < set.v[i].first);
+	seqset_limit(&set, 500);
+	assert(seqset_last(&set) <= 500);
 	seqset_print(&set, out);
+}
+
+/* What is printed names the same section again. */
+static void
+check_section(struct arena *a, const struct arg *arg)
+{
+	struct section s;
+	const char *why;
+	if (!section_parse(a, &arg, &s, &why))
+		return;
+	struct buf *out = buf_new(a);
+	assert(s.depth <= SECTION_DEPTH && s.kind <= SECTION_MIME);
+	section_print(&s, out);
+	assert(str_starts(buf_str(out), STR("BODY[")));
+}
+
+static void
+check_flags(struct arena *a, const struct arg *arg)
+{
+	struct flags f;
+	const char *why = NULL;
+	if (!flags_parse(a, arg, true, &f, &why))
+		assert(why != NULL);
+	else
+		assert(f.keywords.n <= FLAGS_KEYWORDS_MOST);
+}
+
+static size_t
+count_keys(const struct search_key *key)
+{
+	size_t n = 0;
+	for (; key != NULL; key = key->next)
+		n += 1 + count_keys(key->first);
+	return n;
+}
+
+static void
+check_search(struct arena *a, const struct arg *args)
+{
+	static const struct search_world world = {
+		.last_seq = 10, .last_uid = 1000, .now = 1700000000};
+	struct search_key *key = NULL;
+	const char *why = NULL;
+	if (search_compile(a, args, &world, &key, &why))
+		assert(count_keys(key) > 0);
+	else
+		assert(why != NULL);
+}
+
+/* A name always matches itself, and everything matches a star. */
+static void
+check_pattern(struct str text)
+{
+	text = str_head(text, 100);
+	assert(match_name(STR("*"), text));
+	assert(match_name(text, text));
+	match_name(text, STR("INBOX/a/b"));
 }
 
 static size_t
@@ -71,8 +136,21 @@ check_tree(struct arena *a, const struct arg *arg, size_t depth)
 		assert(arg->kind == ARG_LITERAL8 || !str_has(arg->text, 0));
 		if (arg->kind == ARG_ATOM)
 			check_set(a, arg->text);
+		check_section(a, arg);
+		check_pattern(arg->text);
 	}
 	return count;
+}
+
+static void
+check_values(struct arena *a, const struct arg *args)
+{
+	const struct arg *first;
+	check_search(a, args);
+	check_flags(a, args);
+	for (; args != NULL; args = args->next)
+		if (arg_list(args, &first))
+			check_flags(a, first);
 }
 
 int
@@ -91,9 +169,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		parse_begin(&p, a, &source, &limits, line);
 		bool fine = parse_args(&p, &args);
 		assert(fine == (p.error == NULL));
-		if (fine)
+		if (fine) {
 			assert(check_tree(a, args, 0) == p.args);
-		else if (!parse_drain(&p))
+			check_values(a, args);
+		} else if (!parse_drain(&p))
 			break;
 		arena_rewind(a, mark);
 	}

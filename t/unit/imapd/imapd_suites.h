@@ -9,6 +9,9 @@
 Suite *suite_parse(void);
 Suite *suite_seqset(void);
 Suite *suite_section(void);
+Suite *suite_flags(void);
+Suite *suite_search(void);
+Suite *suite_match(void);
 
 /*
  * A command as a client sends it, line ends and literals and all, as a source

@@ -7,6 +7,7 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {
-		suite_parse, suite_seqset, suite_section};
+		suite_parse, suite_seqset, suite_section,
+		suite_flags, suite_search, suite_match};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

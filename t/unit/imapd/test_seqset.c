@@ -77,8 +77,28 @@ START_TEST(walk)
 }
 END_TEST
 
+START_TEST(limits)
+{
+	struct arena *a = arena_new("test");
+	static const struct {
+		const char *text, *limited;
+	} cases[] = {{"1:9", "1:5"}, {"7:9", ""}, {"1,5:7,9", "1,5"},
+		{"2", "2"}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct uid_set set;
+		struct buf *out = buf_new(a);
+		ck_assert(seqset_parse(a, str_from(cases[i].text), &set));
+		seqset_resolve(&set, 20);
+		seqset_limit(&set, 5);
+		seqset_print(&set, out);
+		ck_assert_str_eq(str_cstr(a, buf_str(out)), cases[i].limited);
+	}
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_seqset(void)
 {
-	return SUITE("seqset", sets, walk);
+	return SUITE("seqset", sets, walk, limits);
 }
