@@ -20,13 +20,21 @@ refuses_passwords(const struct imap_session *s)
 	return !login_is_allowed(s);
 }
 
+static struct str_list
+mechanisms(struct imap_session *s)
+{
+	return guest_mechanisms(&s->guest);
+}
+
 /* A capability is offered in these states when its condition, if it has one,
- * holds.  enables: what ENABLE switches on. */
+ * holds.  enables: what ENABLE switches on.  values: the name comes once with
+ * each of them. */
 static const struct capability {
 	const char *name;
 	unsigned states;
 	bool (*condition)(const struct imap_session *s);
 	unsigned enables;
+	struct str_list (*values)(struct imap_session *s);
 } capabilities[] = {
 	{"IMAP4rev1", IMAP_ANY},
 	{"LITERAL+", IMAP_ANY},
@@ -50,13 +58,26 @@ static const struct capability {
 	{"SASL-IR", IMAP_GREETED},
 	{"STARTTLS", IMAP_GREETED, offers_tls},
 	{"LOGINDISABLED", IMAP_GREETED, refuses_passwords},
-	{"AUTH=PLAIN", IMAP_GREETED, login_is_allowed},
+	{"AUTH=", IMAP_GREETED, login_is_allowed, .values = mechanisms},
 };
 
 enum { CAPABILITIES = sizeof capabilities / sizeof *capabilities };
 
+static void
+put_capability(
+	struct imap_session *s, const struct capability *c, struct buf *out)
+{
+	struct str_list values = {0};
+	if (c->values == NULL)
+		buf_printf(out, "%s%s", out->n > 0 ? " " : "", c->name);
+	else
+		values = c->values(s);
+	for (size_t i = 0; i < values.n; i++)
+		buf_printf(out, " %s%.*s", c->name, STR_ARG(values.v[i]));
+}
+
 struct str
-capability_text(const struct imap_session *s)
+capability_text(struct imap_session *s)
 {
 	struct buf *out = buf_new(s->transaction);
 	for (size_t i = 0; i < CAPABILITIES; i++) {
@@ -64,9 +85,7 @@ capability_text(const struct imap_session *s)
 		if (!(c->states & s->state) ||
 			(c->condition != NULL && !c->condition(s)))
 			continue;
-		if (out->n > 0)
-			buf_addc(out, ' ');
-		buf_adds(out, c->name);
+		put_capability(s, c, out);
 	}
 	return buf_str(out);
 }

@@ -140,15 +140,24 @@ first_response(struct imap_session *s, const struct arg *arg,
 	struct str *response, const char **why)
 {
 	struct str text;
-	if (arg == NULL) {
-		conn_puts(s->conn, "+ \r\n");
-		return read_response(s, response, why);
-	}
 	*why = "Response is not base64";
 	*response = STR("");
+	if (arg == NULL)
+		return true;
 	if (!arg_atom(arg, &text))
 		return false;
 	return str_eq(text, STR("=")) || decode(s, text, response, why);
+}
+
+/* As it is offered; empty when it is not. */
+static struct str
+find_mechanism(struct imap_session *s, struct str name)
+{
+	struct str_list names = guest_mechanisms(&s->guest);
+	for (size_t i = 0; i < names.n; i++)
+		if (str_eq_nocase(name, names.v[i]))
+			return names.v[i];
+	return STR("");
 }
 
 struct exchange {
@@ -174,14 +183,15 @@ imap_authenticate(struct imap_session *s, const struct arg *args)
 	struct exchange x = {s, ""};
 	if (!arg_atom(args, &mechanism) || arg_count(args) > 2)
 		return REPLY_BAD("AUTHENTICATE mechanism [initial-response]");
-	if (!str_eq_nocase(mechanism, STR("PLAIN")))
-		return REPLY_NO("CANNOT", "No such mechanism");
 	if (!login_is_allowed(s))
 		return REPLY_NO("PRIVACYREQUIRED", "Start TLS first");
+	mechanism = find_mechanism(s, mechanism);
+	if (mechanism.n == 0)
+		return REPLY_NO("CANNOT", "No such mechanism");
 	if (!first_response(s, args->next, &response, &x.why))
 		return (struct imap_reply){IMAP_BAD, STR(""), str_from(x.why)};
 	return try_login(s, &(struct guest_login){
-		.mechanism = STR("PLAIN"), .response = response,
+		.mechanism = mechanism, .response = response,
 		.tag = s->tag, .exchange = exchange, .ctx = &x}, &x.why);
 }
 

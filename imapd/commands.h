@@ -16,7 +16,7 @@ COMMAND(imap_capability);
 COMMAND(imap_enable);
 COMMAND(imap_id);
 /* "IMAP4rev1 SASL-IR ..." for the state the session is in. */
-struct str capability_text(const struct imap_session *s);
+struct str capability_text(struct imap_session *s);
 
 /* cmd_login.c */
 COMMAND(imap_noop);
