@@ -1,11 +1,33 @@
 /* SPDX-License-Identifier: ISC */
-/* aliases(5).  Addresses are never programs or files here (reliability rule
- * S6); what asks for one is refused with its line. */
+/*
+ * aliases(5).  Addresses are never programs or files here (reliability rule
+ * S6); what asks for one is refused with its line.  A list kept by somebody
+ * else comes in by ":include:/file", which is watched like the table itself.
+ */
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
 
-enum { TARGETS_MOST = 1000 };
+#include <errno.h>
+
+enum { TARGETS_MOST = 10000, INCLUDE_DEPTH = 5, INCLUDES_MOST = 1000 };
+
+struct parser {
+	struct aliases *aliases;
+	struct arena *arena;
+	const char *name; /* of the file */
+	struct buf *errors;
+	struct str_list *list; /* being made */
+	size_t cap;
+	bool failed;
+};
+
+static void
+complain(struct parser *p, const char *name, int line, const char *what)
+{
+	buf_printf(p->errors, "%s:%d: %s\n", name, line, what);
+	p->failed = true;
+}
 
 /* "name" or name, up to the colon. */
 static bool
@@ -56,37 +78,102 @@ check_target(struct str t)
 	if (str_starts(bare, STR("/")))
 		return "a file cannot be a target";
 	if (str_starts(bare, STR(":")))
-		return ":include: and the like cannot be targets";
+		return ":include: must name a file, and cannot be used here";
 	return NULL;
 }
 
 static const char *
-parse_entry(struct aliases *x, struct str line)
+add_target(struct parser *p, struct str t)
 {
-	struct str name;
-	struct str_list *list = arena_one(x->arena, struct str_list);
-	if (!take_name(x->arena, &line, &name))
-		return "a line is name: target, target";
-	size_t most = 1;
-	for (size_t i = 0; i < line.n; i++)
-		most += line.p[i] == ',';
-	list->v = arena_array(x->arena, most, sizeof *list->v);
-	while (line.n > 0) {
-		struct str target = take_target(&line);
-		if (target.n == 0)
+	struct str_list *l = p->list;
+	if (l->n == TARGETS_MOST)
+		return "too many targets";
+	if (l->n == p->cap) {
+		size_t cap = p->cap == 0 ? 4 : p->cap * 2;
+		struct str *more = arena_array(p->arena, cap, sizeof *more);
+		if (l->n > 0)
+			memcpy(more, l->v, l->n * sizeof *more);
+		l->v = more;
+		p->cap = cap;
+	}
+	l->v[l->n++] = t;
+	return NULL;
+}
+
+/* ------------------------------------------------------------ :include: */
+
+static const char *include(struct parser *p, struct str path, int depth);
+
+static const char *
+add_targets(struct parser *p, struct str text, int depth)
+{
+	while (text.n > 0) {
+		struct str t = take_target(&text);
+		struct str bare = t;
+		if (str_starts(t, STR("\"")) && str_ends(t, STR("\"")))
+			bare = str_head(str_skip(t, 1), t.n - 2);
+		const char *wrong = NULL;
+		if (t.n == 0)
 			continue;
-		const char *wrong = check_target(target);
+		if (str_starts(bare, STR(":include:/")) && depth > 0)
+			wrong = include(p, str_skip(bare, 9), depth - 1);
+		else
+			wrong = check_target(t);
+		if (wrong == NULL && !str_starts(bare, STR(":include:")))
+			wrong = add_target(p, t);
 		if (wrong != NULL)
 			return wrong;
-		if (list->n == TARGETS_MOST)
-			return "too many targets";
-		list->v[list->n++] = target;
 	}
-	if (list->n == 0)
+	return NULL;
+}
+
+/* Lines of an included file: addresses, comments, nothing that continues. */
+static const char *
+include(struct parser *p, struct str path, int depth)
+{
+	struct aliases *x = p->aliases;
+	struct buf *text = buf_new(p->arena);
+	if (x->include_count == INCLUDES_MOST)
+		return "too many included files";
+	struct table_file *f = &x->includes[x->include_count++];
+	f->path = str_cstr(p->arena, path);
+	if (!table_file_read(f, text, true))
+		return "the included file cannot be read";
+	struct str rest = buf_str(text), line;
+	for (int n = 1; str_cut(&rest, '\n', &line); n++) {
+		line = str_trim(line);
+		if (line.n == 0 || line.p[0] == '#')
+			continue;
+		const char *wrong = add_targets(p, line, depth);
+		if (wrong != NULL)
+			complain(p, f->path, n, wrong);
+	}
+	return NULL;
+}
+
+/* -------------------------------------------------------------- entries */
+
+static const char *
+parse_entry(struct parser *p, struct str line, int number)
+{
+	struct str name;
+	struct aliases *x = p->aliases;
+	struct alias *entry = arena_one(p->arena, struct alias);
+	if (!take_name(p->arena, &line, &name))
+		return "a line is name: target, target";
+	p->list = &entry->targets;
+	p->cap = 0;
+	bool before = p->failed;
+	const char *wrong = add_targets(p, line, INCLUDE_DEPTH);
+	if (wrong != NULL)
+		return wrong;
+	/* An empty list is one that nobody is on yet. */
+	if (entry->targets.n == 0 && !str_has(line, ':') && before == p->failed)
 		return "the alias has no target";
 	if (map_get(x->by_name, name) != NULL)
 		return "the alias stands here twice";
-	map_set(x->by_name, name, list);
+	entry->where = str_printf(p->arena, "%s:%d", p->name, number);
+	map_set(x->by_name, name, entry);
 	return NULL;
 }
 
@@ -101,10 +188,12 @@ aliases_parse(struct arena *a, struct str text, const char *name,
 	struct buf *errors)
 {
 	struct aliases *x = arena_one(a, struct aliases);
+	struct parser p = {.aliases = x, .arena = a, .name = name,
+		.errors = errors};
 	struct str line, more;
-	bool ok = true;
 	x->arena = a;
 	x->by_name = map_new(a);
+	x->includes = arena_array(a, INCLUDES_MOST, sizeof *x->includes);
 	for (int n = 1; str_cut(&text, '\n', &line);) {
 		int first = n++;
 		struct buf *whole = buf_new(a);
@@ -118,16 +207,35 @@ aliases_parse(struct arena *a, struct str text, const char *name,
 		struct str entry = str_trim(buf_str(whole));
 		if (entry.n == 0)
 			continue;
-		const char *wrong = parse_entry(x, entry);
-		if (wrong == NULL)
-			continue;
-		buf_printf(errors, "%s:%d: %s\n", name, first, wrong);
-		ok = false;
+		const char *wrong = parse_entry(&p, entry, first);
+		if (wrong != NULL)
+			complain(&p, name, first, wrong);
 	}
-	return ok ? x : NULL;
+	return p.failed ? NULL : x;
 }
 
-const struct str_list *
+bool
+aliases_targets(struct arena *a, struct str text, struct str_list *out)
+{
+	struct parser p = {.arena = a, .list = out};
+	*out = (struct str_list){NULL, 0};
+	return add_targets(&p, text, 0) == NULL && out->n > 0;
+}
+
+bool
+aliases_changed(struct aliases *x)
+{
+	struct arena *a = arena_new("include");
+	struct buf *text = buf_new(a);
+	bool changed = false;
+	for (size_t i = 0; i < x->include_count; i++)
+		changed = table_file_read(&x->includes[i], text, false) ||
+			changed;
+	arena_free(a);
+	return changed;
+}
+
+const struct alias *
 aliases_find(const struct aliases *x, struct str name)
 {
 	char lower[512];

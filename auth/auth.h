@@ -4,8 +4,12 @@
  *
  *	users.c		the users table
  *	aliases.c	aliases(5)
- *	tables.c	noticing that either changed, keeping the last good
- *	lookup.c	an address to its recipients: rcpt_lookup, route
+ *	table*.c	tables of every kind (table.h)
+ *	tables.c	those of the configuration, kept fresh
+ *	lookup.c	an address to its recipients
+ *	senders.c	addresses as senders: whose they are, how they are shown
+ *	policy.c	rules: may mail be taken for a recipient?
+ *	finder.c	worker processes for tables that may be slow
  *	client.c	smtpd's clients: who may stay, what they did
  *	limits.c	what client blocks and accounts have done lately
  *	login.c		SASL dialogues, the answer after a delay, handing over
@@ -15,7 +19,7 @@
  *	main.c		service row
  *
  * The only reader of secrets. It never waits: slow hashes are computed by
- * hashers, delays are timers.
+ * hashers, servers of tables are asked by finders, delays are timers.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
@@ -27,14 +31,17 @@
 #include "base/str.h"
 #include "mail/sasl.h"
 #include "sys/loop.h"
+#include "sys/policy.h"
 #include "sys/service.h"
+#include "table.h"
 
 struct buf;
 struct dialogue;
+struct finders;
 struct hashers;
 struct limits;
 
-/* ---------------------------------------------------------------- tables */
+/* ----------------------------------------------------------- users.c */
 
 /* name:{SCHEME}secret:uid:gid:gecos:home:shell:options */
 struct user {
@@ -54,21 +61,39 @@ struct users {
 };
 
 /* Parses a table; NULL with every mistake as "FILE:LINE: what" when any line
- * is wrong.  home_of fills in what a line leaves empty. */
+ * is wrong.  mail_root fills in what a line leaves empty. */
 struct users *users_parse(struct arena *a, struct str text, const char *name,
 	struct str mail_root, struct buf *errors);
+/* One line; NULL, or what is wrong with it. */
+const char *users_parse_line(struct arena *a, struct str line,
+	struct str mail_root, struct user *out);
 struct user *users_find(const struct users *u, struct str name);
+
+/* ----------------------------------------------------------- aliases.c */
+
+struct alias {
+	struct str_list targets;
+	struct str where; /* "FILE:LINE" */
+};
 
 struct aliases {
 	struct arena *arena;
-	struct map *by_name; /* lower-case key to struct str_list */
+	struct map *by_name; /* lower-case key to struct alias */
+	struct table_file *includes;
+	size_t include_count;
 };
 
 /* aliases(5): "name: target, target", continuation by leading blanks, quoted
- * names, comments.  Files, pipes and :include: are refused with their line. */
+ * names, comments, :include:.  Files and pipes are refused with their line. */
 struct aliases *aliases_parse(struct arena *a, struct str text,
 	const char *name, struct buf *errors);
-const struct str_list *aliases_find(const struct aliases *x, struct str name);
+const struct alias *aliases_find(const struct aliases *x, struct str name);
+/* The right side of an entry, from a table; false when it is none. */
+bool aliases_targets(struct arena *a, struct str text, struct str_list *out);
+/* Is an included file another than was read? */
+bool aliases_changed(struct aliases *x);
+
+/* ---------------------------------------------------------------- auth */
 
 struct auth {
 	struct program *program;
@@ -80,11 +105,12 @@ struct auth {
 	struct users *users;
 	struct aliases *aliases;
 	int64_t tables_checked; /* boot clock, ms */
-	struct table_file {
-		const char *path;
-		int64_t changed; /* ns, and size: as last read */
-		int64_t size;
-	} users_file, aliases_file;
+	struct table_file users_file, aliases_file;
+	struct table **tables; /* that options name */
+	size_t table_count;
+	struct policy_rule *rules;
+	size_t rule_count;
+	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;
 	struct limits *limits;
 	struct map *cache; /* HMAC to expiry */
@@ -107,23 +133,81 @@ struct caller *caller_of(struct peer *p);
 void caller_closed(struct peer *p);
 struct str caller_block(const struct caller *c);
 
-/* First use: a missing users file is an empty table. */
+/* -------------------------------------------------------------- tables.c */
+/* The tables and rules of the configuration; reads no file yet. */
+void tables_open(struct auth *x);
+/* First reading: a missing users file is an empty table.  With a loop they are
+ * looked at from then on. */
+enum { TABLES_CHECK_MS = 1000 };
 void tables_start(struct auth *x);
-/* At most once a second: reads a changed file; a broken one is logged and the
+/* At most once a second: reads changed files; a broken one is logged and the
  * last good state kept. */
 void tables_refresh(struct auth *x);
+struct table *tables_get(const struct auth *x, struct str ref);
 
-/* ---------------------------------------------------------------- lookup */
-bool lookup_is_local(const struct auth *x, struct str domain);
+/* -------------------------------------------------------------- lookup.c */
+
+/* One question about addresses.  Results live in the arena. */
+struct lookup {
+	const struct auth *auth;
+	struct arena *arena;
+	struct str_list *why; /* reasons are gathered here; NULL: nobody asks */
+	bool later; /* a table could not be asked */
+};
+
+enum domain_class {
+	DOMAIN_ELSEWHERE,
+	DOMAIN_LOCAL, /* every user has an address in it */
+	DOMAIN_VIRTUAL, /* users and aliases with that very domain */
+	DOMAIN_ALIAS, /* such aliases only */
+	DOMAIN_RELAY, /* mail is passed on */
+};
+
+void lookup_why(struct lookup *l, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The first of the tables that knows the key; l->later is set when one could
+ * not be asked. */
+bool lookup_table(struct lookup *l, const struct str_list *refs,
+	struct str key, struct table_value *out);
+enum domain_class lookup_domain(struct lookup *l, struct str domain);
+bool lookup_is_postmaster(struct str local);
 /* The user who logs in by this name, or NULL. */
-struct user *lookup_login(const struct auth *x, struct str name);
-/* Addresses the user may send from. */
-struct str_list lookup_senders(struct auth *x, struct arena *a,
-	const struct user *u);
-void lookup_rcpt(struct auth *x, struct arena *a, struct str address,
-	struct msg_rcpt_result *out);
-void lookup_route(struct auth *x, struct arena *a, struct str address,
+const struct user *lookup_login(struct lookup *l, struct str name);
+/* Is there somebody of that address?  Fine for other people's domains. */
+struct status lookup_rcpt(struct lookup *l, struct str address,
+	enum domain_class *class);
+void lookup_route(struct lookup *l, struct str address,
 	struct msg_route_result *out);
+
+/* ------------------------------------------------------------- senders.c */
+/* Addresses the user may send from, as far as they can be listed. */
+struct str_list senders_of(const struct auth *x, struct arena *a,
+	const struct user *u);
+/* As the outside is to see it. */
+struct str senders_rewrite(struct lookup *l, struct str address);
+void senders_answer(struct lookup *l, const struct msg_sender *q,
+	struct msg_sender_result *out);
+
+/* -------------------------------------------------------------- policy.c */
+void policy_decide(struct lookup *l, const struct msg_rcpt_lookup *q,
+	struct msg_rcpt_result *out);
+
+/* ---------------------------------------------------------------- main.c */
+/* The directories its tables lie in, NULL-ended. */
+const char **auth_trees(struct program *p);
+
+/* -------------------------------------------------------------- finder.c */
+/* Before confinement: forks workers when a table is slow. */
+struct finders *finders_fork(struct auth *x);
+void finders_start(struct finders *f, struct auth *x);
+/* Has the question answered by a worker, each peer's in order.  False when
+ * there are none: answer it yourself. */
+bool finders_ask(struct finders *f, struct peer *p, const struct message *m);
+/* The peer is gone. */
+void finders_forget(struct finders *f, struct peer *p);
+/* The answer to one of the questions about addresses. */
+bool finder_answer(struct auth *x, struct arena *a, const struct message *m,
+	struct message *answer);
 
 /* ---------------------------------------------------------------- client */
 void client_message(struct peer *p, struct arena *a, struct message *m);

@@ -43,6 +43,8 @@ void
 caller_closed(struct peer *p)
 {
 	struct caller *c = p->data;
+	struct auth *x = p->peers->ctx;
+	finders_forget(x->finders, p);
 	if (c == NULL)
 		return;
 	p->data = NULL;

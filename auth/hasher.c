@@ -111,7 +111,7 @@ work(struct program *p, int fd)
 {
 	char question[QUESTION_MOST + 1];
 	prctl(PR_SET_NAME, "auth-hasher");
-	program_confine(p, SANDBOX_PURE);
+	program_confine(p, SANDBOX_PURE, NULL);
 	for (;;) {
 		struct arena *a = arena_new("hash");
 		ssize_t n = recv(fd, question, QUESTION_MOST, 0);

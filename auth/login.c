@@ -129,7 +129,7 @@ send_success(struct dialogue *d, bool handed)
 	m.auth_result.user = d->copy.name;
 	m.auth_result.handed = handed;
 	m.auth_result.senders =
-		lookup_senders(d->auth, d->arena, &d->copy);
+		senders_of(d->auth, d->arena, &d->copy);
 	send_result(d, &m);
 	end(d);
 }
@@ -198,7 +198,8 @@ overloaded(struct dialogue *d)
 static void
 find_user(struct dialogue *d)
 {
-	const struct user *u = lookup_login(d->auth, d->sasl.user);
+	struct lookup l = {.auth = d->auth, .arena = d->arena};
+	const struct user *u = lookup_login(&l, d->sasl.user);
 	/* Nobody logs in as somebody else. */
 	if (u == NULL || u->disabled || (d->sasl.authzid.n > 0 &&
 		!str_eq(d->sasl.authzid, d->sasl.user)))

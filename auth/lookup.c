@@ -4,21 +4,95 @@
  * order: an alias, the user, both again without the extension, the domain's
  * catch-all alias ("@domain"), postmaster.  Expansion is a work list with what
  * was seen, so that aliases that lead in a circle end.
+ *
+ * A table that cannot be asked makes the answer "later", never "unknown".
  */
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "mail/address.h"
 
-enum { FINAL_MOST = 1000, STEPS_MOST = 10000 };
+enum { FINAL_MOST = 1000, STEPS_MOST = 10000, REASONS_MOST = 500 };
+
+void
+lookup_why(struct lookup *l, const char *fmt, ...)
+{
+	va_list ap;
+	if (l->why == NULL || l->why->n == REASONS_MOST)
+		return;
+	if (l->why->v == NULL)
+		l->why->v = arena_array(
+			l->arena, REASONS_MOST, sizeof(struct str));
+	va_start(ap, fmt);
+	l->why->v[l->why->n++] = str_vprintf(l->arena, fmt, ap);
+	va_end(ap);
+}
 
 bool
-lookup_is_local(const struct auth *x, struct str domain)
+lookup_table(struct lookup *l, const struct str_list *refs, struct str key,
+	struct table_value *out)
 {
-	return domain.n == 0 || conf_is_local_domain(x->conf, domain) ||
-		str_eq_nocase(domain, x->program->hostname) ||
-		str_eq_nocase(domain, STR("localhost"));
+	for (size_t i = 0; i < refs->n; i++) {
+		struct table *t = tables_get(l->auth, refs->v[i]);
+		if (t == NULL)
+			continue;
+		enum table_result r = table_find(t, l->arena, key, out);
+		if (r == TABLE_FOUND)
+			return true;
+		if (r == TABLE_LATER) {
+			l->later = true;
+			lookup_why(l, "%.*s: cannot be asked now",
+				STR_ARG(refs->v[i]));
+		}
+	}
+	return false;
 }
+
+/* --------------------------------------------------------------- domains */
+
+static bool
+is_listed(struct lookup *l, const struct str_list *domains, struct str domain)
+{
+	struct table_value any;
+	for (size_t i = 0; i < domains->n; i++)
+		if (str_eq_nocase(domains->v[i], domain))
+			return true;
+	return lookup_table(l, domains, domain, &any);
+}
+
+enum domain_class
+lookup_domain(struct lookup *l, struct str domain)
+{
+	const struct auth *x = l->auth;
+	const struct conf_address *c = &x->conf->address;
+	if (domain.n == 0 || conf_is_local_domain(x->conf, domain) ||
+		str_eq_nocase(domain, x->program->hostname) ||
+		str_eq_nocase(domain, STR("localhost")))
+		return DOMAIN_LOCAL;
+	if (is_listed(l, &c->virtual_domains, domain))
+		return DOMAIN_VIRTUAL;
+	if (is_listed(l, &c->alias_domains, domain))
+		return DOMAIN_ALIAS;
+	if (is_listed(l, &c->relay_domains, domain))
+		return DOMAIN_RELAY;
+	return DOMAIN_ELSEWHERE;
+}
+
+static const char *
+class_text(enum domain_class class)
+{
+	static const char *const texts[] = {
+		[DOMAIN_ELSEWHERE] = "is elsewhere",
+		[DOMAIN_LOCAL] = "is local",
+		[DOMAIN_VIRTUAL] = "is virtual, with mailboxes",
+		[DOMAIN_ALIAS] = "has aliases only",
+		[DOMAIN_RELAY] = "is relayed",
+	};
+	return texts[class];
+}
+
+/* --------------------------------------------------------- users, aliases */
 
 static struct str
 joined(struct arena *a, struct str local, struct str domain)
@@ -26,36 +100,95 @@ joined(struct arena *a, struct str local, struct str domain)
 	return str_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain));
 }
 
+/* In the users table, else in one of the further ones, whose values are the
+ * rest of a users line. */
+static const struct user *
+user_named(struct lookup *l, struct str name)
+{
+	struct user *u = users_find(l->auth->users, name);
+	struct table_value v;
+	if (u != NULL ||
+		!lookup_table(l, &l->auth->conf->address.users, name, &v))
+		return u;
+	u = arena_one(l->arena, struct user);
+	struct str line = str_printf(
+		l->arena, "%.*s:%.*s", STR_ARG(name), STR_ARG(v.text));
+	const char *wrong = users_parse_line(
+		l->arena, line, l->auth->conf->general.mail, u);
+	if (wrong == NULL)
+		return u;
+	log_error(LOG_NO_ID, "table-broken", LOG_STR("where", v.where),
+		LOG_STR("key", name), LOG_CSTR("why", wrong));
+	l->later = true;
+	return NULL;
+}
+
 /* "name@domain" has its own line, or the name alone stands for every local
  * domain. */
-static struct user *
-find_user(const struct auth *x, struct arena *a, struct str local,
+static const struct user *
+find_user(struct lookup *l, enum domain_class class, struct str local,
 	struct str domain)
 {
-	struct user *u = NULL;
+	const struct user *u = NULL;
 	if (domain.n > 0)
-		u = users_find(x->users, joined(a, local, domain));
-	return u != NULL ? u : users_find(x->users, local);
+		u = user_named(l, joined(l->arena, local, domain));
+	if (u == NULL && class == DOMAIN_LOCAL)
+		u = user_named(l, local);
+	if (u != NULL)
+		lookup_why(l, "user %.*s, mail in %.*s", STR_ARG(u->name),
+			STR_ARG(u->home));
+	return u;
 }
 
 static const struct str_list *
-find_alias(const struct auth *x, struct arena *a, struct str local,
-	struct str domain)
+alias_named(struct lookup *l, struct str name)
 {
-	const struct str_list *l = NULL;
-	if (domain.n > 0)
-		l = aliases_find(x->aliases, joined(a, local, domain));
-	return l != NULL ? l : aliases_find(x->aliases, local);
+	const struct alias *x = aliases_find(l->auth->aliases, name);
+	struct str_list *targets = arena_one(l->arena, struct str_list);
+	struct table_value v;
+	struct str where;
+	if (x != NULL) {
+		*targets = x->targets;
+		where = x->where;
+	} else if (!lookup_table(l, &l->auth->conf->address.aliases, name,
+		&v)) {
+		return NULL;
+	} else if (!aliases_targets(l->arena, v.text, targets)) {
+		log_error(LOG_NO_ID, "table-broken", LOG_STR("where", v.where),
+			LOG_STR("key", name),
+			LOG_CSTR("why", "that is no list of targets"));
+		l->later = true;
+		return NULL;
+	} else {
+		where = v.where;
+	}
+	if (l->why != NULL)
+		lookup_why(l, "%.*s: %.*s -> %.*s", STR_ARG(where),
+			STR_ARG(name), STR_ARG(str_join(
+				l->arena, *targets, STR(", "))));
+	return targets;
 }
 
-struct user *
-lookup_login(const struct auth *x, struct str name)
+static const struct str_list *
+find_alias(struct lookup *l, enum domain_class class, struct str local,
+	struct str domain)
 {
-	struct user *u = users_find(x->users, name);
+	const struct str_list *targets = NULL;
+	if (domain.n > 0)
+		targets = alias_named(l, joined(l->arena, local, domain));
+	if (targets == NULL && class == DOMAIN_LOCAL)
+		targets = alias_named(l, local);
+	return targets;
+}
+
+const struct user *
+lookup_login(struct lookup *l, struct str name)
+{
+	const struct user *u = user_named(l, name);
 	size_t at = str_find_last(name, '@');
-	if (u == NULL && at < name.n &&
-		lookup_is_local(x, str_skip(name, at + 1)))
-		u = users_find(x->users, str_head(name, at));
+	if (u == NULL && at < name.n && lookup_domain(l,
+		str_skip(name, at + 1)) == DOMAIN_LOCAL)
+		u = user_named(l, str_head(name, at));
 	return u;
 }
 
@@ -63,54 +196,74 @@ lookup_login(const struct auth *x, struct str name)
 
 struct found {
 	const struct str_list *targets;
-	struct user *user;
+	const struct user *user;
+	bool relayed;
 };
 
 static bool
-find_exact(const struct auth *x, struct arena *a, struct str local,
+find_exact(struct lookup *l, enum domain_class class, struct str local,
 	struct str domain, bool no_alias, struct found *out)
 {
-	out->targets = no_alias ? NULL : find_alias(x, a, local, domain);
-	if (out->targets == NULL)
-		out->user = find_user(x, a, local, domain);
+	out->targets = no_alias ? NULL : find_alias(l, class, local, domain);
+	if (out->targets == NULL && class != DOMAIN_ALIAS &&
+		class != DOMAIN_RELAY)
+		out->user = find_user(l, class, local, domain);
 	return out->targets != NULL || out->user != NULL;
 }
 
 /* "mary-ann+list" may be mary-ann's or mary's: the longest name that exists
  * wins, whichever of the separators comes first. */
 static bool
-find_base(const struct auth *x, struct arena *a, const struct address *addr,
-	bool no_alias, struct found *out)
+find_base(struct lookup *l, enum domain_class class,
+	const struct address *addr, bool no_alias, struct found *out)
 {
-	struct str separators = x->conf->general.plus;
+	struct str separators = l->auth->conf->general.plus;
 	for (size_t n = addr->local.n; n-- > 1;)
 		if (str_has(separators, addr->local.p[n]) &&
 			n + 1 < addr->local.n &&
-			find_exact(x, a, str_head(addr->local, n),
+			find_exact(l, class, str_head(addr->local, n),
 				addr->domain, no_alias, out))
 			return true;
 	return false;
 }
 
 static bool
-find_any(const struct auth *x, struct arena *a, const struct address *addr,
-	bool no_alias, struct found *out)
+is_relayed(struct lookup *l, const struct address *addr)
 {
-	*out = (struct found){NULL, NULL};
-	if (find_exact(x, a, addr->local, addr->domain, no_alias, out) ||
-		find_base(x, a, addr, no_alias, out))
+	const struct str_list *tables =
+		&l->auth->conf->address.relay_recipients;
+	struct table_value v;
+	if (tables->n == 0)
 		return true;
-	if (addr->domain.n > 0 && !no_alias)
-		out->targets = aliases_find(
-			x->aliases, joined(a, STR(""), addr->domain));
-	return out->targets != NULL;
+	if (!lookup_table(l, tables, address_text(l->arena, addr), &v) &&
+		!lookup_table(l, tables, joined(l->arena, STR(""),
+			addr->domain), &v))
+		return false;
+	lookup_why(l, "%.*s: is there", STR_ARG(v.where));
+	return true;
 }
 
 static bool
-is_postmaster(const struct address *addr)
+find_any(struct lookup *l, enum domain_class class,
+	const struct address *addr, bool no_alias, struct found *out)
 {
-	return str_eq_nocase(addr->local, STR("postmaster")) ||
-		str_eq_nocase(addr->local, STR("abuse"));
+	*out = (struct found){.user = NULL};
+	if (find_exact(l, class, addr->local, addr->domain, no_alias, out) ||
+		find_base(l, class, addr, no_alias, out))
+		return true;
+	if (addr->domain.n > 0 && !no_alias)
+		out->targets = alias_named(
+			l, joined(l->arena, STR(""), addr->domain));
+	if (out->targets == NULL && class == DOMAIN_RELAY)
+		out->relayed = is_relayed(l, addr);
+	return out->targets != NULL || out->relayed;
+}
+
+bool
+lookup_is_postmaster(struct str local)
+{
+	return str_eq_nocase(local, STR("postmaster")) ||
+		str_eq_nocase(local, STR("abuse"));
 }
 
 static struct status
@@ -119,47 +272,77 @@ unknown(void)
 	return STATUS(STATUS_NEVER, 1, 1, "There is no such user here");
 }
 
-/* Postmaster always has a reader (RFC 5321 4.5.1): whom the configuration
- * names, else the first user there is. */
-static bool
-find_postmaster(const struct auth *x, struct arena *a, struct found *out)
+static struct status
+not_now(void)
 {
-	struct address addr;
-	struct str name = x->conf->general.postmaster, key;
-	size_t cursor = 0;
-	void *first;
-	if (!address_parse(a, name, true, &addr))
-		addr = (struct address){.local = name};
-	if (!str_eq_nocase(addr.local, STR("postmaster")) &&
-		find_any(x, a, &addr, false, out))
-		return true;
-	if (!map_next(x->users->by_name, &cursor, &key, &first))
-		return false;
-	out->user = first;
-	return true;
+	return STATUS(STATUS_LATER, 3, 0, "A table cannot be asked now");
 }
 
-void
-lookup_rcpt(struct auth *x, struct arena *a, struct str text,
-	struct msg_rcpt_result *out)
+/* The first by name: always the same. */
+static const struct user *
+first_user(const struct auth *x)
+{
+	const struct user *first = NULL;
+	struct str key;
+	void *u;
+	size_t cursor = 0;
+	while (map_next(x->users->by_name, &cursor, &key, &u))
+		if (first == NULL || str_cmp(key, first->name) < 0)
+			first = u;
+	return first;
+}
+
+/* Postmaster always has a reader (RFC 5321 4.5.1): the user or alias of that
+ * name, whatever the domain, else whom the configuration names, else the
+ * first user there is. */
+static bool
+find_postmaster(struct lookup *l, struct found *out)
+{
+	const struct auth *x = l->auth;
+	struct address addr = {.local = STR("postmaster")};
+	if (find_any(l, DOMAIN_LOCAL, &addr, false, out))
+		return true;
+	if (!address_parse(l->arena, x->conf->general.postmaster, true, &addr))
+		addr = (struct address){.local = x->conf->general.postmaster};
+	if (!str_eq_nocase(addr.local, STR("postmaster")) &&
+		find_any(l, lookup_domain(l, addr.domain), &addr, false, out))
+		return true;
+	out->user = first_user(x);
+	if (out->user != NULL)
+		lookup_why(l, "postmaster is read by %.*s",
+			STR_ARG(out->user->name));
+	return out->user != NULL;
+}
+
+static bool
+find_somebody(struct lookup *l, enum domain_class class,
+	const struct address *addr, bool no_alias, struct found *out)
+{
+	return find_any(l, class, addr, no_alias, out) ||
+		(class != DOMAIN_RELAY && lookup_is_postmaster(addr->local) &&
+			find_postmaster(l, out));
+}
+
+struct status
+lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class)
 {
 	struct address addr;
 	struct found f;
-	out->status = status_fine();
-	if (!address_parse(a, text, true, &addr))
+	if (!address_parse(l->arena, text, true, &addr))
 		addr = (struct address){.local = text};
-	out->local = lookup_is_local(x, addr.domain);
-	if (!out->local || find_any(x, a, &addr, false, &f) ||
-		(is_postmaster(&addr) && find_postmaster(x, a, &f)))
-		return;
-	out->status = unknown();
+	*class = lookup_domain(l, addr.domain);
+	lookup_why(l, "%.*s %s", STR_ARG(addr.domain), class_text(*class));
+	if (*class == DOMAIN_ELSEWHERE)
+		return l->later ? not_now() : status_fine();
+	if (find_somebody(l, *class, &addr, false, &f))
+		return status_fine();
+	return l->later ? not_now() : unknown();
 }
 
 /* ----------------------------------------------------------- expansion */
 
 struct expansion {
-	struct auth *auth;
-	struct arena *arena;
+	struct lookup *l;
 	struct map *seen;
 	struct str *queue; /* addresses still to be looked at */
 	size_t count, cap, next;
@@ -172,7 +355,8 @@ want(struct expansion *e, struct str address)
 {
 	if (e->count == e->cap) {
 		size_t cap = e->cap == 0 ? 16 : e->cap * 2;
-		struct str *more = arena_array(e->arena, cap, sizeof *more);
+		struct str *more =
+			arena_array(e->l->arena, cap, sizeof *more);
 		if (e->count > 0)
 			memcpy(more, e->queue, e->count * sizeof *more);
 		e->queue = more;
@@ -201,39 +385,44 @@ add_final(struct expansion *e, struct str agent, struct str address,
 }
 
 static void
+add_user(struct expansion *e, struct str address, const struct user *u)
+{
+	struct str key = str_printf(
+		e->l->arena, "\\%.*s", STR_ARG(u->name));
+	if (map_get(e->seen, key) == NULL)
+		add_final(e, STR("local"), address, u);
+	map_set(e->seen, key, e);
+}
+
+static void
 expand_one(struct expansion *e, struct str text)
 {
+	struct lookup *l = e->l;
 	struct address addr;
 	struct found f;
 	/* "\name": that very user, whatever aliases say. */
 	bool no_alias = str_starts(text, STR("\\"));
 	if (no_alias)
 		text = str_skip(text, 1);
-	if (!address_parse(e->arena, text, true, &addr))
+	if (!address_parse(l->arena, text, true, &addr))
 		addr = (struct address){.local = text};
-	struct str normal = address_text(e->arena, &addr);
-	struct str key = str_lower(e->arena, normal);
+	struct str normal = address_text(l->arena, &addr);
+	struct str key = str_lower(l->arena, normal);
 	/* An alias that names itself means the user of that name. */
 	bool again = map_get(e->seen, key) != NULL;
 	map_set(e->seen, key, e);
-	if (!lookup_is_local(e->auth, addr.domain)) {
+	enum domain_class class = lookup_domain(l, addr.domain);
+	bool found = class != DOMAIN_ELSEWHERE &&
+		find_somebody(l, class, &addr, no_alias || again, &f);
+	if (class == DOMAIN_ELSEWHERE || (found && f.relayed)) {
+		lookup_why(l, "%.*s goes to another server", STR_ARG(normal));
 		if (!again)
 			add_final(e, STR("remote"), normal, NULL);
-		return;
-	}
-	bool found = find_any(
-		e->auth, e->arena, &addr, no_alias || again, &f);
-	if (!found && is_postmaster(&addr))
-		found = find_postmaster(e->auth, e->arena, &f);
-	if (!found) {
+	} else if (!found) {
 		if (!again)
 			e->worst = unknown();
 	} else if (f.user != NULL) {
-		struct str user = str_printf(
-			e->arena, "\\%.*s", STR_ARG(f.user->name));
-		if (map_get(e->seen, user) == NULL)
-			add_final(e, STR("local"), normal, f.user);
-		map_set(e->seen, user, e);
+		add_user(e, normal, f.user);
 	} else {
 		for (size_t i = 0; i < f.targets->n; i++)
 			want(e, f.targets->v[i]);
@@ -241,69 +430,29 @@ expand_one(struct expansion *e, struct str text)
 }
 
 void
-lookup_route(struct auth *x, struct arena *a, struct str address,
+lookup_route(struct lookup *l, struct str address,
 	struct msg_route_result *out)
 {
-	struct expansion e = {.auth = x, .arena = a, .seen = map_new(a),
-		.out = out, .worst = status_fine()};
+	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
+		.worst = status_fine()};
 	struct str_list *lists[] = {&out->agent, &out->address, &out->user,
 		&out->home, &out->ids};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-		lists[i]->v = arena_array(a, FINAL_MOST, sizeof(struct str));
+		lists[i]->v = arena_array(
+			l->arena, FINAL_MOST, sizeof(struct str));
 	want(&e, address);
 	while (e.next < e.count && e.next < STEPS_MOST)
 		expand_one(&e, e.queue[e.next++]);
 	/* One good recipient is worth more than one lost alias target, which
-	 * the administrator's log will show. */
+	 * the administrator's log will show; but a table that could not be
+	 * asked may know more of them. */
 	out->status = out->agent.n > 0 ? status_fine() : e.worst;
 	if (out->agent.n == 0 && status_is_fine(out->status))
 		out->status = STATUS(STATUS_NEVER, 4, 6,
 			"The alias leads in a circle");
-}
-
-/* ------------------------------------------------------------- senders */
-
-static bool
-leads_to(const struct str_list *targets, struct str name)
-{
-	for (size_t i = 0; i < targets->n; i++) {
-		struct str t = targets->v[i];
-		if (str_starts(t, STR("\\")))
-			t = str_skip(t, 1);
-		if (str_eq_nocase(str_head(t, str_find_last(t, '@')), name) ||
-			str_eq_nocase(t, name))
-			return true;
-	}
-	return false;
-}
-
-static void
-add_sender(struct auth *x, struct arena *a, struct str_list *out,
-	struct str name)
-{
-	const struct str_list *domains = &x->conf->general.domains;
-	if (out->n + domains->n + 1 >= FINAL_MOST)
+	if (!l->later)
 		return;
-	if (str_has(name, '@')) {
-		out->v[out->n++] = name;
-		return;
-	}
-	for (size_t i = 0; i < domains->n; i++)
-		out->v[out->n++] = joined(a, name, domains->v[i]);
-	out->v[out->n++] = joined(a, name, x->program->hostname);
-}
-
-struct str_list
-lookup_senders(struct auth *x, struct arena *a, const struct user *u)
-{
-	struct str_list out = {
-		arena_array(a, FINAL_MOST, sizeof(struct str)), 0};
-	struct str key;
-	void *targets;
-	size_t cursor = 0;
-	add_sender(x, a, &out, u->name);
-	while (map_next(x->aliases->by_name, &cursor, &key, &targets))
-		if (leads_to(targets, u->name))
-			add_sender(x, a, &out, key);
-	return out;
+	out->status = not_now();
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		lists[i]->n = 0;
 }

@@ -13,34 +13,34 @@
 #include <unistd.h>
 
 static void
+on_question(struct peer *p, struct arena *a, struct message *m)
+{
+	struct auth *x = p->peers->ctx;
+	struct message answer;
+	if (!finders_ask(x->finders, p, m) && finder_answer(x, a, m, &answer))
+		peer_send(p, &answer);
+}
+
+/* The same from a client that counts. */
+static void
 on_rcpt_lookup(struct peer *p, struct arena *a, struct message *m)
 {
 	struct auth *x = p->peers->ctx;
 	struct message answer = MESSAGE(rcpt_result);
-	tables_refresh(x);
 	struct status st = m->rcpt_lookup.user.n > 0 ? status_fine() :
 		limits_recipient(x, caller_block(caller_of(p)));
-	if (status_is_fine(st))
-		lookup_rcpt(x, a, m->rcpt_lookup.address,
-			&answer.rcpt_result);
-	else
-		answer.rcpt_result.status = st;
-	peer_send(p, &answer);
-}
-
-static void
-on_route(struct peer *p, struct arena *a, struct message *m)
-{
-	struct auth *x = p->peers->ctx;
-	struct message answer = MESSAGE(route_result);
-	tables_refresh(x);
-	lookup_route(x, a, m->route.address, &answer.route_result);
+	if (status_is_fine(st)) {
+		on_question(p, a, m);
+		return;
+	}
+	answer.rcpt_result.status = st;
 	peer_send(p, &answer);
 }
 
 static const struct peer_row rows[] = {
 	{MSG_rcpt_lookup, PEER_SMTPD | PEER_SURAT, on_rcpt_lookup},
-	{MSG_route, PEER_QUEUE | PEER_SURAT, on_route},
+	{MSG_route, PEER_QUEUE | PEER_SURAT, on_question},
+	{MSG_sender, PEER_SMTPD | PEER_SURAT, on_question},
 	{MSG_client, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, client_message},
 	{MSG_auth_step, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, login_step},
 };
@@ -76,22 +76,33 @@ prepare(struct program *p)
 	x->conf = p->conf;
 	x->arena = p->arena;
 	make_decoy_key(x);
+	tables_open(x);
+	x->finders = finders_fork(x);
 	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
+}
+
+static void
+add_tree(struct program *p, const char **list, size_t *n, struct str file)
+{
+	const char *d = dirname(str_cstr(p->arena, file));
+	if (file.n > 0 && access(d, F_OK) == 0)
+		list[(*n)++] = d;
 }
 
 /* The directories the tables lie in: an editor replaces a file by renaming
  * another over it. */
-static const char **
-trees(struct program *p)
+const char **
+auth_trees(struct program *p)
 {
-	const char **list = arena_array(p->arena, 3, sizeof *list);
-	struct str files[] = {p->conf->general.users, p->conf->general.aliases};
+	const struct auth *x = p->ctx;
+	const char **list = arena_array(
+		p->arena, x->table_count + 3, sizeof *list);
 	size_t n = 0;
-	for (size_t i = 0; i < 2; i++) {
-		const char *d = dirname(str_cstr(p->arena, files[i]));
-		if (access(d, F_OK) == 0)
-			list[n++] = d;
-	}
+	add_tree(p, list, &n, p->conf->general.users);
+	add_tree(p, list, &n, p->conf->general.aliases);
+	for (size_t i = 0; i < x->table_count; i++)
+		add_tree(p, list, &n, x->tables[i]->ref.path);
+	errno = 0;
 	return list;
 }
 
@@ -132,6 +143,7 @@ run(struct program *p)
 		.on_close = caller_closed};
 	x->master = asker_new(p->arena, x->loop, p->sockets, "master");
 	hashers_start(x->hashers, x->loop);
+	finders_start(x->finders, x);
 	tables_start(x);
 	listen_all(x);
 	int master = program_fd(p, "master", 0);
@@ -148,7 +160,7 @@ main(int argc, char **argv)
 		.asker = "auth",
 		.profile = SANDBOX_TREE,
 		.prepare = prepare,
-		.trees = trees,
+		.trees = auth_trees,
 		.run = run,
 		.usage = "Reads users and aliases: checks passwords, says where "
 			"mail for an address goes.",

@@ -141,6 +141,8 @@ scram_offer(const struct auth *x, struct arena *a)
 {
 	struct str mode = x->conf->auth.scram;
 	bool all = str_eq(mode, STR("yes")), none = str_eq(mode, STR("no"));
+	/* What further tables hold cannot be known. */
+	none = none || (!all && x->conf->address.users.n > 0);
 	struct str_list out = {arena_array(a, 4, sizeof *out.v), 0};
 	if (all || (!none && x->users->scram_sha_256))
 		out.v[out.n++] = STR("SCRAM-SHA-256");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Text tables edited by hand: noticed when they change, checked before use; a
- * broken one keeps the last good state and says so, once per change.
+ * The tables of the configuration: users, aliases, and whatever options name.
+ * Text tables are edited by hand: noticed when they change, checked before
+ * use; a broken one keeps the last good state and says so, once per change.
  */
 #include "auth.h"
 #include "base/arena.h"
@@ -9,51 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { CHECK_MS = 1000, TABLE_MOST = 64 << 20, ARENA_MOST = 512 << 20 };
-
-static bool
-read_file(int fd, struct buf *out)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_room(out, 65536), 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		buf_grew(out, (size_t)n);
-		if (out->n > TABLE_MOST)
-			return false;
-	}
-}
-
-/* True when the file is another than was last read; text is its content. */
-static bool
-changed(struct table_file *f, struct buf *text, bool first)
-{
-	struct stat st;
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		/* No file is an empty table, at the start only: a file that
-		 * vanishes later is somebody's half-done edit. */
-		return first && errno == ENOENT;
-	}
-	bool new = false;
-	if (fstat(fd, &st) == 0) {
-		int64_t when = (int64_t)st.st_mtim.tv_sec * 1000000000 +
-			st.st_mtim.tv_nsec;
-		new = first || when != f->changed || st.st_size != f->size;
-		f->changed = when;
-		f->size = st.st_size;
-	}
-	new = new && read_file(fd, text);
-	close(fd);
-	return new;
-}
+enum { ARENA_MOST = 512 << 20, TABLES_MOST = 200 };
 
 static void
 complain(const struct buf *errors)
@@ -79,13 +36,14 @@ refresh_users(struct auth *x, bool first)
 	struct arena *a = table_arena();
 	struct buf *text = buf_new(a), *errors = buf_new(a);
 	struct users *u = NULL;
-	if (changed(&x->users_file, text, first)) {
+	if (table_file_read(&x->users_file, text, first)) {
 		u = users_parse(a, buf_str(text), x->users_file.path,
 			x->conf->general.mail, errors);
-		if (u == NULL && first)
-			u = users_parse(a, STR(""), "", STR("/"), errors);
 		complain(errors);
 	}
+	/* No file is an empty table, at the start. */
+	if (u == NULL && first)
+		u = users_parse(a, STR(""), "", STR("/"), errors);
 	if (u == NULL) {
 		arena_free(a);
 		return;
@@ -103,13 +61,14 @@ refresh_aliases(struct auth *x, bool first)
 	struct arena *a = table_arena();
 	struct buf *text = buf_new(a), *errors = buf_new(a);
 	struct aliases *n = NULL;
-	if (changed(&x->aliases_file, text, first)) {
+	bool again = first || aliases_changed(x->aliases);
+	if (table_file_read(&x->aliases_file, text, again)) {
 		n = aliases_parse(
 			a, buf_str(text), x->aliases_file.path, errors);
-		if (n == NULL && first)
-			n = aliases_parse(a, STR(""), "", errors);
 		complain(errors);
 	}
+	if (n == NULL && first)
+		n = aliases_parse(a, STR(""), "", errors);
 	if (n == NULL) {
 		arena_free(a);
 		return;
@@ -119,23 +78,91 @@ refresh_aliases(struct auth *x, bool first)
 	x->aliases = n;
 }
 
+/* ------------------------------------------------------ tables by option */
+
+struct table *
+tables_get(const struct auth *x, struct str ref)
+{
+	for (size_t i = 0; i < x->table_count; i++)
+		if (str_eq(x->tables[i]->ref.whole, ref))
+			return x->tables[i];
+	return NULL;
+}
+
+static void
+add_table(struct auth *x, struct str ref)
+{
+	struct table_ref form;
+	if (!table_ref_parse(ref, &form) || tables_get(x, ref) != NULL)
+		return;
+	if (x->table_count == TABLES_MOST)
+		fatal("too many tables", NULL);
+	x->tables[x->table_count++] = table_new(
+		x->arena, ref, x->conf->address.lookup_timeout * 1000);
+}
+
+static void
+add_rules(struct auth *x)
+{
+	const struct str_list *rules = &x->conf->policy.rules;
+	x->rules = arena_array(x->arena, rules->n, sizeof *x->rules);
+	for (size_t i = 0; i < rules->n; i++) {
+		struct policy_rule *r = &x->rules[i];
+		policy_parse(x->arena, rules->v[i], r);
+		for (size_t k = 0; k < r->count; k++)
+			for (size_t v = 0; v < r->conditions[k].values.n; v++)
+				add_table(x, r->conditions[k].values.v[v]);
+	}
+	x->rule_count = rules->n;
+}
+
+void
+tables_open(struct auth *x)
+{
+	const struct conf_address *c = &x->conf->address;
+	const struct str_list *const lists[] = {&c->virtual_domains,
+		&c->alias_domains, &c->relay_domains, &c->relay_recipients,
+		&c->aliases, &c->users, &c->senders};
+	x->tables = arena_array(x->arena, TABLES_MOST, sizeof *x->tables);
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		for (size_t k = 0; k < lists[i]->n; k++)
+			add_table(x, lists[i]->v[k]);
+	add_rules(x);
+}
+
+static void
+refresh_all(struct auth *x, bool first)
+{
+	refresh_users(x, first);
+	refresh_aliases(x, first);
+	for (size_t i = 0; i < x->table_count; i++)
+		table_refresh(x->tables[i]);
+	x->tables_checked = clock_ms();
+}
+
+/* Also when nobody asks: a mistake is to be heard of soon, and of two changes
+ * the first must not be missed. */
+static void
+check(void *ctx)
+{
+	struct auth *x = ctx;
+	tables_refresh(x);
+	loop_timer(x->loop, clock_in(TABLES_CHECK_MS), check, x);
+}
+
 void
 tables_start(struct auth *x)
 {
 	x->users_file.path = str_cstr(x->arena, x->conf->general.users);
 	x->aliases_file.path = str_cstr(x->arena, x->conf->general.aliases);
-	refresh_users(x, true);
-	refresh_aliases(x, true);
-	x->tables_checked = clock_ms();
+	refresh_all(x, true);
+	if (x->loop != NULL)
+		check(x);
 }
 
 void
 tables_refresh(struct auth *x)
 {
-	int64_t now = clock_ms();
-	if (now - x->tables_checked < CHECK_MS)
-		return;
-	x->tables_checked = now;
-	refresh_users(x, false);
-	refresh_aliases(x, false);
+	if (clock_ms() - x->tables_checked >= TABLES_CHECK_MS)
+		refresh_all(x, false);
 }

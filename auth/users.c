@@ -68,31 +68,22 @@ parse_ids(struct arena *a, struct str uid, struct str gid, struct str *ids)
 /* A scheme we know has to hold what it promises; others are somebody else's
  * and let nobody in. */
 static const char *
-check_secret(struct users *u, const struct user *x)
+check_secret(struct arena *a, struct str secrets)
 {
-	struct str secrets = x->secret, secret, password;
+	struct str secret;
 	struct sasl_secret scram;
 	enum sasl_mechanism m;
 	while (password_next(&secrets, &secret))
 		if (str_starts_nocase(secret, STR("{SCRAM-")) &&
-			!scram_parse(u->arena, secret, &m, &scram))
+			!scram_parse(a, secret, &m, &scram))
 			return "a SCRAM secret is {SCRAM-SHA-256}iterations,"
 				"salt,stored key,server key";
-	if (x->disabled)
-		return NULL;
-	enum scram_find one = scram_find(u->arena, x->secret,
-		SASL_SCRAM_SHA_1, &scram, &password);
-	enum scram_find two = scram_find(u->arena, x->secret,
-		SASL_SCRAM_SHA_256, &scram, &password);
-	u->scram_sha_1 = u->scram_sha_1 && one != SCRAM_NONE;
-	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE;
-	u->any_plain = u->any_plain || one == SCRAM_DERIVE ||
-		two == SCRAM_DERIVE;
 	return NULL;
 }
 
-static const char *
-parse_line(struct users *u, struct str line, struct str mail_root)
+const char *
+users_parse_line(struct arena *a, struct str line, struct str mail_root,
+	struct user *out)
 {
 	struct str f[FIELDS] = {{NULL, 0}};
 	size_t n = 0;
@@ -103,22 +94,46 @@ parse_line(struct users *u, struct str line, struct str mail_root)
 			"shell:options";
 	if (!is_name(f[NAME]))
 		return "that name cannot be a user's";
-	struct user *x = arena_one(u->arena, struct user);
-	x->name = str_lower(u->arena, f[NAME]);
-	x->secret = str_copy(u->arena, f[SECRET]);
-	x->home = f[HOME].n > 0 ? str_copy(u->arena, f[HOME])
-				: default_home(u->arena, mail_root, x->name);
-	if (!str_starts(x->home, STR("/")))
+	out->name = str_lower(a, f[NAME]);
+	out->secret = str_copy(a, f[SECRET]);
+	out->home = f[HOME].n > 0 ? str_copy(a, f[HOME])
+				  : default_home(a, mail_root, out->name);
+	if (!str_starts(out->home, STR("/")))
 		return "home must be an absolute path";
-	x->disabled = has_word(f[OPTIONS], STR("disabled"));
-	const char *wrong = parse_ids(u->arena, f[UID], f[GID], &x->ids);
-	if (wrong == NULL)
-		wrong = check_secret(u, x);
+	out->disabled = has_word(f[OPTIONS], STR("disabled"));
+	const char *wrong = parse_ids(a, f[UID], f[GID], &out->ids);
+	return wrong != NULL ? wrong : check_secret(a, out->secret);
+}
+
+/* What the whole table can do is what each of them can. */
+static void
+note_secrets(struct users *u, const struct user *x)
+{
+	struct sasl_secret scram;
+	struct str password;
+	if (x->disabled)
+		return;
+	enum scram_find one = scram_find(u->arena, x->secret,
+		SASL_SCRAM_SHA_1, &scram, &password);
+	enum scram_find two = scram_find(u->arena, x->secret,
+		SASL_SCRAM_SHA_256, &scram, &password);
+	u->scram_sha_1 = u->scram_sha_1 && one != SCRAM_NONE;
+	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE;
+	u->any_plain = u->any_plain || one == SCRAM_DERIVE ||
+		two == SCRAM_DERIVE;
+}
+
+static const char *
+add_line(struct users *u, struct str line, struct str mail_root)
+{
+	struct user *x = arena_one(u->arena, struct user);
+	const char *wrong = users_parse_line(u->arena, line, mail_root, x);
 	if (wrong != NULL)
 		return wrong;
 	if (map_get(u->by_name, x->name) != NULL)
 		return "the user stands here twice";
 	map_set(u->by_name, x->name, x);
+	note_secrets(u, x);
 	return NULL;
 }
 
@@ -136,7 +151,7 @@ users_parse(struct arena *a, struct str text, const char *name,
 		line = str_trim(line);
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
-		const char *wrong = parse_line(u, line, mail_root);
+		const char *wrong = add_line(u, line, mail_root);
 		if (wrong == NULL)
 			continue;
 		buf_printf(errors, "%s:%d: %s\n", name, n, wrong);

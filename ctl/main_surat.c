@@ -19,6 +19,9 @@ static const struct subcommand subcommands[] = {
 		ctl_config},
 	{"queue", "[list|show|retry|hold|release|delete|expire]",
 		"Shows and changes the queue.", ctl_queue},
+	{"explain", "ADDRESS | --client IP --to ADDRESS [OPTION]...",
+		"Says what would become of mail, and what decides it.",
+		ctl_explain},
 	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
 		ctl_user},
 };

@@ -57,6 +57,8 @@ show_manual(struct arena *a, const struct conf_option *o, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct str kind = str_lower(a, str_from(o[i].kind));
+		if (str_eq(kind, STR("lines")))
+			kind = STR("list");
 		if (i == 0 || strcmp(o[i].section, o[i - 1].section) != 0)
 			printf("%s.Ss Section %s\n.Bl -tag -width Ds\n",
 				i == 0 ? "" : ".El\n", o[i].section);

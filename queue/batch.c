@@ -78,7 +78,7 @@ copy_message(struct arena *a, const struct new_message *m)
 	struct new_rcpt *r = arena_copy(a, m->rcpts, m->count * sizeof *r);
 	struct str *texts[] = {&c->token, &c->sender, &c->origin, &c->session,
 		&c->client, &c->user, &c->ret, &c->envid, &c->body_type,
-		&c->body, &c->content};
+		&c->body, &c->content, &c->hold};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		keep(a, texts[i]);
 	for (size_t i = 0; i < m->count; i++) {

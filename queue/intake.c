@@ -293,7 +293,8 @@ static struct status
 check_submit(struct arena *a, const struct msg_submit *m)
 {
 	const struct str texts[] = {m->token, m->session, m->origin, m->client,
-		m->user, m->sender, m->ret, m->envid, m->body_type, m->body};
+		m->user, m->sender, m->ret, m->envid, m->body_type, m->body,
+		m->hold};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (!is_text(texts[i]))
 			return STATUS(STATUS_NEVER, 5, 4, "Malformed envelope");
@@ -352,7 +353,8 @@ stored(struct queue *q, void *ctx, struct status st,
 	if (!status_is_fine(st) || before)
 		return;
 	log_queued(m);
-	load_fresh(q, m);
+	if (m->hold.n == 0)
+		load_fresh(q, m);
 }
 
 static struct str
@@ -383,10 +385,10 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 		.sender = m->sender, .origin = m->origin,
 		.session = m->session, .client = m->client, .user = m->user,
 		.ret = m->ret, .envid = m->envid, .body_type = m->body_type,
-		.body = m->body, .content = m->content, .utf8 = m->utf8 != 0,
+		.hold = m->hold, .body = m->body, .content = m->content, .utf8 = m->utf8 != 0,
 		.requiretls = m->requiretls != 0, .arrival = clock_wall(),
 		.size = (int64_t)m->content.n, .count = m->rcpt.n};
-	struct new_rcpt *r = arena_array(a, n.count, sizeof *r);
+	struct new_rcpt *r = arena_array(a, n.count + 1, sizeof *r);
 	struct status st = check_space(q, 0);
 	if (status_is_fine(st) && m->body.n > 0)
 		st = claim_body(q, s, a, m->body, &n.size);
@@ -400,6 +402,10 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 	for (size_t i = 0; i < n.count; i++)
 		r[i] = (struct new_rcpt){m->rcpt.v[i], at(m->orcpt, i),
 			at(m->notify, i)};
+	/* A copy of all mail, but reports; nobody hears of it. */
+	if (q->conf->address.bcc.n > 0 && n.sender.n > 0)
+		r[n.count++] = (struct new_rcpt){q->conf->address.bcc,
+			STR(""), STR("NEVER")};
 	n.rcpts = r;
 	if (p->who == PEER_LOCAL)
 		n.origin = STR("local");

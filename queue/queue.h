@@ -223,6 +223,7 @@ struct new_message {
 	struct str token;
 	struct str sender, origin, session, client, user;
 	struct str ret, envid, body_type, body, content;
+	struct str hold; /* why it begins held, or empty */
 	bool utf8, requiretls;
 	int64_t arrival, size;
 	const struct new_rcpt *rcpts;

@@ -75,7 +75,7 @@ static const char *const texts[STATEMENTS] = {
 		" state, next, address, orcpt, notify, agent, user, home, ids,"
 		" destination, attempts, parked, attempted, notified, reply,"
 		" remote) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
-		" ?11, ?12, 0, 0, 0, 0, '', '')",
+		" ?11, ?12, 0, 0, 0, 0, ?13, '')",
 	[INSERT_TOKEN] = "INSERT OR IGNORE INTO token VALUES (?1, ?2, ?3)",
 	[FIND_TOKEN] = "SELECT id FROM token WHERE token = ?1",
 	[PRUNE_TOKENS] = "DELETE FROM token WHERE at < ?1",

@@ -51,6 +51,7 @@ insert_rcpt(struct table *t, int64_t message, int64_t number,
 	sqlite3_bind_int64(s, 4, o->next);
 	for (int i = 0; i < 8; i++)
 		table_bind_text(s, 5 + i, texts[i]);
+	table_bind_text(s, 13, o->reply);
 	return table_run(s);
 }
 
@@ -114,8 +115,9 @@ insert_message(struct table *t, struct arena *a, struct op *o)
 		struct op r = {.next = m->arrival,
 			.address = m->rcpts[i].address,
 			.orcpt = m->rcpts[i].orcpt,
-			.notify = m->rcpts[i].notify};
-		ok = insert_rcpt(t, m->id, (int64_t)i, ROW_NEW, &r);
+			.notify = m->rcpts[i].notify, .reply = m->hold};
+		ok = insert_rcpt(t, m->id, (int64_t)i,
+			m->hold.n > 0 ? ROW_HELD : ROW_NEW, &r);
 	}
 	return ok;
 }

@@ -52,6 +52,7 @@ add_trace(struct incoming *in, struct buf *out)
 	struct session *s = in->s;
 	const struct recipient *only = s->t.count == 1 ? s->t.first : NULL;
 	struct trace t = {.helo = s->helo, .client = s->ip,
+		.reverse = s->reverse,
 		.host = s->program->hostname, .id = s->id,
 		.recipient = only == NULL ? STR("") : only->address,
 		.date = date_format(in->arena,
@@ -116,10 +117,14 @@ prepare(struct incoming *in)
 		return;
 	}
 	add_trace(in, out);
-	if (s->submission)
-		submission_repair(s, in->arena, header, out);
-	else
+	if (!s->submission)
 		buf_add(out, header);
+	else
+		st = submission_repair(s, in->arena, header, out);
+	if (!status_is_fine(st)) {
+		give_up(in, st);
+		return;
+	}
 	if (!s->submission && is_unended(header, body) &&
 		str_eq(s->conf->smtp.bad_header, STR("insert")))
 		buf_adds(out, "\r\n");
@@ -348,6 +353,7 @@ fill(struct incoming *in, struct msg_submit *m)
 	m->body_type = t->body_type;
 	m->utf8 = t->utf8;
 	m->requiretls = t->requiretls;
+	m->hold = t->hold;
 	m->size = (int64_t)in->taken;
 }
 

@@ -257,9 +257,9 @@ smtp_rcpt(struct session *s, struct str args)
 			"Nobody has that address"), 501);
 	if (status_is_fine(st))
 		st = APPLY(s, &p, rcpt_params, r);
-	if (status_is_fine(st))
-		st = policy_rcpt(s, &p.address);
 	r->address = address_text(a, &p.address);
+	if (status_is_fine(st))
+		st = policy_rcpt(s, r);
 	if (!status_is_fine(st))
 		return refuse(s, "rcpt-refused", args, st);
 	/* Twice the same is once; LMTP owes a reply for each (RFC 2033). */

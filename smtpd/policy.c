@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Who may send what to whom.  The relay is closed: mail is taken for our own
- * users from anybody, for anybody else only from who logged in or stands in a
- * network that was named.
+ * Who may send what to whom.  A login is held to its own addresses here; what
+ * becomes of a recipient auth decides, which knows the rules and the tables:
+ * it hears everything we know of the client.
  */
 #include "smtpd.h"
 #include "base/arena.h"
 #include "base/log.h"
-
-static bool
-may_relay(const struct session *s)
-{
-	return s->user.n > 0 || s->trusted;
-}
 
 /* A login may use the addresses auth named: whole ones, "@domain", "*". */
 static bool
@@ -29,47 +23,75 @@ is_own(const struct session *s, struct str address)
 	return false;
 }
 
-/* alice+list@ is alice's when alice@ is. */
-static struct str
-without_extension(struct session *s, const struct address *x)
+/* Not in the list: it may still be one of theirs by an extension or by a table
+ * that cannot be listed. */
+static struct status
+ask_owner(struct session *s, struct str address)
 {
-	struct str user, extension;
-	struct address base = *x;
-	address_split(x->local, s->conf->general.plus, &user, &extension);
-	base.local = user;
-	return address_text(s->transaction_arena, &base);
+	struct message m = MESSAGE(sender), answer;
+	m.sender.user = s->user;
+	m.sender.addresses = (struct str_list){&address, 1};
+	struct status st = link_call_again(s->auth, s->transaction_arena, &m,
+		MSG_sender_result, &answer);
+	return status_is_fine(st) ? answer.sender_result.status : st;
 }
 
 struct status
 policy_sender(struct session *s, const struct address *sender)
 {
 	struct str text = address_text(s->transaction_arena, sender);
-	if (s->submission && !may_relay(s))
+	if (s->submission && s->user.n == 0 && !s->trusted)
 		return status_reply(STATUS(STATUS_NEVER, 7, 0,
 			"Log in first"), 530);
-	if (s->user.n == 0 || address_is_null(sender) || is_own(s, text) ||
-		is_own(s, without_extension(s, sender)))
+	if (s->user.n == 0 || address_is_null(sender) || is_own(s, text))
 		return status_fine();
+	struct status st = ask_owner(s, text);
+	if (status_is_fine(st) || status_is_later(st))
+		return st;
 	log_info(s->id, "sender-refused", LOG_STR("user", s->user),
 		LOG_STR("from", text));
-	return status_reply(STATUS(STATUS_NEVER, 7, 1,
-		"That is not an address of yours"), 553);
+	return status_reply(st, 553);
+}
+
+static void
+apply_result(struct session *s, const struct msg_rcpt_result *r,
+	struct recipient *to)
+{
+	if (r->rule.n > 0)
+		log_info(s->id, "rule", LOG_STR("rcpt", to->address),
+			LOG_STR("rule", r->rule));
+	if (r->hold.n > 0 && s->t.hold.n == 0)
+		s->t.hold = r->hold;
+	if (r->address.n == 0)
+		return;
+	/* Whom it was for is not forgotten (edge case 78). */
+	if (to->orcpt.n == 0)
+		to->orcpt = str_printf(s->transaction_arena, "rfc822;%.*s",
+			STR_ARG(smtp_encode_xtext(s->transaction_arena,
+				to->address)));
+	to->address = r->address;
 }
 
 struct status
-policy_rcpt(struct session *s, const struct address *rcpt)
+policy_rcpt(struct session *s, struct recipient *to)
 {
 	struct arena *a = s->transaction_arena;
 	struct message m = MESSAGE(rcpt_lookup), answer;
-	m.rcpt_lookup.address = address_text(a, rcpt);
+	facts_gather(s);
+	m.rcpt_lookup.address = to->address;
 	m.rcpt_lookup.sender = s->t.sender;
 	m.rcpt_lookup.user = s->user;
+	m.rcpt_lookup.client = s->ip;
+	m.rcpt_lookup.helo = s->helo;
+	m.rcpt_lookup.reverse = s->reverse;
+	m.rcpt_lookup.tls = s->tls;
+	m.rcpt_lookup.listed = s->listed;
+	m.rcpt_lookup.listed_by = s->listed_by;
+	m.rcpt_lookup.sender_domain = s->t.sender_domain;
 	struct status st = link_call_again(
 		s->auth, a, &m, MSG_rcpt_result, &answer);
 	if (!status_is_fine(st))
 		return st;
-	st = answer.rcpt_result.status;
-	if (answer.rcpt_result.local || !status_is_fine(st) || may_relay(s))
-		return st;
-	return STATUS(STATUS_NEVER, 7, 1, "Relaying is not allowed");
+	apply_result(s, &answer.rcpt_result, to);
+	return answer.rcpt_result.status;
 }

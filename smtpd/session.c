@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 
-enum { ARENA_MOST = 16 << 20 };
+enum { ARENA_MOST = 16 << 20, RESOLVE_PATIENCE = 15 * 1000 };
 
 void
 session_reset(struct session *s)
@@ -263,6 +263,8 @@ process_links(struct program *p)
 	l->auth = link_new(p->arena, p->sockets, "auth");
 	l->tls = link_new(p->arena, p->sockets, "tls");
 	l->queue = link_new(p->arena, p->sockets, "queue");
+	l->resolve = link_new(p->arena, p->sockets, "resolve");
+	link_patience(l->resolve, RESOLVE_PATIENCE);
 	l->spare.fd = -1;
 	link_patience(l->tls, 60 * 1000);
 	link_patience(l->queue, 120 * 1000);
@@ -289,6 +291,7 @@ start(struct session *s, struct program *p, struct client *c)
 	s->auth = l->auth;
 	s->to_tls = l->tls;
 	s->queue = l->queue;
+	s->resolve = l->resolve;
 	s->links = l;
 	session_reset(s);
 }

@@ -8,6 +8,7 @@
  *	commands.c	the tables, and the short commands
  *	envelope.c	MAIL and RCPT
  *	policy.c	who may send what to whom
+ *	facts.c		what DNS says of a stranger
  *	data.c		DATA and BDAT: reading to the end
  *	content.c	what is read becomes one submission
  *	submission.c	what only submission repairs: Date, Message-ID, Bcc
@@ -77,6 +78,9 @@ struct transaction {
 	size_t count;
 	struct str ret, envid, body_type;
 	bool utf8, requiretls;
+	bool facts_asked;
+	struct str sender_domain; /* "null", "unknown" or empty */
+	struct str hold; /* why it is to be held, or empty */
 	uint64_t declared; /* SIZE=, 0: not said */
 	struct incoming *incoming; /* by BDAT, so far */
 	unsigned chunks;
@@ -91,7 +95,7 @@ struct spare {
 
 /* They last as long as the process: its askings are one after another. */
 struct links {
-	struct link *auth, *tls, *queue;
+	struct link *auth, *tls, *queue, *resolve;
 	struct spare spare;
 };
 
@@ -108,7 +112,10 @@ struct session {
 	bool xclient; /* this host may say for whom it speaks */
 	struct str helo;
 	struct str reverse; /* name of the address, confirmed; or empty */
-	bool reverse_known; /* it was looked up, or XCLIENT said it */
+	bool reverse_known; /* XCLIENT said it */
+	bool facts_known; /* DNS was asked about the client */
+	int64_t listed; /* sum of what DNS lists say */
+	struct str listed_by;
 	bool esmtp, tls;
 	struct str tls_version, binding;
 	struct str user; /* logged in */
@@ -120,7 +127,7 @@ struct session {
 	int errors, login_failures;
 	unsigned idle_commands, transactions;
 	struct transaction t;
-	struct link *auth, *to_tls, *queue;
+	struct link *auth, *to_tls, *queue, *resolve;
 	struct links *links;
 	bool more; /* the command is part of the way: BDAT without LAST */
 };
@@ -193,8 +200,13 @@ struct status content_submit(struct incoming *in);
 /* --------------------------------------------------------------- policy.c */
 /* May this client begin a transaction with this sender at all? */
 struct status policy_sender(struct session *s, const struct address *sender);
-/* May it send to this recipient?  Asks auth. */
-struct status policy_rcpt(struct session *s, const struct address *rcpt);
+/* May it send to this recipient?  Asks auth, whose rules may change to->address
+ * or hold the message. */
+struct status policy_rcpt(struct session *s, struct recipient *to);
+
+/* ---------------------------------------------------------------- facts.c */
+/* Once a transaction, before its first recipient is judged. */
+void facts_gather(struct session *s);
 
 /* ---------------------------------------------------------------- login.c */
 /* After the 220 of STARTTLS, or before the greeting: the handshake; closes
@@ -209,9 +221,13 @@ void login_keyword(const struct session *s, struct buf *out);
 void xclient_keyword(const struct session *s, struct buf *out);
 
 /* ----------------------------------------------------------- submission.c */
-/* The header as it should have been: Date and Message-ID added where missing,
- * Bcc taken out.  Appends the whole header with its empty line. */
-void submission_repair(struct session *s, struct arena *a, struct str header,
-	struct buf *out);
+/*
+ * The header as it should have been: Date, Message-ID and From added where
+ * missing, Sender where somebody else is in From, Bcc taken out, senders as
+ * the outside is to see them, in the envelope too.  Appends the whole header
+ * with its empty line.  Later: a table cannot be asked now.
+ */
+struct status submission_repair(struct session *s, struct arena *a,
+	struct str header, struct buf *out);
 
 #endif

@@ -134,6 +134,9 @@ smtp_xclient(struct session *s, struct str args)
 		any = good = set_one(s, word);
 	s->ip = net_ip(s->arena, &s->client->peer);
 	s->trusted = session_is_trusted(s);
+	s->facts_known = false;
+	s->listed = 0;
+	s->listed_by = STR("");
 	struct status st = client_enter(s);
 	if (!status_is_fine(st)) {
 		session_close(s, st);

@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <unistd.h>
 
-enum { PATIENCE = 30 * 1000, RECONNECT_PAUSE = 100 };
+enum { PATIENCE = 30 * 1000, RECONNECT_PAUSE = 100, PAUSE_MOST = 2000 };
 
 struct link {
 	const char *asked;
@@ -103,7 +103,9 @@ ask(struct link *l, struct arena *a, const struct message *q,
 	struct message *answer, bool repeat)
 {
 	int64_t deadline = clock_in(l->patience);
-	for (;;) {
+	/* One who dies of the question is not to be asked in a whirl. */
+	for (int64_t pause = RECONNECT_PAUSE;;
+		pause = pause < PAUSE_MOST ? pause * 2 : pause) {
 		if (!send_question(l, q, deadline))
 			return away(l, a, "is not there");
 		enum ipc_result r = ipc_recv_wait(
@@ -115,6 +117,7 @@ ask(struct link *l, struct arena *a, const struct message *q,
 		link_close(l);
 		if (r == IPC_BAD || !repeat)
 			return away(l, a, "went away");
+		usleep((useconds_t)pause * 1000);
 	}
 }
 

@@ -32,6 +32,12 @@ FIELDS_TABLE(rcpt_lookup)
 #define ROW_OF struct msg_rcpt_result
 FIELDS_TABLE(rcpt_result)
 #undef ROW_OF
+#define ROW_OF struct msg_sender
+FIELDS_TABLE(sender)
+#undef ROW_OF
+#define ROW_OF struct msg_sender_result
+FIELDS_TABLE(sender_result)
+#undef ROW_OF
 #define ROW_OF struct msg_route
 FIELDS_TABLE(route)
 #undef ROW_OF

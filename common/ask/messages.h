@@ -87,15 +87,30 @@ enum peer_who {
  * names to offer, without their -PLUS forms. */
 #define FIELDS_client_result(F) \
 	F(STATUS, status) F(NUM, busy) F(NUM, known) F(LIST, mechanisms)
-/* May mail be taken for this address?  (smtpd at RCPT) */
+/*
+ * May mail be taken for this address, from this client?  (smtpd at RCPT; surat
+ * explain, which wants the reasons.)  reverse: the confirmed name of its
+ * address, or empty.  listed: what DNS lists say, and which (listed_by).
+ * sender_domain: "", "null" (null MX) or "unknown" (there is none).
+ */
 #define FIELDS_rcpt_lookup(F) \
-	F(TEXT, address) F(TEXT, sender) F(TEXT, user)
-/* local: 1 in one of our domains, 0 elsewhere (smtpd decides on relaying). */
+	F(TEXT, address) F(TEXT, sender) F(TEXT, user) F(TEXT, client) \
+	F(TEXT, helo) F(TEXT, reverse) F(NUM, tls) F(NUM, listed) \
+	F(TEXT, listed_by) F(TEXT, sender_domain) F(NUM, explain)
+/* ours: 1 in one of our domains.  address: where it goes instead, or empty.
+ * hold: why the message is to be held, or empty.  rule: that decided. */
 #define FIELDS_rcpt_result(F) \
-	F(STATUS, status) F(NUM, local)
+	F(STATUS, status) F(NUM, ours) F(TEXT, address) F(TEXT, hold) \
+	F(TEXT, rule) F(LIST, why)
+/* Addresses of our own senders, to be written to the outside.  With user: may
+ * that login use the first of them? */
+#define FIELDS_sender(F) \
+	F(TEXT, user) F(LIST, addresses)
+#define FIELDS_sender_result(F) \
+	F(STATUS, status) F(LIST, addresses)
 /* Where does mail for this address go?  (queue)  Aliases are expanded. */
 #define FIELDS_route(F) \
-	F(TEXT, address)
+	F(TEXT, address) F(NUM, explain)
 /*
  * One entry per final recipient: agent is "local" or "remote".  For local:
  * user, its home (the directory that holds Maildir), "uid:gid" ("-" for the
@@ -103,7 +118,7 @@ enum peer_who {
  */
 #define FIELDS_route_result(F) \
 	F(STATUS, status) F(LIST, agent) F(LIST, address) F(LIST, user) \
-	F(LIST, home) F(LIST, ids)
+	F(LIST, home) F(LIST, ids) F(LIST, why)
 /*
  * One step of a SASL dialogue; mechanism is set in the first step and empty
  * in later ones.  service: smtp, submission, imap, pop3.  tls: 1 when the
@@ -157,14 +172,15 @@ enum peer_who {
  * answer harmless: the first id is answered again.  Either content, or body
  * naming a file from body_open (then content is empty).  ret: "", FULL or
  * HDRS; body_type: 7BIT, 8BITMIME, BINARYMIME; notify: "", NEVER or the
- * keywords as sent; origin: smtp, submission, lmtp, local, report.
+ * keywords as sent; origin: smtp, submission, lmtp, local, report; hold: why
+ * the message is to be held until somebody releases it, or empty.
  */
 #define FIELDS_submit(F) \
 	F(TEXT, token) F(TEXT, session) F(TEXT, origin) F(TEXT, client) \
 	F(TEXT, user) F(TEXT, sender) F(LIST, rcpt) F(LIST, orcpt) \
 	F(LIST, notify) F(TEXT, ret) F(TEXT, envid) F(TEXT, body_type) \
-	F(NUM, utf8) F(NUM, requiretls) F(NUM, size) F(TEXT, body) \
-	F(BYTES, content)
+	F(NUM, utf8) F(NUM, requiretls) F(NUM, size) F(TEXT, hold) \
+	F(TEXT, body) F(BYTES, content)
 #define FIELDS_submitted(F) \
 	F(STATUS, status) F(TEXT, id)
 /*
@@ -254,6 +270,7 @@ enum peer_who {
 #define MESSAGES(M) \
 	M(done, FD_NO) M(opened, FD_MAY) \
 	M(rcpt_lookup, FD_NO) M(rcpt_result, FD_NO) \
+	M(sender, FD_NO) M(sender_result, FD_NO) \
 	M(route, FD_NO) M(route_result, FD_NO) \
 	M(client, FD_NO) M(client_result, FD_NO) \
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \

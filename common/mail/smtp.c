@@ -124,6 +124,20 @@ smtp_decode_xtext(struct arena *a, struct str s, struct str *out)
 	return true;
 }
 
+struct str
+smtp_encode_xtext(struct arena *a, struct str s)
+{
+	struct buf *out = buf_new(a);
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c < '!' || c > '~' || c == '+' || c == '=')
+			buf_printf(out, "+%02X", c);
+		else
+			buf_addc(out, (char)c);
+	}
+	return buf_str(out);
+}
+
 bool
 smtp_is_xtext(struct str s)
 {

@@ -48,7 +48,12 @@ add_client(struct buf *out, const struct trace *t)
 		buf_adds(out, " (local)");
 		return;
 	}
-	buf_adds(out, v6 ? " ([IPv6:" : " ([");
+	buf_adds(out, " (");
+	if (t->reverse.n > 0) {
+		add_word(out, t->reverse);
+		buf_addc(out, ' ');
+	}
+	buf_adds(out, v6 ? "[IPv6:" : "[");
 	add_word(out, t->client);
 	buf_adds(out, "])");
 }

@@ -12,6 +12,7 @@
 struct trace {
 	struct str helo; /* as the client called itself, may be hostile */
 	struct str client; /* its address, "unix" or "pipe" */
+	struct str reverse; /* the address's confirmed name, or empty */
 	struct str host; /* us */
 	struct str id; /* of the queue or session */
 	struct str recipient; /* only when there is one, else empty */

@@ -12,13 +12,15 @@
 #include "base/log.h"
 #include "sys/hop.h"
 #include "sys/net.h"
+#include "sys/policy.h"
+#include "sys/table_ref.h"
 
 #include <confuse.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CONF_MOST = 4 * 1024 * 1024, SECTIONS_MOST = 16, ROWS_MOST = 64 };
+enum { CONF_MOST = 4 * 1024 * 1024, SECTIONS_MOST = 24, ROWS_MOST = 64 };
 
 enum kind {
 	KIND_NUMBER,
@@ -27,6 +29,7 @@ enum kind {
 	KIND_BOOL,
 	KIND_TEXT,
 	KIND_LIST,
+	KIND_LINES, /* a list whose items may hold commas */
 };
 
 struct row {
@@ -94,15 +97,15 @@ parse_bool(struct str s, bool *value)
 }
 
 static struct str_list
-parse_list(struct arena *a, struct str s)
+parse_list(struct arena *a, struct str s, char separator)
 {
 	struct str_list list = {NULL, 0};
 	struct str rest = s, item;
 	for (size_t i = 0; i < s.n; i++)
-		list.n += s.p[i] == ',';
+		list.n += s.p[i] == separator;
 	list.v = arena_array(a, list.n + 1, sizeof *list.v);
 	list.n = 0;
-	while (str_cut(&rest, ',', &item)) {
+	while (str_cut(&rest, separator, &item)) {
 		item = str_trim(item);
 		if (item.n > 0)
 			list.v[list.n++] = item;
@@ -120,6 +123,7 @@ wanted(enum kind kind)
 		[KIND_BOOL] = "yes or no",
 		[KIND_TEXT] = "a text",
 		[KIND_LIST] = "a list",
+		[KIND_LINES] = "a list",
 	};
 	return texts[kind];
 }
@@ -154,6 +158,18 @@ complain(struct reader *r, int line, const char *fmt, ...)
 	r->failed = true;
 }
 
+static bool
+is_list(const struct row *row)
+{
+	return row->kind == KIND_LIST || row->kind == KIND_LINES;
+}
+
+static char
+separator_of(const struct row *row)
+{
+	return row->kind == KIND_LINES ? '\n' : ',';
+}
+
 /* Puts a value into its member; line is for the complaint. */
 static void
 set(struct reader *r, const struct row *row, struct str text, int line)
@@ -166,8 +182,9 @@ set(struct reader *r, const struct row *row, struct str text, int line)
 		*(struct str *)member = text;
 		return;
 	}
-	if (row->kind == KIND_LIST) {
-		*(struct str_list *)member = parse_list(r->arena, text);
+	if (is_list(row)) {
+		*(struct str_list *)member = parse_list(
+			r->arena, text, separator_of(row));
 		return;
 	}
 	bool ok = row->kind == KIND_BOOL ? parse_bool(text, member) :
@@ -219,7 +236,7 @@ add_item(struct reader *r, size_t row, struct str item, unsigned n)
 	if (n == 1)
 		buf_clear(list);
 	else
-		buf_addc(list, ',');
+		buf_addc(list, separator_of(&rows[row]));
 	buf_add(list, item);
 	r->items[row] = n;
 }
@@ -241,7 +258,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 		return 0;
 	struct str last = str_from(cfg_opt_getnstr(opt, n - 1));
 	r->lines[row] = cfg->line;
-	if (rows[row].kind == KIND_LIST)
+	if (is_list(&rows[row]))
 		add_item(r, row, last, n);
 	else
 		set(r, &rows[row], str_copy(r->arena, last), cfg->line);
@@ -260,7 +277,7 @@ static void
 take_lists(struct reader *r, cfg_t *cfg)
 {
 	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].kind != KIND_LIST)
+		if (!is_list(&rows[i]))
 			continue;
 		cfg_opt_t *opt = cfg_getopt(cfg, path_of(r->arena, &rows[i]));
 		if (opt != NULL && (opt->flags & CFGF_MODIFIED) &&
@@ -276,7 +293,7 @@ confuse_row(const struct row *row)
 {
 	cfg_opt_t text[] = {CFG_STR(row->option.name, NULL, CFGF_NODEFAULT),
 		CFG_STR_LIST(row->option.name, NULL, CFGF_NODEFAULT)};
-	return text[row->kind == KIND_LIST];
+	return text[is_list(row)];
 }
 
 /* Options of a section, ended as libconfuse wants it. */
@@ -405,6 +422,48 @@ is_ip(struct str s)
 }
 
 static bool
+is_table(struct str s)
+{
+	struct table_ref ref;
+	return table_ref_parse(s, &ref);
+}
+
+static bool
+is_domain_or_table(struct str s)
+{
+	return table_ref_is(s) ? is_table(s)
+			       : s.n > 0 && !str_has(s, '@') &&
+			!str_has(s, ' ') && !str_has(s, ':');
+}
+
+static bool
+is_address(struct str s)
+{
+	size_t at = str_find_last(s, '@');
+	return s.n == 0 || (at > 0 && at + 1 < s.n && !str_has(s, ' '));
+}
+
+/* ZONE[=ADDRESS][*WEIGHT] */
+static bool
+is_dns_list(struct str s)
+{
+	struct net_address any;
+	struct str weight = s, zone, address;
+	uint64_t n;
+	str_cut(&weight, '*', &zone);
+	if (weight.p != NULL) {
+		if (str_starts(weight, STR("-")))
+			weight = str_skip(weight, 1);
+		if (!str_number(weight, 1000, &n))
+			return false;
+	}
+	address = zone;
+	str_cut(&address, '=', &zone);
+	return zone.n > 0 && !str_has(zone, ' ') &&
+		(address.p == NULL || net_parse_ip(address, 0, &any));
+}
+
+static bool
 is_absolute(struct str s)
 {
 	return s.n == 0 || s.p[0] == '/';
@@ -452,6 +511,17 @@ static const struct check checks[] = {
 	CHECK(smtp, relay_networks, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(smtp, xclient_networks, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(listen, proxy_from, is_network, "ADDRESS or ADDRESS/BITS"),
+	CHECK(smtp, dns_lists, is_dns_list, "ZONE, ZONE=ADDRESS, and *WEIGHT "
+		"behind it"),
+	CHECK(address, virtual_domains, is_domain_or_table, "DOMAIN or a table"),
+	CHECK(address, alias_domains, is_domain_or_table, "DOMAIN or a table"),
+	CHECK(address, relay_domains, is_domain_or_table, "DOMAIN or a table"),
+	CHECK(address, relay_recipients, is_table, "a table, TYPE:PLACE"),
+	CHECK(address, aliases, is_table, "a table, TYPE:PLACE"),
+	CHECK(address, users, is_table, "a table, TYPE:PLACE"),
+	CHECK(address, senders, is_table, "a table, TYPE:PLACE"),
+	CHECK(address, masquerade, is_domain_or_table, "DOMAIN"),
+	CHECK(address, bcc, is_address, "an address"),
 	CHECK(limit, exempt, is_network, "ADDRESS or ADDRESS/BITS"),
 	CHECK(queue, retry, is_duration, "a duration such as 90s, 5m, 4h"),
 	CHECK(remote, smarthost, is_host, "HOST or HOST:PORT"),
@@ -483,7 +553,7 @@ check_row(struct reader *r, const struct check *c, const struct row *row)
 	const void *member = (const char *)r->conf + c->offset;
 	struct str text;
 	struct str_list values = {&text, 1};
-	if (row->kind == KIND_LIST)
+	if (is_list(row))
 		values = *(const struct str_list *)member;
 	else
 		text = *(const struct str *)member;
@@ -506,6 +576,21 @@ line_of(const struct reader *r, const void *member)
 		if (rows[i].offset == offset)
 			return r->lines[i];
 	return 0;
+}
+
+/* Each rule with what is wrong with it. */
+static void
+check_policy(struct reader *r)
+{
+	const struct str_list *rules = &r->conf->policy.rules;
+	struct policy_rule rule;
+	for (size_t i = 0; i < rules->n; i++) {
+		const char *wrong = policy_parse(
+			r->arena, rules->v[i], &rule);
+		if (wrong != NULL)
+			complain(r, line_of(r, rules), "policy.rules: \"%.*s\""
+				": %s", STR_ARG(rules->v[i]), wrong);
+	}
 }
 
 /* What no single option can be blamed for. */
@@ -531,6 +616,7 @@ check_whole(struct reader *r)
 		for (size_t j = 0; j < ROWS; j++)
 			if (rows[j].offset == checks[i].offset)
 				check_row(r, &checks[i], &rows[j]);
+	check_policy(r);
 	check_together(r);
 }
 
@@ -606,6 +692,7 @@ write_value(struct buf *out, const struct conf *c, const struct row *row)
 		write_quoted(out, *(const struct str *)member);
 		break;
 	case KIND_LIST:
+	case KIND_LINES:
 		write_list(out, *(const struct str_list *)member);
 		break;
 	}

@@ -21,7 +21,7 @@ struct arena;
 struct buf;
 
 #define CONF_SECTIONS(S) \
-	S(general) S(listen) S(log) S(tls) S(smtp) S(limit) S(queue) S(remote) \
+	S(general) S(listen) S(log) S(tls) S(smtp) S(limit) S(policy) S(address) S(queue) S(remote) \
 	S(resolve) S(auth) S(imap) S(pop3)
 
 #define CONF_TYPE_NUMBER int64_t
@@ -30,6 +30,7 @@ struct buf;
 #define CONF_TYPE_BOOL bool
 #define CONF_TYPE_TEXT struct str
 #define CONF_TYPE_LIST struct str_list
+#define CONF_TYPE_LINES struct str_list
 
 /*
  * The rows stand in one list, section after section.  A macro cannot filter
@@ -46,6 +47,8 @@ struct buf;
 #define CONF_IF_tls(x)
 #define CONF_IF_smtp(x)
 #define CONF_IF_limit(x)
+#define CONF_IF_policy(x)
+#define CONF_IF_address(x)
 #define CONF_IF_queue(x)
 #define CONF_IF_remote(x)
 #define CONF_IF_resolve(x)
@@ -100,6 +103,22 @@ struct conf_limit {
 };
 #undef CONF_IF_limit
 #define CONF_IF_limit(x)
+
+#undef CONF_IF_policy
+#define CONF_IF_policy(x) x
+struct conf_policy {
+#include "sys/conf_options.h"
+};
+#undef CONF_IF_policy
+#define CONF_IF_policy(x)
+
+#undef CONF_IF_address
+#define CONF_IF_address(x) x
+struct conf_address {
+#include "sys/conf_options.h"
+};
+#undef CONF_IF_address
+#define CONF_IF_address(x)
 
 #undef CONF_IF_queue
 #define CONF_IF_queue(x) x

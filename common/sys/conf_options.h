@@ -6,7 +6,8 @@
  *
  * From these rows come the struct conf, libconfuse's table, the checks,
  * `surat config`, and the option list of surat.conf(5).  Kinds: NUMBER, SIZE
- * (octets; k, m, g), DURATION (seconds; s, m, h, d, w), BOOL, TEXT, LIST.
+ * (octets; k, m, g), DURATION (seconds; s, m, h, d, w), BOOL, TEXT, LIST, LINES
+ * (a list whose items may hold commas).
  * min and max bound numbers, sizes (octets) and durations (seconds); 0, 0
  * means no bounds.  Defaults are written as in the file; lists as one string,
  * comma separated.  A row is added here and used; nothing else.
@@ -91,6 +92,12 @@ OPTION(smtp, timeout, DURATION, "5m", 5, 86400,
 	"How long a client may keep silent.")
 OPTION(smtp, greet_wait, DURATION, "1s", 0, 60,
 	"How long a client not seen lately is watched before it is greeted.")
+OPTION(smtp, dns_lists, LIST, "", 0, 0,
+	"DNS lists of clients: ZONE, ZONE=ADDRESS; *WEIGHT, 1 or as given.")
+OPTION(smtp, dns_threshold, NUMBER, "1", 1, 1000000,
+	"Sum of weights at which a listed client is refused.")
+OPTION(smtp, reverse_names, BOOL, "yes", 0, 0,
+	"Look up the name of a client's address.")
 OPTION(smtp, bare_newline, TEXT, "refuse", 0, 0,
 	"A CR or LF that is not CRLF in a message: refuse or normalise.")
 OPTION(smtp, bad_header, TEXT, "keep", 0, 0,
@@ -123,6 +130,36 @@ OPTION(limit, pause, DURATION, "10m", 1, 86400,
 	"How long a block with too many errors waits.")
 OPTION(limit, data_rate, NUMBER, "500", 1, 1000000,
 	"Octets a second a client must send, after half a minute.")
+
+/* --------------------------------------------------------------- policy */
+OPTION(policy, rules, LINES, "", 0, 0,
+	"What becomes of a recipient; the first rule that fits decides.")
+
+/* -------------------------------------------------------------- address */
+OPTION(address, virtual_domains, LINES, "", 0, 0,
+	"Domains whose users and aliases stand in the tables with their domain.")
+OPTION(address, alias_domains, LINES, "", 0, 0,
+	"Domains that have aliases only.")
+OPTION(address, relay_domains, LINES, "", 0, 0,
+	"Domains of others that mail is taken for and passed on: backup MX.")
+OPTION(address, relay_recipients, LINES, "", 0, 0,
+	"Tables of who there is in relay_domains; none: anybody.")
+OPTION(address, aliases, LINES, "", 0, 0,
+	"Further tables of aliases: an address, and where its mail goes.")
+OPTION(address, users, LINES, "", 0, 0,
+	"Further tables of users: a name, and the rest of a users line.")
+OPTION(address, senders, LINES, "", 0, 0,
+	"Tables that rewrite senders of our own: an address, and its new form.")
+OPTION(address, masquerade, LIST, "", 0, 0,
+	"Domains that stand for all hosts in them, in senders of our own.")
+OPTION(address, masquerade_except, LIST, "root", 0, 0,
+	"Users whose host is not hidden.")
+OPTION(address, bcc, TEXT, "", 0, 0,
+	"Address that gets a copy of all mail.")
+OPTION(address, forward, BOOL, "yes", 0, 0,
+	"Obey .forward files in the homes of users.")
+OPTION(address, lookup_timeout, DURATION, "5s", 1, 100,
+	"How long a socketmap server may take to answer.")
 
 /* ---------------------------------------------------------------- queue */
 OPTION(queue, retry, LIST, "1m, 5m, 10m, 15m, 30m", 0, 0,

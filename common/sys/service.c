@@ -199,10 +199,11 @@ become(struct program *p)
 }
 
 void
-program_confine(struct program *p, enum sandbox_profile profile)
+program_confine(struct program *p, enum sandbox_profile profile,
+	const char *const *trees)
 {
 	become(p);
-	sandbox_enter(profile, NULL);
+	sandbox_enter(profile, trees);
 }
 
 static void

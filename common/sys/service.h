@@ -98,8 +98,9 @@ int service_main(const struct service *s, int argc, char **argv);
 int program_fd(const struct program *p, const char *name, size_t nth);
 
 /* For a helper process forked in prepare: gives up rights as the program
- * itself will, into a profile of its own, without any directory. */
-void program_confine(struct program *p, enum sandbox_profile profile);
+ * itself will, into a profile and directories (or NULL) of its own. */
+void program_confine(struct program *p, enum sandbox_profile profile,
+	const char *const *trees);
 
 /* A fresh id for a session: time and random, 12 letters and digits, sorts
  * roughly by time. */

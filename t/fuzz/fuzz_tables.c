@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Fuzz entry of auth's tables, users and aliases: the first octet picks which.
- * A table is taken whole or not at all, and then nothing in it can leave the
- * mail root or run a program.
+ * Fuzz entry of auth's tables, users, aliases, text and cidr, and of rules: the
+ * first octet picks which.  A table is taken whole or not at all, and then
+ * nothing in it can leave the mail root or run a program.
  */
 #include "auth/auth.h"
 #include "base/arena.h"
@@ -58,10 +58,11 @@ check_aliases(struct arena *a, struct str text)
 	void *v;
 	assert((t == NULL) == (errors->n > 0));
 	for (size_t at = 0; t != NULL && map_next(t->by_name, &at, &name, &v);) {
-		const struct str_list *list = v;
-		assert(list->n > 0 && list->n <= 1000);
+		const struct alias *x = v;
+		const struct str_list *list = &x->targets;
+		assert(list->n <= 10000);
 		assert(name.n > 0 && (name.n > 512 ||
-			aliases_find(t, name) == list));
+			aliases_find(t, name) == x));
 		for (size_t i = 0; i < list->n; i++)
 			assert(list->v[i].n > 0 && list->v[i].p[0] != '|' &&
 				list->v[i].p[0] != '/' &&
@@ -70,15 +71,51 @@ check_aliases(struct arena *a, struct str text)
 	}
 }
 
+static void
+check_table(struct arena *a, const struct table_kind *kind, struct str text,
+	struct str key)
+{
+	struct buf *errors = buf_new(a);
+	struct table t = {.kind = kind, .ref = {.path = STR("/x")}};
+	struct table_value v;
+	t.content = kind->parse(a, text, "table", errors);
+	assert((t.content == NULL) == (errors->n > 0));
+	if (table_find(&t, a, key, &v) == TABLE_FOUND)
+		assert(!str_has(v.text, '\n') &&
+			str_starts(v.where, STR("/x:")));
+}
+
+/* What was understood is understood again from its source. */
+static void
+check_rule(struct arena *a, struct str text)
+{
+	struct policy_rule r, again;
+	if (policy_parse(a, text, &r) != NULL)
+		return;
+	assert(policy_parse(a, r.source, &again) == NULL);
+	assert(r.count == again.count && r.action == again.action);
+	assert(r.count <= POLICY_CONDITIONS && str_eq(r.text, again.text));
+	for (size_t i = 0; i < r.count; i++)
+		for (size_t k = 0; k < r.conditions[i].values.n; k++)
+			policy_matches(text, r.conditions[i].values.v[k]);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct arena *a = arena_new("fuzz");
 	struct str text = str_skip(str_of(data, n), 1);
-	if (n > 0 && (data[0] & 1))
-		check_users(a, text);
-	else
+	unsigned kind = n > 0 ? data[0] % 5 : 0;
+	if (kind == 0)
 		check_aliases(a, text);
+	else if (kind == 1)
+		check_users(a, text);
+	else if (kind == 2)
+		check_table(a, &table_text, text, str_head(text, 5));
+	else if (kind == 3)
+		check_table(a, &table_cidr, text, STR("192.0.2.1"));
+	else
+		check_rule(a, text);
 	arena_free(a);
 	return 0;
 }

@@ -87,15 +87,31 @@ class Peers:
         if not local:
             local, domain = domain, ''
         local = local.lower().split('+')[0]
+        if local == 'hold':
+            return 'rcpt_result', {'status': '2.0.0 - OK', 'ours': 1,
+                                   'hold': 'because'}
+        if local == 'elsewhere':
+            return 'rcpt_result', {'status': '2.0.0 - OK', 'ours': 1,
+                                   'address': 'bob@example.test'}
         if domain not in ('', 'example.test', 'relay.test'):
-            return 'rcpt_result', {'status': '2.0.0 - OK', 'local': 0}
+            return 'rcpt_result', {
+                'status': '2.0.0 - OK' if m['user'] else
+                '5.7.1 - Relaying is not allowed', 'ours': 0}
         if local == 'later':
             status = '4.3.0 - Not now'
         elif local in USERS or domain == 'relay.test':
             status = '2.0.0 - OK'
         else:
             status = '5.1.1 - There is no such user here'
-        return 'rcpt_result', {'status': status, 'local': 1}
+        return 'rcpt_result', {'status': status, 'ours': 1}
+
+    def on_sender(self, state, m, fd):
+        own = m['addresses'][0].split('@')[0].split('+')[0] == m['user']
+        return 'sender_result', {
+            'status': '2.0.0 - OK' if own or not m['user'] else
+            '5.7.1 - That is not an address of yours',
+            'addresses': [a.replace('host.example', 'example')
+                          for a in m['addresses']]}
 
     def on_auth_step(self, state, m, fd):
         if m['mechanism']:

@@ -4,6 +4,7 @@
 #include "auth_suites.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <unistd.h>
@@ -38,14 +39,30 @@ test_auth(struct arena *a, const char *conf, const char *users,
 		a, str_from(users), "users", STR("/mail"), errors);
 	x->aliases = aliases_parse(a, str_from(aliases), "aliases", errors);
 	ck_assert_msg(errors->n == 0, "%.*s", STR_ARG(buf_str(errors)));
+	tables_open(x);
+	for (size_t i = 0; i < x->table_count; i++)
+		table_refresh(x->tables[i]);
+	x->tables_checked = CLOCK_FOREVER / 2;
 	return x;
+}
+
+const char *
+test_file(struct arena *a, const char *text)
+{
+	char *path = str_cstr(a, STR("/tmp/auth-test-XXXXXX"));
+	int fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	return path;
 }
 
 int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_users, suite_aliases,
-		suite_password, suite_lookup, suite_limits, suite_login};
+		suite_password, suite_lookup, suite_limits, suite_login,
+		suite_table, suite_decide};
 	log_level(LOG_EMERG);
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

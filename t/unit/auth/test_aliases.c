@@ -4,6 +4,9 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 static struct buf *errors;
 
 static struct aliases *
@@ -16,8 +19,8 @@ parse(struct arena *a, const char *text)
 static struct str
 targets(struct arena *a, const struct aliases *x, const char *name)
 {
-	const struct str_list *l = aliases_find(x, str_from(name));
-	return l == NULL ? STR("-") : str_join(a, *l, STR("|"));
+	const struct alias *l = aliases_find(x, str_from(name));
+	return l == NULL ? STR("-") : str_join(a, l->targets, STR("|"));
 }
 
 START_TEST(aliases_5)
@@ -75,8 +78,61 @@ START_TEST(every_mistake_with_its_line)
 }
 END_TEST
 
+START_TEST(includes)
+{
+	struct arena *a = arena_new("test");
+	const char *inner = test_file(a, "dave\n");
+	const char *list = test_file(a, str_cstr(a, str_printf(a,
+		"# members\nbob, carol@elsewhere.test\n\n:include:%s\n",
+		inner)));
+	struct aliases *x = parse(a, str_cstr(a, str_printf(a,
+		"list: alice, :include:%s\nquoted: \":include:%s\"\n", list,
+		inner)));
+	ck_assert_msg(x != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	ck_assert_view(targets(a, x, "list"),
+		"alice|bob|carol@elsewhere.test|dave");
+	ck_assert_view(targets(a, x, "quoted"), "dave");
+	ck_assert(!aliases_changed(x));
+	FILE *f = fopen(inner, "a");
+	fputs("erin\n", f);
+	fclose(f);
+	ck_assert(aliases_changed(x));
+	unlink(list);
+	unlink(inner);
+	/* mistakes in it are told with its own line */
+	list = test_file(a, "bob\n|cat\n");
+	ck_assert_ptr_null(parse(a, str_cstr(a, str_printf(a,
+		"list: :include:%s\n", list))));
+	ck_assert(str_search(buf_str(errors), str_printf(a, "%s:2: a command",
+		list)) < errors->n);
+	unlink(list);
+	ck_assert_ptr_null(parse(a, "list: :include:/no/such/file\n"));
+	ck_assert(str_search(buf_str(errors),
+		STR("aliases:1: the included file cannot")) < errors->n);
+	ck_assert_ptr_null(parse(a, "list: :fail: no\n"));
+	ck_assert_ptr_null(parse(a, "list: :include:relative\n"));
+	arena_free(a);
+}
+END_TEST
+
+/* One that includes itself ends. */
+START_TEST(include_loop)
+{
+	struct arena *a = arena_new("test");
+	const char *list = test_file(a, "");
+	FILE *f = fopen(list, "w");
+	fprintf(f, ":include:%s\n", list);
+	fclose(f);
+	ck_assert_ptr_null(parse(a, str_cstr(a, str_printf(a,
+		"list: :include:%s\n", list))));
+	unlink(list);
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_aliases(void)
 {
-	return SUITE("aliases", aliases_5, every_mistake_with_its_line);
+	return SUITE("aliases", aliases_5, every_mistake_with_its_line,
+		includes, include_loop);
 }

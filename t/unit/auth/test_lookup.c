@@ -4,6 +4,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
+#include <unistd.h>
+
 static const char conf[] =
 	"general { domains = {example.org, example.net} plus = \"+-\" }";
 static const char users[] =
@@ -29,7 +31,8 @@ route(struct arena *a, const struct auth *x, const char *address)
 {
 	struct msg_route_result r = {.status = status_fine()};
 	struct buf *out = buf_new(a);
-	lookup_route((struct auth *)(uintptr_t)x, a, str_from(address), &r);
+	struct lookup l = {.auth = x, .arena = a};
+	lookup_route(&l, str_from(address), &r);
 	if (!status_is_fine(r.status))
 		return status_enhanced(a, r.status);
 	for (size_t i = 0; i < r.agent.n; i++)
@@ -42,10 +45,13 @@ route(struct arena *a, const struct auth *x, const char *address)
 static const char *
 rcpt(struct arena *a, const struct auth *x, const char *address)
 {
-	struct msg_rcpt_result r = {.status = status_fine()};
-	lookup_rcpt((struct auth *)(uintptr_t)x, a, str_from(address), &r);
-	return !r.local ? "elsewhere" :
-		status_is_fine(r.status) ? "taken" : "unknown";
+	struct lookup l = {.auth = x, .arena = a};
+	enum domain_class class;
+	struct status st = lookup_rcpt(&l, str_from(address), &class);
+	return class == DOMAIN_ELSEWHERE ? "elsewhere" :
+		status_is_later(st) ? "later" :
+		!status_is_fine(st) ? "unknown" :
+		class == DOMAIN_RELAY ? "relayed" : "taken";
 }
 
 START_TEST(recipients)
@@ -146,8 +152,8 @@ START_TEST(too_many)
 	buf_addc(text, 0);
 	const struct auth *x = test_auth(a, conf, users, text->p);
 	struct msg_route_result r = {.status = status_fine()};
-	lookup_route((struct auth *)(uintptr_t)x, a, STR("n0@example.org"),
-		&r);
+	struct lookup l = {.auth = x, .arena = a};
+	lookup_route(&l, STR("n0@example.org"), &r);
 	ck_assert_uint_le(r.agent.n, 1000);
 	arena_free(a);
 }
@@ -157,7 +163,7 @@ START_TEST(senders)
 {
 	struct arena *a = arena_new("test");
 	struct auth *x = test_auth(a, conf, users, aliases);
-	struct str_list l = lookup_senders(
+	struct str_list l = senders_of(
 		x, a, users_find(x->users, STR("alice")));
 	struct str all = str_join(a, l, STR(" "));
 	static const char *const own[] = {"alice@example.org",
@@ -189,7 +195,9 @@ START_TEST(logins)
 		{"alice+x", NULL},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const struct user *u = lookup_login(x, str_from(rows[i].name));
+		struct lookup l = {.auth = x, .arena = a};
+		const struct user *u =
+			lookup_login(&l, str_from(rows[i].name));
 		ck_assert_msg((u == NULL) == (rows[i].user == NULL), "%s",
 			rows[i].name);
 		if (u != NULL)
@@ -199,8 +207,184 @@ START_TEST(logins)
 }
 END_TEST
 
+/* ------------------------------------------------------ kinds of domains */
+
+static struct auth *
+domains(struct arena *a, const char *table, const char *relay)
+{
+	struct str conf_text = str_printf(a, "general { domains = {example.org"
+		"} plus = \"+\" }\naddress {\n virtual_domains = "
+		"{virtual.test}\n alias_domains = {alias.test}\n"
+		" relay_domains = {relay.test}\n aliases = {\"text:%s\"}\n"
+		" relay_recipients = {%s}\n}\n", table, relay);
+	return test_auth(a, str_cstr(a, conf_text),
+		"alice:{PLAIN}a\nbob@virtual.test:{PLAIN}b\n",
+		"sales: alice\nshop@alias.test: alice, x@elsewhere.test\n"
+		"moved@relay.test: alice\n");
+}
+
+START_TEST(domain_classes)
+{
+	static const struct {
+		const char *address, *want;
+	} rows[] = {
+		{"alice@example.org", "taken"},
+		/* bare names are users of local domains alone */
+		{"alice@virtual.test", "unknown"},
+		{"sales@virtual.test", "unknown"},
+		{"bob@virtual.test", "taken"},
+		{"bob+x@virtual.test", "taken"},
+		{"bob@example.org", "unknown"},
+		{"postmaster@virtual.test", "taken"},
+		{"shop@alias.test", "taken"},
+		{"alice@alias.test", "unknown"},
+		{"postmaster@alias.test", "taken"},
+		{"anybody@relay.test", "relayed"},
+		{"postmaster@relay.test", "relayed"},
+		{"x@sub.relay.test", "elsewhere"},
+		{"table@example.org", "taken"},
+		{"bare@example.org", "taken"},
+		{"bare@virtual.test", "unknown"},
+		{"any@caught.test", "elsewhere"},
+	};
+	struct arena *a = arena_new("test");
+	const char *table = test_file(a, "table@example.org alice\n"
+		"bare alice, far@elsewhere.test\n@caught.test alice\n");
+	const struct auth *x = domains(a, table, "");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_msg(strcmp(rcpt(a, x, rows[i].address),
+			rows[i].want) == 0, "%s is %s", rows[i].address,
+			rcpt(a, x, rows[i].address));
+	ck_assert_view(route(a, x, "bare@example.org"),
+		"local alice alice, remote far@elsewhere.test ");
+	ck_assert_view(route(a, x, "any@relay.test"),
+		"remote any@relay.test ");
+	ck_assert_view(route(a, x, "moved@relay.test"), "local alice alice");
+	unlink(table);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(relay_recipients)
+{
+	struct arena *a = arena_new("test");
+	const char *table = test_file(a, "");
+	const char *relay = test_file(a, "known@relay.test\n");
+	const struct auth *x = domains(a, table, str_cstr(a,
+		str_printf(a, "\"text:%s\"", relay)));
+	ck_assert_str_eq(rcpt(a, x, "known@relay.test"), "relayed");
+	ck_assert_str_eq(rcpt(a, x, "Known@Relay.Test"), "relayed");
+	ck_assert_str_eq(rcpt(a, x, "other@relay.test"), "unknown");
+	unlink(relay);
+	unlink(table);
+	arena_free(a);
+}
+END_TEST
+
+/* A table that cannot be read says "later" for everybody it might know. */
+START_TEST(table_away)
+{
+	struct arena *a = arena_new("test");
+	const struct auth *x = domains(a, "/no/such/file", "");
+	ck_assert_str_eq(rcpt(a, x, "nobody@example.org"), "later");
+	ck_assert_view(route(a, x, "nobody@example.org"), "4.3.0");
+	ck_assert_str_eq(rcpt(a, x, "x@elsewhere.test"), "elsewhere");
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(table_users)
+{
+	struct arena *a = arena_new("test");
+	const char *table = test_file(a,
+		"zoe {PLAIN}z:1000:1000::/home/zoe::\n"
+		"yan@virtual.test {PLAIN}y\nbroken x:y:z\n");
+	struct auth *x = test_auth(a, str_cstr(a, str_printf(a,
+		"general { domains = {example.org} }\naddress {\n"
+		" virtual_domains = {virtual.test}\n"
+		" users = {\"text:%s\"}\n}\n", table)), "", "");
+	struct lookup l = {.auth = x, .arena = a};
+	const struct user *u = lookup_login(&l, STR("zoe@example.org"));
+	ck_assert_ptr_nonnull(u);
+	ck_assert_view(u->home, "/home/zoe");
+	ck_assert_view(u->ids, "1000:1000");
+	ck_assert_view(route(a, x, "zoe@example.org"),
+		"local zoe@example.org zoe");
+	ck_assert_view(route(a, x, "yan@virtual.test"),
+		"local yan@virtual.test yan@virtual.test");
+	ck_assert_ptr_null(lookup_login(&l, STR("broken")));
+	ck_assert(l.later);
+	unlink(table);
+	arena_free(a);
+}
+END_TEST
+
+/* -------------------------------------------------------------- rewriting */
+
+START_TEST(rewriting)
+{
+	static const struct {
+		const char *from, *to;
+	} rows[] = {
+		{"alice@host.example.org", "alice@example.org"},
+		{"root@host.example.org", "root@host.example.org"},
+		{"alice@example.org", "Alice.Liddell@example.com"},
+		{"bob@old.test", "bob@new.test"},
+		{"\"b c\"@old.test", "\"b c\"@new.test"},
+		{"x@elsewhere.test", "x@elsewhere.test"},
+		{"x@nexample.org", "x@nexample.org"},
+		{"", ""}, {"nonsense", "nonsense"},
+	};
+	struct arena *a = arena_new("test");
+	const char *table = test_file(a,
+		"alice@example.org Alice.Liddell@example.com\n"
+		"@old.test @new.test\n");
+	struct auth *x = test_auth(a, str_cstr(a, str_printf(a,
+		"general { domains = {example.org} }\naddress {\n"
+		" masquerade = {example.org}\n senders = {\"text:%s\"}\n}\n",
+		table)), "alice:{PLAIN}a\n", "");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct lookup l = {.auth = x, .arena = a};
+		struct str got = senders_rewrite(&l, str_from(rows[i].from));
+		ck_assert_msg(str_eq(got, str_from(rows[i].to)), "%s is %.*s",
+			rows[i].from, STR_ARG(got));
+	}
+	unlink(table);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(ownership)
+{
+	static const struct {
+		const char *address;
+		bool own;
+	} rows[] = {
+		{"alice@example.org", true}, {"alice+x@example.org", true},
+		{"ALICE@example.org", true}, {"half@example.org", true},
+		{"bob@example.org", false}, {"everybody@example.org", true},
+		{"x@elsewhere.test", false}, {"nobody@example.org", false},
+		{"any@example.net", true},
+	};
+	struct arena *a = arena_new("test");
+	struct auth *x = test_auth(a, conf, users, aliases);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct lookup l = {.auth = x, .arena = a};
+		struct str address = str_from(rows[i].address);
+		struct msg_sender q = {STR("alice"), {&address, 1}};
+		struct msg_sender_result r;
+		senders_answer(&l, &q, &r);
+		ck_assert_msg(status_is_fine(r.status) == rows[i].own, "%s",
+			rows[i].address);
+	}
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_lookup(void)
 {
-	return SUITE("lookup", recipients, routes, too_many, senders, logins);
+	return SUITE("lookup", recipients, routes, too_many, senders, logins,
+		domain_classes, relay_recipients, table_away, table_users,
+		rewriting, ownership);
 }

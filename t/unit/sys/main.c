@@ -7,6 +7,7 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {
-		suite_conf, suite_conn, suite_loop, suite_net, suite_hop};
+		suite_conf, suite_conn, suite_loop, suite_net, suite_hop,
+		suite_policy};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -9,5 +9,6 @@ Suite *suite_conn(void);
 Suite *suite_loop(void);
 Suite *suite_net(void);
 Suite *suite_hop(void);
+Suite *suite_policy(void);
 
 #endif

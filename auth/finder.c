@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Questions about addresses.  Most are answered at once; where a table is a
+ * server of its own (socketmap) nobody may wait for it here, so whole
+ * questions go to worker processes, which have every table too and may wait.  A
+ * peer's questions go to one worker, so that they are answered in order.  A
+ * worker that dies ends auth, which is started again with new ones.
+ */
+#include "auth.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "sys/ipc.h"
+
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { FINDERS = 4 };
+
+/* ------------------------------------------------------------ answering */
+
+static void
+begin(struct lookup *l, struct auth *x, struct arena *a, int64_t explain,
+	struct str_list *why)
+{
+	*l = (struct lookup){.auth = x, .arena = a};
+	if (explain != 0)
+		l->why = why;
+}
+
+bool
+finder_answer(struct auth *x, struct arena *a, const struct message *m,
+	struct message *answer)
+{
+	struct lookup l;
+	struct str_list why = {NULL, 0};
+	tables_refresh(x);
+	switch (m->kind) {
+	case MSG_rcpt_lookup:
+		*answer = MESSAGE(rcpt_result);
+		begin(&l, x, a, m->rcpt_lookup.explain, &why);
+		policy_decide(&l, &m->rcpt_lookup, &answer->rcpt_result);
+		answer->rcpt_result.why = why;
+		return true;
+	case MSG_route:
+		*answer = MESSAGE(route_result);
+		begin(&l, x, a, m->route.explain, &why);
+		lookup_route(&l, m->route.address, &answer->route_result);
+		answer->route_result.why = why;
+		return true;
+	case MSG_sender:
+		*answer = MESSAGE(sender_result);
+		begin(&l, x, a, 0, &why);
+		senders_answer(&l, &m->sender, &answer->sender_result);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ------------------------------------------------------------ the worker */
+
+struct asked {
+	struct list link;
+	struct peer *peer; /* NULL: gone */
+};
+
+struct finder {
+	int fd;
+	struct peers peers; /* of one: us */
+	struct peer *peer;
+	struct list asked; /* in order */
+};
+
+struct finders {
+	struct auth *auth;
+	struct finder v[FINDERS];
+};
+
+static void __attribute__((noreturn))
+work(struct auth *x, int fd)
+{
+	prctl(PR_SET_NAME, "auth-finder");
+	tables_start(x);
+	for (;;) {
+		struct arena *a = arena_new("find");
+		struct message m, answer;
+		enum ipc_result r = ipc_recv_wait(
+			&ask_messages, fd, a, &m, clock_in(TABLES_CHECK_MS));
+		if (r == IPC_AGAIN)
+			tables_refresh(x);
+		else if (r != IPC_OK || !finder_answer(x, a, &m, &answer) ||
+			ipc_send_wait(&ask_messages, fd, &answer,
+				CLOCK_FOREVER) != IPC_OK)
+			_exit(0);
+		arena_free(a);
+	}
+}
+
+static bool
+any_slow(const struct auth *x)
+{
+	for (size_t i = 0; i < x->table_count; i++)
+		if (x->tables[i]->ref.type == TABLE_SOCKETMAP)
+			return true;
+	return false;
+}
+
+static void
+become_worker(struct auth *x, const struct finders *f, size_t count, int fd)
+{
+	struct program *p = x->program;
+	for (size_t k = 0; k < count; k++)
+		close(f->v[k].fd);
+	for (size_t k = 0; k < p->fd_count; k++)
+		close(p->fds[k].fd);
+	program_confine(p, SANDBOX_NETWORK, auth_trees(p));
+	work(x, fd);
+}
+
+struct finders *
+finders_fork(struct auth *x)
+{
+	if (!any_slow(x))
+		return NULL;
+	struct finders *f = arena_one(x->arena, struct finders);
+	for (size_t i = 0; i < FINDERS; i++) {
+		int pair[2];
+		ipc_pair(pair);
+		pid_t pid = fork();
+		if (pid < 0)
+			fatal("fork", NULL);
+		if (pid == 0) {
+			close(pair[0]);
+			become_worker(x, f, i, pair[1]);
+		}
+		close(pair[1]);
+		f->v[i].fd = pair[0];
+	}
+	return f;
+}
+
+/* ------------------------------------------------------------- asking it */
+
+static void
+on_answer(struct peer *p, struct arena *a, struct message *m)
+{
+	struct finder *f = p->peers->ctx;
+	struct asked *q = list_first(&f->asked, struct asked, link);
+	(void)a;
+	if (q == NULL)
+		return;
+	if (q->peer != NULL)
+		peer_send(q->peer, m);
+	list_remove(&q->link);
+	free(q);
+}
+
+static void
+on_lost(struct peer *p)
+{
+	(void)p;
+	fatal("a finder died", NULL);
+}
+
+static const struct peer_row rows[] = {
+	{MSG_rcpt_result, ~0u, on_answer},
+	{MSG_route_result, ~0u, on_answer},
+	{MSG_sender_result, ~0u, on_answer},
+};
+
+void
+finders_start(struct finders *fs, struct auth *x)
+{
+	if (fs == NULL)
+		return;
+	fs->auth = x;
+	for (size_t i = 0; i < FINDERS; i++) {
+		struct finder *f = &fs->v[i];
+		list_init(&f->asked);
+		f->peers = (struct peers){.loop = x->loop, .rows = rows,
+			.count = sizeof rows / sizeof *rows, .ctx = f,
+			.on_close = on_lost};
+		f->peer = peers_take(&f->peers, f->fd, ~0u);
+	}
+}
+
+bool
+finders_ask(struct finders *fs, struct peer *p, const struct message *m)
+{
+	if (fs == NULL)
+		return false;
+	struct finder *f = &fs->v[((uintptr_t)p >> 6) % FINDERS];
+	struct asked *q = calloc(1, sizeof *q);
+	if (q == NULL)
+		fatal("out of memory", NULL);
+	q->peer = p;
+	list_add(&f->asked, &q->link);
+	peer_send(f->peer, m);
+	return true;
+}
+
+void
+finders_forget(struct finders *fs, struct peer *p)
+{
+	for (size_t i = 0; fs != NULL && i < FINDERS; i++)
+		list_each(&fs->v[i].asked, at, save) {
+			struct asked *q = list_entry(at, struct asked, link);
+			if (q->peer == p)
+				q->peer = NULL;
+		}
+}
