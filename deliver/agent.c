@@ -97,14 +97,6 @@ receive(struct remote *g, bool wait)
 	return j;
 }
 
-struct job *
-remote_peek(struct remote *g)
-{
-	if (g->next == NULL && !g->over)
-		g->next = receive(g, false);
-	return g->next;
-}
-
 bool
 remote_is_alone(struct remote *g)
 {
@@ -135,10 +127,7 @@ wait_job(struct remote *g)
 void
 remote_serve(struct remote *g)
 {
-	struct job *j = g->next;
-	g->next = NULL;
-	if (j == NULL)
-		j = wait_job(g);
+	struct job *j = wait_job(g);
 	if (j == NULL)
 		return;
 	relay(g, j);

@@ -31,13 +31,8 @@ set_route(struct remote *g, struct route *r)
 void
 relay_end_session(struct remote *g)
 {
-	struct job *next = g->next;
 	if (g->session == NULL)
 		return;
-	if (next != NULL && next->under_way != NULL) {
-		transaction_drop(next->under_way);
-		next->under_way = NULL;
-	}
 	session_close(g->session);
 	g->session = NULL;
 }
@@ -223,19 +218,6 @@ have_session(struct remote *g, struct job *j, struct trip **t,
 
 /* -------------------------------------------------------------- the job */
 
-/* The commands for the next message, while the reply to this one is on its
- * way: if it goes the same way. */
-static void
-begin_next(struct session *s)
-{
-	struct remote *g = s->remote;
-	if (!s->can.pipelining)
-		return;
-	struct job *next = remote_peek(g);
-	if (next != NULL && fits(g, next))
-		next->under_way = transaction_begin(s, next);
-}
-
 static bool
 any_untried(const struct job *j)
 {
@@ -253,14 +235,10 @@ converse(struct remote *g, struct job *j)
 	struct session *s = g->session;
 	for (size_t i = 0; i < j->count; i++)
 		j->targets[i].tried = false;
-	while (!s->broken && !g->over &&
-		(j->under_way != NULL || any_untried(j))) {
-		struct transaction *x = j->under_way;
-		if (x == NULL)
-			x = transaction_begin(s, j);
+	while (!s->broken && !g->over && any_untried(j)) {
+		struct transaction *x = transaction_begin(s, j);
 		if (x != NULL)
-			transaction_run(x, begin_next);
-		j->under_way = NULL;
+			transaction_run(x);
 		remote_report(g, j);
 	}
 }
@@ -279,9 +257,9 @@ relay(struct remote *g, struct job *j)
 {
 	struct trip *t = NULL;
 	struct net_address avoid = {.n = 0};
-	while (job_waiting(j) > 0 || j->under_way != NULL) {
+	while (job_waiting(j) > 0) {
 		bool kept = t == NULL;
-		if (j->under_way == NULL && !have_session(g, j, &t, &avoid))
+		if (!have_session(g, j, &t, &avoid))
 			break;
 		kept = kept && g->session->transactions > 0;
 		converse(g, j);

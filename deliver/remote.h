@@ -18,8 +18,7 @@
  *	content.c	what a message needs of a server, and its conversion
  *
  * The agent serves one job at a time, over at most one connection, which it
- * keeps for the next job to the same place.  While the last reply to one
- * message is on its way, the commands for the next may already be sent.
+ * keeps for the next job to the same place.
  *
  * What always holds: a recipient is reported once; a message is reported as
  * soon as its reply is there; the end of a message is never sent when nobody
@@ -96,7 +95,6 @@ struct job {
 	struct str why; /* what servers tried so far did, a line each */
 	size_t why_lines;
 	bool again; /* a kept connection broke: it was tried anew */
-	struct transaction *under_way; /* begun behind another one's end */
 };
 
 /* Copies nothing: the arena, m's views and its descriptor are taken.  NULL
@@ -118,7 +116,6 @@ struct remote {
 	struct link *resolve, *tls;
 	struct route *route; /* the session's */
 	struct session *session; /* open and idle or in use, or NULL */
-	struct job *next; /* taken from the queue, not yet served */
 	bool over; /* the queue is gone */
 };
 
@@ -126,14 +123,12 @@ struct remote {
 void remote_serve(struct remote *g);
 /* Sends the queue what is done and not yet reported. */
 void remote_report(struct remote *g, struct job *j);
-/* A job that waits already, without waiting for one; stays g->next. */
-struct job *remote_peek(struct remote *g);
 /* Nobody is there any more who could be told of a delivery. */
 bool remote_is_alone(struct remote *g);
 
 /* -------------------------------------------------------------- relay.c */
 void relay(struct remote *g, struct job *j);
-/* Closes the connection, if there is one; what was begun on it waits. */
+/* Closes the connection, if there is one. */
 void relay_end_session(struct remote *g);
 
 /* -------------------------------------------------------------- route.c */
@@ -343,12 +338,9 @@ struct transaction;
  */
 struct transaction *transaction_begin(struct session *s, struct job *j);
 /*
- * The rest.  behind is called once the whole message is said and before its
- * last reply is awaited.  Recipients are done, or wait: for another server,
- * with the reason as their status; or, without one, for another transaction.
+ * The rest.  Recipients are done, or wait: for another server, with the
+ * reason as their status; or, without one, for another transaction.
  */
-void transaction_run(struct transaction *t, void (*behind)(struct session *s));
-/* The session is no more; its recipients wait again. */
-void transaction_drop(struct transaction *t);
+void transaction_run(struct transaction *t);
 
 #endif

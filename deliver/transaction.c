@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One message to some recipients: MAIL, RCPT, DATA or BDAT.  With PIPELINING
- * all commands go out at once (RFC 2920), and the commands for the next
- * message go out behind the end of this one.
+ * all commands go out at once (RFC 2920); with CHUNKING besides, a small
+ * message along with them.
  *
  * What the first digit of a reply says holds (RFC 5321 4.2.1).  Up to the end
  * of the message a broken connection is another server's chance; after it the
@@ -76,8 +76,9 @@ lost(struct transaction *t, enum scope scope)
 	settle_all(t, TARGET_WAITING, s, scope);
 }
 
-void
-transaction_drop(struct transaction *t)
+/* Those of whom nothing is known wait again. */
+static void
+drop(struct transaction *t)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->v[i]->state == TARGET_SENT)
@@ -504,7 +505,7 @@ send_nothing(struct transaction *t)
 }
 
 static void
-send_content(struct transaction *t, void (*behind)(struct session *s))
+send_content(struct transaction *t)
 {
 	if (!t->one_go && remote_is_alone(t->s->remote)) {
 		session_break(t->s, 3, 2, "this host is shutting down");
@@ -520,7 +521,6 @@ send_content(struct transaction *t, void (*behind)(struct session *s))
 		lost(t, SCOPE_MESSAGE);
 		return;
 	}
-	behind(t->s);
 	conn_flush(t->s->conn);
 	read_final(t);
 }
@@ -558,12 +558,11 @@ transaction_begin(struct session *s, struct job *j)
 	return t;
 }
 
-/* Alone on the line, a small message goes along with its envelope. */
+/* A small message goes along with its envelope: one round trip. */
 static void
 try_one_go(struct transaction *t)
 {
 	if (!t->bdat || !t->s->can.pipelining || t->content.n > ONE_GO ||
-		conn_has_input(t->s->conn) || t->j->under_way == t ||
 		remote_is_alone(t->s->remote))
 		return;
 	put_bdat(t);
@@ -571,7 +570,7 @@ try_one_go(struct transaction *t)
 }
 
 void
-transaction_run(struct transaction *t, void (*behind)(struct session *s))
+transaction_run(struct transaction *t)
 {
 	struct session *s = t->s;
 	try_one_go(t);
@@ -581,9 +580,9 @@ transaction_run(struct transaction *t, void (*behind)(struct session *s))
 		lockstep(t);
 	bool begun = t->go || t->one_go;
 	if (s->broken)
-		transaction_drop(t);
+		drop(t);
 	else if (!is_over(t))
-		send_content(t, behind);
+		send_content(t);
 	else if (begun)
 		send_nothing(t);
 	else if (t->mail_ok)
