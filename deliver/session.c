@@ -95,7 +95,6 @@ session_command(struct session *s, struct arena *a, enum expect e,
 		va_end(ap);
 		conn_write(s->conn, line);
 		conn_puts(s->conn, "\r\n");
-		conn_flush(s->conn);
 	}
 	return session_reply(s, a, e, r);
 }

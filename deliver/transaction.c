@@ -479,7 +479,6 @@ lockstep(struct transaction *t)
 static void
 read_all(struct transaction *t)
 {
-	conn_flush(t->s->conn);
 	if (t->reset)
 		read_reset(t);
 	if (!t->s->broken)
@@ -495,10 +494,8 @@ static void
 send_nothing(struct transaction *t)
 {
 	struct smtp_reply r;
-	if (!t->bdat) {
+	if (!t->bdat)
 		conn_puts(t->s->conn, ".\r\n");
-		conn_flush(t->s->conn);
-	}
 	/* RFC 3030 2: a failed BDAT leaves a transaction to be reset. */
 	t->s->dirty = t->bdat;
 	next_reply(t, EXPECT_FINAL, &r);
@@ -521,7 +518,6 @@ send_content(struct transaction *t)
 		lost(t, SCOPE_MESSAGE);
 		return;
 	}
-	conn_flush(t->s->conn);
 	read_final(t);
 }
 
