@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 enum {
-	LOCAL_JOBS_MOST = 32,
+	LOCAL_JOBS_MOST = 128,
+	TURN_MS = 20,
 	BUMPS_MOST = 20,
 	PAUSE_FIRST_MS = 100,
 	PAUSE_MOST_MS = 60 * 1000,
@@ -550,10 +551,39 @@ may_take(const struct agent *g, const struct lane *l)
 }
 
 static void
+end_turn(void *ctx)
+{
+	struct queue *q = ctx;
+	q->turn_timer = NULL;
+	dispatch_soon(q);
+}
+
+/*
+ * A mailbox costs its agent one transaction per batch, whatever is in it:
+ * what comes soon after a turn waits for the next, so that the rest of a burst
+ * goes together.  The first of a burst, or mail now and then, waits for
+ * nothing.
+ */
+static bool
+is_early(struct queue *q, struct lane *l)
+{
+	int64_t now = clock_ms();
+	if (now >= l->next_turn) {
+		l->next_turn = now + TURN_MS;
+		return false;
+	}
+	if (q->turn_timer == NULL)
+		q->turn_timer = loop_timer(q->loop, l->next_turn, end_turn, q);
+	return true;
+}
+
+static void
 serve_local(struct queue *q, struct lane *l)
 {
 	if (l->agent == NULL)
 		want_local(q, l);
+	if (l->agent == NULL || !may_take(l->agent, l) || is_early(q, l))
+		return;
 	while (l->agent != NULL && may_take(l->agent, l))
 		send_job(q, l->agent, l);
 }

@@ -177,6 +177,8 @@ struct queue {
 	size_t remote_agents, local_agents, agents_asked;
 	int agents_failed; /* in a row */
 	struct loop_timer *agents_timer; /* none is asked for until then */
+	struct loop_timer *turn_timer; /* a local lane's next turn */
+	struct loop_timer *lazy_timer; /* of a batch nobody waits for */
 	struct loop_timer *checkpoint_timer;
 	int64_t turn;
 
@@ -251,6 +253,7 @@ enum op_kind {
 struct op {
 	struct list link;
 	enum op_kind kind;
+	bool lazy; /* a crash that loses it costs work, nothing else */
 	struct rcpt *forget; /* once committed */
 	int64_t message, number;
 	enum row_state state;
@@ -273,6 +276,7 @@ struct batch {
 	struct arena *arena;
 	struct list ops;
 	size_t count;
+	bool urgent; /* somebody waits for it, or must not be surprised */
 	struct status status; /* of the commit */
 	bool damaged; /* the database is */
 };
@@ -365,6 +369,7 @@ struct lane {
 	/* Local: */
 	struct agent *agent;
 	bool agent_asked;
+	int64_t next_turn; /* boot clock: jobs gather until then */
 	int deaths; /* of agents that did nothing */
 	struct loop_timer *pause; /* no agent until then */
 	/* Remote: */
