@@ -2,7 +2,10 @@
 /*
  * Group commit.  Everything the loop gathered in a turn goes to the writer in
  * one piece if it is free, else it waits and grows: under load batches become
- * larger by themselves, and an idle queue writes at once.
+ * larger by themselves, and an idle queue writes at once.  A batch in which
+ * nothing is urgent waits a moment for one that is, and saves its own sync:
+ * where a recipient goes (after a crash auth is asked again), and that a
+ * delivery is on disk (after a crash the agent finds the file).
  */
 #include "queue.h"
 #include "base/arena.h"
@@ -13,6 +16,7 @@
 
 enum {
 	RETRY_MS = 1000,
+	LAZY_MS = 200,
 	ARENA_MOST = 256 << 20,
 	FULL_AT = 32 << 20, /* octets; then nothing more is taken over */
 	LOG_EVERY_MS = 60 * 1000,
@@ -38,6 +42,7 @@ append(struct batch *b, const struct op *op)
 	list_init(&copy->link);
 	list_add(&b->ops, &copy->link);
 	b->count++;
+	b->urgent = b->urgent || !op->lazy;
 	return copy;
 }
 
@@ -108,12 +113,28 @@ batch_is_full(const struct queue *q)
 		arena_used(q->gathering->arena) > FULL_AT;
 }
 
+static void
+end_laziness(void *ctx)
+{
+	struct queue *q = ctx;
+	q->lazy_timer = NULL;
+	if (q->gathering != NULL)
+		q->gathering->urgent = true;
+}
+
 void
 batch_flush(struct queue *q)
 {
 	struct batch *b = q->gathering;
-	if (b != NULL && writer_give(q->writer, b))
-		q->gathering = NULL;
+	if (b == NULL)
+		return;
+	if (b->urgent) {
+		if (writer_give(q->writer, b))
+			q->gathering = NULL;
+	} else if (q->lazy_timer == NULL) {
+		q->lazy_timer = loop_timer(
+			q->loop, clock_in(LAZY_MS), end_laziness, q);
+	}
 }
 
 static void
@@ -148,7 +169,7 @@ flush_later(void *ctx)
 {
 	struct queue *q = ctx;
 	/* A batch with nothing in it is the probe that ends the refusal. */
-	gathering(q);
+	gathering(q)->urgent = true;
 	batch_flush(q);
 }
 

@@ -60,6 +60,7 @@ outcome_finished(struct queue *q, struct rcpt *r, const char *result,
 	struct str reply, struct str remote)
 {
 	struct op o = op_of(OP_FINISH, r);
+	o.lazy = r->where == RCPT_DELIVERED;
 	o.outcome = str_from(result);
 	o.attempted = clock_wall();
 	o.reply = reply;

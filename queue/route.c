@@ -100,6 +100,7 @@ go(struct queue *q, struct rcpt *r, enum op_kind kind)
 	bool twice = is_double(q, r);
 	struct lane *l = lane_of(q, r);
 	bool fits = lane_fits(q, l, m);
+	o.lazy = fits && !twice;
 	if (!twice && !fits) {
 		rcpt_move(q, r, RCPT_LEAVING);
 		o.forget = r;
