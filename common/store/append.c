@@ -276,7 +276,7 @@ enter_all(struct append *p, struct append_result *out)
 	int err = errno;
 	watch_end(p->s, &p->f);
 	if (ok)
-		runs_add(p->s, p->f.id, first, p->f.uidnext - 1);
+		runs_add(p->s, &p->f, first, p->f.uidnext - 1);
 	folder_save(p->s, p->a, &p->f);
 	if (ok)
 		return index_commit(p->s, p->a);

@@ -248,6 +248,9 @@ settle_names(struct mailbox *m, struct arena *a)
 	for (size_t i = 0; i < n; i++)
 		done += settle_one(s, a, &f, &w, &v[i]);
 	watch_end(s, &f);
+	/* all that sessions were told of has left new/ */
+	if (n < SETTLE_BATCH && done == n)
+		f.new_from = f.recent_uid;
 	folder_save(s, a, &f);
 	return status_is_fine(index_commit(s, a)) ? done : 0;
 }

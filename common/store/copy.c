@@ -147,7 +147,7 @@ copy_rows(struct copying *c)
 	bool ok = copy_each(c);
 	watch_end(c->s, to);
 	if (to->uidnext > first)
-		runs_add(c->s, to->id, first, to->uidnext - 1);
+		runs_add(c->s, to, first, to->uidnext - 1);
 	if (c->move)
 		row_expunge(c->s, c->row, src, &c->out->from, EXPUNGE_FILES);
 	folder_save(c->s, c->row, src);

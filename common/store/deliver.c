@@ -8,6 +8,7 @@
  */
 #include "store/deliver.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "store/index.h"
 #include "store/notify.h"
 
@@ -21,6 +22,8 @@ struct parcel {
 	struct message_row row;
 	struct str raw; /* as it is to lie on disk */
 	char *tmp;
+	struct parcel *same; /* of the same name, before this one */
+	struct earlier *earlier; /* NULL: it cannot have been here before */
 	bool pending;
 };
 
@@ -30,6 +33,7 @@ struct batch {
 	struct folder_row f;
 	struct parcel *v;
 	size_t n;
+	struct map *names;
 	bool each;
 };
 
@@ -56,57 +60,63 @@ is_whole(struct store *s, struct arena *a, const char *path, struct str raw)
 	return same;
 }
 
-/* It may have been here, and been read and expunged since. */
 static void
-look_at_past(struct batch *b, struct parcel *p)
+was_there(struct batch *b, struct parcel *p, const char *path)
 {
-	sqlite3_stmt *st = index_query(b->s, Q_PAST_HAS, "t", p->d->name);
-	if (!index_row(b->s, st))
-		return;
-	index_end(st);
 	p->d->was_there = true;
+	p->d->file = str_from(path);
 	unlinkat(b->s->dir, p->tmp, 0);
 	settle_as(p, status_fine());
 }
 
 /*
- * Under the lock.  A row with our unique part is an earlier delivery of this
- * job; a whole file behind it settles the matter, anything else goes.  After a
- * failed sync even a file that reads as whole goes: the page cache shows what
- * the disk has lost.
+ * Under the lock.  An earlier delivery with a whole file behind it settles the
+ * matter, any other goes.  After a failed sync even a file that reads as whole
+ * goes: the page cache shows what the disk has lost.
  */
 static void
 look_for_copy(struct batch *b, struct parcel *p)
 {
+	const struct earlier *e = p->earlier;
 	struct folder_row f;
-	sqlite3_stmt *st = index_query(b->s, Q_MESSAGE_NAMED, "t", p->d->name);
-	if (!index_row(b->s, st)) {
-		look_at_past(b, p);
+	if (e != NULL && e->past && !p->d->rewrite)
+		was_there(b, p, "");
+	if (e == NULL || e->key == 0 ||
+		!folder_by_id(b->s, b->a, e->key >> 32, &f))
 		return;
-	}
-	int64_t key = index_int(st, 0);
-	struct str name = str_copy(b->a, index_text(st, 1));
-	struct str info = str_copy(b->a, index_text(st, 2));
-	bool in_new = place_in_new((enum place)index_int(st, 3));
-	index_end(st);
-	if (!folder_by_id(b->s, b->a, key >> 32, &f))
-		return;
-	char *path = row_path(b->a, &f, in_new, name, info);
-	bool trusted = !p->d->rewrite;
-	if (trusted && (!p->d->verify || is_whole(b->s, b->a, path, p->raw))) {
-		p->d->was_there = true;
-		p->d->file = str_from(path);
-		unlinkat(b->s->dir, p->tmp, 0);
-		settle_as(p, status_fine());
+	char *path = row_path(b->a, &f, e->in_new, e->name, e->info);
+	if (!p->d->rewrite && is_whole(b->s, b->a, path, p->raw)) {
+		was_there(b, p, path);
 		return;
 	}
 	struct uid_set torn = {0};
 	struct folder_row *to = f.id == b->f.id ? &b->f : &f;
-	uid_set_add(b->a, &torn, index_uid(key));
+	uid_set_add(b->a, &torn, index_uid(e->key));
 	row_expunge(b->s, b->a, to, &torn, 0);
 	if (to == &f)
 		folder_save(b->s, b->a, &f);
 	own_unlink(b->s, path);
+}
+
+static bool
+is_repeated(const struct parcel *p)
+{
+	return p->pending && (p->d->verify || p->d->rewrite);
+}
+
+static void
+find_copies(struct batch *b)
+{
+	struct str *names = arena_array(b->a, b->n, sizeof *names);
+	struct earlier *v = arena_array(b->a, b->n, sizeof *v);
+	size_t n = 0;
+	for (size_t i = 0; i < b->n; i++)
+		if (is_repeated(&b->v[i])) {
+			b->v[i].earlier = &v[n];
+			names[n++] = b->v[i].d->name;
+		}
+	if (n > 0)
+		earlier_find(b->s, b->a, names, v, n);
 }
 
 /* -------------------------------------------------------------- writing */
@@ -151,6 +161,10 @@ prepare(struct batch *b, struct parcel *p)
 		settle_as(p, status_never(3, 0, STR("bad file name")));
 		return;
 	}
+	p->same = map_get(b->names, p->d->name);
+	if (p->same != NULL)
+		return;
+	map_set(b->names, p->d->name, p);
 	struct buf *raw = buf_new(b->a);
 	char before = '\0';
 	message_to_disk(raw, p->d->head, &before);
@@ -209,6 +223,7 @@ enter_all(struct batch *b)
 {
 	uint32_t first = b->f.uidnext;
 	watch_begin(b->s, b->a, &b->f, WATCH_NEW);
+	find_copies(b);
 	for (size_t i = 0; i < b->n; i++) {
 		if (b->v[i].pending)
 			look_for_copy(b, &b->v[i]);
@@ -216,7 +231,7 @@ enter_all(struct batch *b)
 			enter(b, &b->v[i]);
 	}
 	if (b->f.uidnext > first)
-		runs_add(b->s, b->f.id, first, b->f.uidnext - 1);
+		runs_add(b->s, &b->f, first, b->f.uidnext - 1);
 	watch_end(b->s, &b->f);
 	folder_save(b->s, b->a, &b->f);
 	return index_commit(b->s, b->a);
@@ -270,10 +285,10 @@ fail_all(struct delivery *v, size_t n, struct status st)
 		v[i].status = st;
 }
 
-/* A message that is to be verified may have been moved, and its row lost.
- * Another folder that is broken is no reason to wait. */
+/* A message that was moved may have lost its row with the index.  A folder
+ * that is broken is no reason to wait. */
 static struct status
-sync_all(struct batch *b)
+sync_rebuilt(struct batch *b)
 {
 	size_t n;
 	struct folder_row *v, f;
@@ -283,9 +298,9 @@ sync_all(struct batch *b)
 	v = folder_rows(b->s, b->a, &n);
 	st = index_commit(b->s, b->a);
 	for (size_t i = 0; i < n && status_is_fine(st); i++)
-		if (v[i].id != b->f.id)
+		if (v[i].id != b->f.id && v[i].rebuild)
 			sync_folder(b->s, b->a, v[i].id, &f);
-	return status_is_fine(st) ? sync_whole(b->s, b->a, b->f.id, &f) : st;
+	return status_is_fine(st) ? sync_folder(b->s, b->a, b->f.id, &f) : st;
 }
 
 /*
@@ -300,7 +315,7 @@ begin(struct batch *b, bool verify)
 	struct folder_row f;
 	struct status st = status_fine();
 	if (verify)
-		st = sync_all(b);
+		st = sync_rebuilt(b);
 	else if (b->f.rebuild)
 		st = sync_folder(b->s, b->a, b->f.id, &f);
 	if (status_is_fine(st))
@@ -308,7 +323,7 @@ begin(struct batch *b, bool verify)
 	if (!status_is_fine(st))
 		return st;
 	if (folder_of_mailbox(b->s, b->a, b->f.mailbox_id, &f) &&
-		(verify || !f.rebuild)) {
+		!f.rebuild) {
 		b->f = f;
 		return st;
 	}
@@ -350,7 +365,14 @@ store_deliver(struct store *s, struct arena *a, struct delivery *v, size_t n,
 		return;
 	}
 	b.v = arena_array(a, n, sizeof *b.v);
+	b.names = map_new(a);
 	for (size_t i = 0; i < n; i++)
 		b.v[i].d = &v[i];
 	run(&b);
+	for (size_t i = 0; i < n; i++)
+		if (b.v[i].same != NULL) {
+			v[i].status = b.v[i].same->d->status;
+			v[i].file = b.v[i].same->d->file;
+			v[i].was_there = true;
+		}
 }

@@ -4,9 +4,9 @@
  *
  * Files are written to tmp/ and renamed into new/ without a sync of their
  * own, the index rows of the whole batch in one transaction.  The base name
- * is the job's, so that a second delivery of the same job is recognised in
- * whatever folder the first one lies by now, or when it was expunged since:
- * it is answered as delivered.
+ * is the job's, so that when it may have been done before (verify) an earlier
+ * delivery is recognised in whatever folder it lies by now, or when it was
+ * expunged since: it is answered as delivered.
  */
 #ifndef STORE_DELIVER_H
 #define STORE_DELIVER_H
@@ -25,7 +25,7 @@ struct delivery {
 	struct str head; /* our own lines, CRLF, before the content */
 	struct str content; /* CRLF */
 	int64_t date; /* seconds since 1970 */
-	bool verify; /* look whether a whole copy is there already */
+	bool verify; /* it may have been done before */
 	bool rewrite; /* and do not trust it: a sync of it failed */
 	/* What came of it: */
 	struct status status;
@@ -38,7 +38,7 @@ struct delivery {
 /*
  * Delivers all to INBOX, or says of each why not.  each: sync files and
  * directory before returning.  A torn copy found by verify is written anew
- * under a new UID.
+ * under a new UID.  One name twice in v is delivered once.
  */
 void store_deliver(struct store *s, struct arena *a, struct delivery *v,
 	size_t n, bool each);

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 3, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 4, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -32,6 +32,9 @@ static const char schema[] =
 	" deleted INTEGER NOT NULL DEFAULT 0,"
 	" size INTEGER NOT NULL DEFAULT 0,"
 	" file_size INTEGER NOT NULL DEFAULT 0,"
+	" run_first INTEGER NOT NULL DEFAULT 0,"
+	" run_last INTEGER NOT NULL DEFAULT 0,"
+	" new_from INTEGER NOT NULL DEFAULT 1,"
 	" recent_uid INTEGER NOT NULL, tombs INTEGER NOT NULL DEFAULT 0,"
 	" tomb_since INTEGER NOT NULL, new_mtime INTEGER NOT NULL DEFAULT 0,"
 	" cur_mtime INTEGER NOT NULL DEFAULT 0,"
@@ -40,15 +43,14 @@ static const char schema[] =
 	" words_owed INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE message(key INTEGER PRIMARY KEY, folder INTEGER NOT NULL,"
 	" flags INTEGER NOT NULL, modseq INTEGER NOT NULL,"
-	" size INTEGER NOT NULL, date INTEGER NOT NULL,"
+	" changed INTEGER, size INTEGER NOT NULL, date INTEGER NOT NULL,"
 	" zone INTEGER NOT NULL, keywords TEXT, file_size INTEGER NOT NULL,"
 	" sent INTEGER NOT NULL, saved INTEGER NOT NULL,"
-	" thread INTEGER NOT NULL, place INTEGER,"
+	" thread INTEGER NOT NULL, place INTEGER NOT NULL,"
 	" name TEXT NOT NULL, info TEXT NOT NULL);"
-	"CREATE INDEX message_modseq ON message(folder, modseq);"
-	"CREATE INDEX message_name ON message(name);"
-	"CREATE INDEX message_place ON message(folder, place)"
-	" WHERE place IS NOT NULL;"
+	"CREATE INDEX message_changed ON message(folder, changed)"
+	" WHERE changed IS NOT NULL;"
+	"CREATE INDEX message_owed ON message(folder) WHERE place IN (1,3);"
 	"CREATE TABLE header(key INTEGER PRIMARY KEY, message_id TEXT,"
 	" refs TEXT, from_text TEXT, to_text TEXT, cc_text TEXT,"
 	" bcc_text TEXT, subject TEXT, sort_from TEXT, sort_to TEXT,"
@@ -177,7 +179,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=3");
+			rc = exec(s, "PRAGMA user_version=4");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");

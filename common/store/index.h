@@ -31,6 +31,7 @@
 #include "store/folders.h"
 #include "store/mailbox.h"
 #include "store/maildir.h"
+#include "store/queries.h"
 #include "store/store.h"
 #include "store/uids.h"
 
@@ -38,149 +39,6 @@
 #include <sys/types.h>
 
 #define I(x) ((int64_t)(x))
-
-#define FOLDER_COLUMNS "id,name,dir,mailbox_id,special,uidvalidity,uidnext," \
-	"uid_mark,modseq,modseq_mark,messages,unseen,deleted,size,file_size," \
-	"recent_uid,tombs,tomb_since,new_mtime,cur_mtime,unsure,looked," \
-	"rebuild,words_owed"
-
-/* clang-format off */
-#define INDEX_QUERIES(Q) \
-	Q(BEGIN, "BEGIN IMMEDIATE") \
-	Q(BEGIN_READ, "BEGIN") \
-	Q(COMMIT, "COMMIT") \
-	Q(ROLLBACK, "ROLLBACK") \
-	Q(META_GET, "SELECT value FROM meta WHERE name=?1") \
-	Q(META_SET, "INSERT INTO meta VALUES(?1,?2) " \
-		"ON CONFLICT(name) DO UPDATE SET value=?2") \
-	Q(FOLDERS, "SELECT " FOLDER_COLUMNS " FROM folder ORDER BY id") \
-	Q(FOLDER_NAMED, "SELECT " FOLDER_COLUMNS " FROM folder WHERE name=?1") \
-	Q(FOLDER_ID, "SELECT " FOLDER_COLUMNS " FROM folder WHERE id=?1") \
-	Q(FOLDER_MAILBOX, "SELECT " FOLDER_COLUMNS " FROM folder " \
-		"WHERE mailbox_id=?1") \
-	Q(FOLDER_DIR, "SELECT " FOLDER_COLUMNS " FROM folder WHERE dir=?1") \
-	Q(FOLDER_ADD, "INSERT OR IGNORE INTO folder(name,dir,mailbox_id," \
-		"special,uidvalidity,uidnext,uid_mark,modseq,modseq_mark," \
-		"recent_uid,tomb_since,rebuild) " \
-		"VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?6,?8,?10)") \
-	Q(FOLDER_SET, "UPDATE folder SET uidnext=?2,uid_mark=?3,modseq=?4," \
-		"modseq_mark=?5,messages=?6,unseen=?7,deleted=?8,size=?9," \
-		"file_size=?10,recent_uid=?11,tombs=?12,tomb_since=?13," \
-		"new_mtime=?14,cur_mtime=?15,unsure=?16,looked=?17," \
-		"rebuild=?18,words_owed=?19 WHERE id=?1") \
-	Q(FOLDER_MOVE, "UPDATE folder SET name=?2,dir=?3 WHERE id=?1") \
-	Q(RENAME_NOTE, "INSERT OR REPLACE INTO renaming VALUES(1,?1,?2)") \
-	Q(RENAME_NOTED, "SELECT from_name,to_name FROM renaming") \
-	Q(RENAME_DROP, "DELETE FROM renaming") \
-	Q(FOLDER_DROP, "DELETE FROM folder WHERE id=?1") \
-	Q(FOLDER_MESSAGES, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2") \
-	Q(FOLDER_HEADERS, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2") \
-	Q(FOLDER_CONTENTS, "DELETE FROM content WHERE key BETWEEN ?1 AND ?2") \
-	Q(FOLDER_RUNS, "DELETE FROM run WHERE folder=?1") \
-	Q(FOLDER_TOMBS, "DELETE FROM tombstone WHERE folder=?1") \
-	Q(FOLDER_WORDS, "DELETE FROM keyword WHERE folder=?1") \
-	Q(FOLDER_DEAD, "DELETE FROM dead WHERE folder=?1") \
-	Q(FOLDER_PENDING, "DELETE FROM pending WHERE folder=?1") \
-	Q(LAST_VALIDITY, "SELECT max(uidvalidity) FROM folder") \
-	Q(AFTER_BOOT, "UPDATE folder SET uidnext=max(uidnext,uid_mark+1)," \
-		"modseq=max(modseq,modseq_mark),new_mtime=0,cur_mtime=0," \
-		"rebuild=1") \
-	Q(USAGE, "SELECT sum(messages),sum(file_size) FROM folder") \
-	Q(MESSAGE_ADD, "INSERT INTO message(key,folder,flags,modseq,size," \
-		"date,zone,keywords,file_size,sent,saved,thread,place,name," \
-		"info) VALUES(?1,?2,?3,?4,?5,?6,?7,nullif(?8,''),?9,?10,?11," \
-		"?12,nullif(?13,0),?14,?15)") \
-	Q(MESSAGE_COPY, "INSERT INTO message(key,folder,flags,modseq,size," \
-		"date,zone,keywords,file_size,sent,saved,thread,name,info) " \
-		"SELECT ?2,?3,flags,?4,size,date,zone,nullif(?5,'')," \
-		"file_size,sent,?6,thread,?7,?8 FROM message WHERE key=?1") \
-	Q(HEADER_COPY, "INSERT INTO header SELECT ?2,message_id,refs," \
-		"from_text,to_text,cc_text,bcc_text,subject,sort_from," \
-		"sort_to,sort_cc,sort_subject,display_from,display_to " \
-		"FROM header WHERE key=?1") \
-	Q(CONTENT_COPY, "INSERT INTO content SELECT ?2,preview,envelope," \
-		"body,structure FROM content WHERE key=?1") \
-	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
-		"?10,?11,?12,?13,?14)") \
-	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5)") \
-	Q(MESSAGE_DROP, "DELETE FROM message WHERE key=?1") \
-	Q(HEADER_DROP, "DELETE FROM header WHERE key=?1") \
-	Q(CONTENT_DROP, "DELETE FROM content WHERE key=?1") \
-	Q(MESSAGE_HAS, "SELECT 1 FROM message WHERE key=?1") \
-	Q(MESSAGE_NUMBERS, "SELECT flags,size,file_size,name,info,place," \
-		"saved FROM message WHERE key=?1") \
-	Q(MESSAGE_SOURCE, "SELECT flags,size,file_size,name,info,keywords," \
-		"place FROM message WHERE key=?1") \
-	Q(MESSAGE_FILES, "SELECT key,name,info,place FROM message " \
-		"WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
-	Q(MESSAGE_FILES_NEW, "SELECT key,name,info,place FROM message " \
-		"WHERE folder=?1 AND place IN (2,3) ORDER BY key") \
-	Q(COUNT_NEW, "SELECT count(*) FROM message WHERE folder=?1 AND " \
-		"place IN (2,3)") \
-	Q(MESSAGE_STATE, "SELECT flags,keywords,name,info,place,file_size " \
-		"FROM message WHERE key=?1") \
-	Q(MESSAGE_CHANGE, "SELECT key,flags,keywords,modseq,info,place " \
-		"FROM message WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
-	Q(MESSAGE_KEYS, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
-		"AND (flags&8 OR ?3) ORDER BY key") \
-	Q(MESSAGE_NAMED, "SELECT key,name,info,place FROM message " \
-		"WHERE name>=?1||',' AND name<?1||'-'") \
-	Q(MESSAGE_PLACE, "UPDATE message SET name=?2,info=?3," \
-		"place=nullif(?4,0) WHERE key=?1") \
-	Q(MESSAGE_FLAGS, "UPDATE message SET flags=?2," \
-		"keywords=nullif(?3,''),modseq=?4,place=nullif(?5,0) " \
-		"WHERE key=?1") \
-	Q(MESSAGE_OWING, "UPDATE message SET place=3 WHERE key BETWEEN ?1 " \
-		"AND ?2 AND place=2") \
-	Q(MESSAGE_OWED, "SELECT key,flags,keywords,name,info,place FROM " \
-		"message WHERE folder=?1 AND place IN (1,3) LIMIT 128") \
-	Q(FOLDERS_OWING, "SELECT DISTINCT folder FROM message WHERE place " \
-		"IN (1,3) UNION SELECT DISTINCT folder FROM dead WHERE " \
-		"path<>''") \
-	Q(MESSAGE_CHANGED, "SELECT key,modseq FROM message " \
-		"WHERE folder=?1 AND modseq>?2 ORDER BY key") \
-	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
-		"WHERE key BETWEEN ?1 AND ?2 AND keywords IS NOT NULL") \
-	Q(FIRST_UNSEEN, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
-		"AND flags&1=0 ORDER BY key LIMIT 1") \
-	Q(RUN_COUNT, "SELECT count(*) FROM run WHERE folder=?1") \
-	Q(RUNS, "SELECT first,last FROM run WHERE folder=?1 ORDER BY first") \
-	Q(RUN_AT, "SELECT first,last FROM run WHERE folder=?1 AND first<=?2 " \
-		"ORDER BY first DESC LIMIT 1") \
-	Q(RUN_SET, "INSERT OR REPLACE INTO run VALUES(?1,?2,?3)") \
-	Q(RUN_DROP, "DELETE FROM run WHERE folder=?1 AND first=?2") \
-	Q(TOMB_ADD, "INSERT OR REPLACE INTO tombstone VALUES(?1,?2,?3,?4)") \
-	Q(TOMBS, "SELECT first,last FROM tombstone WHERE folder=?1 AND " \
-		"modseq>?2") \
-	Q(TOMB_HAS, "SELECT 1 FROM tombstone WHERE folder=?1 AND first<=?2 " \
-		"AND last>=?2 LIMIT 1") \
-	Q(TOMB_NTH, "SELECT modseq FROM tombstone WHERE folder=?1 " \
-		"ORDER BY modseq DESC LIMIT 1 OFFSET ?2") \
-	Q(TOMB_TRIM, "DELETE FROM tombstone WHERE folder=?1 AND modseq<=?2") \
-	Q(RECENT, "SELECT sum(last-max(first,?2)+1) FROM run " \
-		"WHERE folder=?1 AND last>=?2 AND first>=coalesce((SELECT " \
-		"max(first) FROM run WHERE folder=?1 AND first<=?2),0)") \
-	Q(DEAD_ADD, "INSERT OR REPLACE INTO dead VALUES(?1,?2,?3,?4)") \
-	Q(DEAD_DROP, "DELETE FROM dead WHERE folder=?1 AND uid=?2") \
-	Q(DEAD_FORGET, "DELETE FROM dead WHERE folder=?1 AND path=''") \
-	Q(DEAD_HAS, "SELECT 1 FROM dead WHERE folder=?1 AND uid=?2 AND " \
-		"unique_part=?3") \
-	Q(DEAD_SOME, "SELECT uid,unique_part,path FROM dead WHERE folder=?1 " \
-		"AND uid>?2 AND path<>'' ORDER BY uid LIMIT 256") \
-	Q(PENDING_ADD, "INSERT OR REPLACE INTO pending VALUES(?1,?2,?3,?4)") \
-	Q(PENDING_DROP, "DELETE FROM pending WHERE folder=?1 AND first=?2 " \
-		"AND prefix=?3") \
-	Q(PENDING_IS, "SELECT 1 FROM pending WHERE folder=?1 AND first=?2 " \
-		"AND prefix=?3") \
-	Q(PENDING_HAS, "SELECT prefix FROM pending WHERE folder=?1 AND " \
-		"first<=?2 AND last>=?2") \
-	Q(PAST_ADD, "INSERT OR REPLACE INTO past(name) VALUES(?1)") \
-	Q(PAST_TRIM, "DELETE FROM past WHERE id<=?1") \
-	Q(PAST_HAS, "SELECT 1 FROM past WHERE name=?1") \
-	Q(WORDS, "SELECT number,name FROM keyword WHERE folder=?1 " \
-		"ORDER BY number") \
-	Q(WORD_ADD, "INSERT OR IGNORE INTO keyword VALUES(?1,?2,?3)")
-/* clang-format on */
 
 enum index_query {
 #define INDEX_ENUM(name, sql) Q_##name,
@@ -324,6 +182,8 @@ struct folder_row {
 	uint32_t uidvalidity, uidnext, uid_mark;
 	uint64_t modseq, modseq_mark;
 	int64_t messages, unseen, deleted, size, file_size;
+	struct uid_range last_run; /* the highest; 0,0: none */
+	uint32_t new_from; /* nothing below lies in new/ */
 	uint32_t recent_uid;
 	int64_t tombs;
 	uint64_t tomb_since;
@@ -375,6 +235,9 @@ bool row_content(struct arena *a, int fd, struct str *raw);
 /* Complete rows in and out.  insert counts, and takes the row's modseq. */
 void row_insert(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
+/* The same of a row that sessions may have seen before. */
+void row_insert_again(struct store *s, struct folder_row *f,
+	const struct message_row *row, enum place owed);
 void row_from_content(struct arena *a, struct str raw,
 	struct message_row *row);
 /* Of rows that go, as bits: the files are dead (row_bury); the messages are
@@ -386,7 +249,8 @@ enum expunge {
 /* Rows, counts, runs, tombstones.  Every UID of the set must have a row. */
 void row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 	const struct uid_set *uids, unsigned how);
-void runs_add(struct store *s, int64_t folder, uint32_t first, uint32_t last);
+void runs_add(struct store *s, struct folder_row *f, uint32_t first,
+	uint32_t last);
 
 /* "dir/new/name:2,S" */
 char *row_path(struct arena *a, const struct folder_row *f, bool in_new,
@@ -395,6 +259,17 @@ char *folder_path(struct arena *a, struct str dir, const char *sub);
 /* Unlinks files of expunged messages until the deadline, in transactions of
  * its own; false when time ran out. */
 bool row_bury(struct store *s, int64_t folder, int64_t deadline);
+
+/* Where a delivery of this name lies; past: it came and went. */
+struct earlier {
+	int64_t key; /* 0: nowhere */
+	struct str name, info;
+	bool in_new;
+	bool past;
+};
+/* Of n names, which are different, within a transaction. */
+void earlier_find(struct store *s, struct arena *a, const struct str *names,
+	struct earlier *out, size_t n);
 
 /* ---------------------------------------------------------------- watch */
 /*

@@ -46,20 +46,6 @@ unique_hash(struct str unique)
 	return (uint32_t)(h >> 32 ^ h);
 }
 
-static size_t
-count_rows(struct store *s, const struct folder_row *f, bool all)
-{
-	if (all)
-		return (size_t)f->messages;
-	sqlite3_stmt *st = index_query(s, Q_COUNT_NEW, "i", f->id);
-	size_t n = 0;
-	if (index_row(s, st)) {
-		n = (size_t)index_int(st, 0);
-		index_end(st);
-	}
-	return n;
-}
-
 static void
 add_known(struct listing *l, struct known k)
 {
@@ -75,12 +61,12 @@ add_known(struct listing *l, struct known k)
 static void
 load_rows(struct store *s, struct listing *l, const struct folder_row *f)
 {
-	l->known_room = count_rows(s, f, l->all) + 1;
+	l->known_room = l->all ? (size_t)f->messages + 1 : 64;
 	l->known = arena_array(l->a, l->known_room, sizeof *l->known);
-	sqlite3_stmt *st = l->all
-		? index_query(s, Q_MESSAGE_FILES, "ii", index_key(f->id, 0),
-			index_key(f->id, UINT32_MAX))
-		: index_query(s, Q_MESSAGE_FILES_NEW, "i", f->id);
+	sqlite3_stmt *st = index_query(s,
+		l->all ? Q_MESSAGE_FILES : Q_MESSAGE_FILES_NEW, "ii",
+		index_key(f->id, l->all ? 0 : f->new_from),
+		index_key(f->id, UINT32_MAX));
 	while (index_row(s, st)) {
 		struct str name = index_text(st, 1);
 		bool in_new = place_in_new((enum place)index_int(st, 3));
@@ -104,6 +90,43 @@ find_known(const struct listing *l, uint32_t uid)
 	if (uid == 0 || l->known_n == 0)
 		return NULL;
 	return bsearch(&key, l->known, l->known_n, sizeof key, by_known_uid);
+}
+
+static int
+by_unique(const void *a, const void *b)
+{
+	const struct known *const *x = a, *const *y = b;
+	return (*x)->unique < (*y)->unique ? -1 :
+		(*x)->unique > (*y)->unique;
+}
+
+bool
+listing_same_unique(struct listing *l, struct str unique, size_t *at,
+	uint32_t *uid)
+{
+	uint32_t want = unique_hash(unique);
+	if (l->by_unique == NULL) {
+		l->by_unique = arena_array(l->a, l->known_n + 1,
+			sizeof *l->by_unique);
+		for (size_t i = 0; i < l->known_n; i++)
+			l->by_unique[i] = &l->known[i];
+		qsort(l->by_unique, l->known_n, sizeof *l->by_unique,
+			by_unique);
+	}
+	if (*at == 0) {
+		size_t high = l->known_n;
+		while (*at < high) {
+			size_t middle = *at + (high - *at) / 2;
+			if (l->by_unique[middle]->unique < want)
+				*at = middle + 1;
+			else
+				high = middle;
+		}
+	}
+	if (*at >= l->known_n || l->by_unique[*at]->unique != want)
+		return false;
+	*uid = l->by_unique[(*at)++]->uid;
+	return true;
 }
 
 /* ------------------------------------------------------------ directories */

@@ -29,6 +29,7 @@ struct listing {
 	bool all; /* cur/ too; else what lies or should lie in new/ */
 	struct known *known;
 	size_t known_n, known_room;
+	struct known **by_unique; /* when it is asked for */
 	struct entry *v; /* by UID, those without last; then by name */
 	size_t n, room;
 	struct uid_set missing; /* rows without their file, looked for twice */
@@ -40,6 +41,11 @@ struct listing {
  * read; index_status says what else went wrong. */
 bool listing_read(struct store *s, struct listing *l,
 	const struct folder_row *f);
+
+/* UIDs of rows that may have this unique part, one with each call; *at is 0
+ * first.  False: no more. */
+bool listing_same_unique(struct listing *l, struct str unique, size_t *at,
+	uint32_t *uid);
 
 /* Nothing happened since the last reading began. */
 bool listing_stood_still(struct store *s, const struct listing *l,

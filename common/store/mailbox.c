@@ -19,7 +19,7 @@ load_uids(struct mailbox *m)
 	size_t runs = 0;
 	sqlite3_stmt *st = index_query(m->store, Q_RUN_COUNT, "i", m->row.id);
 	if (index_row(m->store, st)) {
-		runs = (size_t)index_int(st, 0);
+		runs = (size_t)index_int(st, 0) + 1;
 		index_end(st);
 	}
 	uids_begin(&m->uids, runs);
@@ -27,6 +27,9 @@ load_uids(struct mailbox *m)
 	while (index_row(m->store, st))
 		uids_add(&m->uids, (uint32_t)index_int(st, 0),
 			(uint32_t)index_int(st, 1));
+	if (m->row.last_run.last != 0)
+		uids_add(&m->uids, m->row.last_run.first,
+			m->row.last_run.last);
 }
 
 uint32_t
@@ -438,6 +441,9 @@ not_there(struct mailbox *m, struct arena *a)
 	while (index_row(m->store, st))
 		add_range(a, &there, (uint32_t)index_int(st, 0),
 			(uint32_t)index_int(st, 1));
+	if (m->row.last_run.last != 0)
+		add_range(a, &there, m->row.last_run.first,
+			m->row.last_run.last);
 	size_t t = 0;
 	for (size_t i = 0; i < m->uids.n; i++) {
 		uint64_t from = m->uids.v[i].first;
@@ -474,6 +480,20 @@ news_of_expunges(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 
 /* Arrivals extend the view; what came and went meanwhile never was. */
 static void
+news_of_arrivals(struct mailbox *m, struct mailbox_news *out)
+{
+	struct store *s = m->store;
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_KEYS, "iii",
+		index_key(m->row.id, mailbox_last_uid(m) + 1),
+		index_key(m->row.id, UINT32_MAX), I(1));
+	while (index_row(s, st)) {
+		uint32_t uid = index_uid(index_int(st, 0));
+		uids_add(&m->uids, uid, uid);
+		out->arrived++;
+	}
+}
+
+static void
 news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 {
 	struct store *s = m->store;
@@ -482,12 +502,9 @@ news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 		I(m->told));
 	while (index_row(s, st)) {
 		uint32_t uid = index_uid(index_int(st, 0));
-		if (uid > last) {
-			uids_add(&m->uids, uid, uid);
-			out->arrived++;
-		} else if (!mailbox_is_own(m, (uint64_t)index_int(st, 1))) {
+		if (uid <= last &&
+			!mailbox_is_own(m, (uint64_t)index_int(st, 1)))
 			uid_set_add(a, &out->changed, uid);
-		}
 	}
 }
 
@@ -504,8 +521,10 @@ gather_news(struct mailbox *m, struct arena *a, bool expunges,
 		news_of_expunges(m, a, out);
 		m->told_expunged = f.modseq;
 	}
-	if (m->told != f.modseq)
+	if (m->told != f.modseq) {
 		news_of_changes(m, a, out);
+		news_of_arrivals(m, out);
+	}
 	m->told = f.modseq;
 	m->own_count = 0;
 }

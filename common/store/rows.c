@@ -41,6 +41,9 @@ folder_of_row(sqlite3_stmt *st, struct arena *a, struct folder_row *f)
 	f->deleted = index_int(st, c++);
 	f->size = index_int(st, c++);
 	f->file_size = index_int(st, c++);
+	f->last_run.first = (uint32_t)index_int(st, c++);
+	f->last_run.last = (uint32_t)index_int(st, c++);
+	f->new_from = (uint32_t)index_int(st, c++);
 	f->recent_uid = (uint32_t)index_int(st, c++);
 	f->tombs = index_int(st, c++);
 	f->tomb_since = (uint64_t)index_int(st, c++);
@@ -101,9 +104,10 @@ void
 folder_save(struct store *s, struct arena *a, struct folder_row *f)
 {
 	promise(s, a, f);
-	index_run(s, Q_FOLDER_SET, "iiiiiiiiiiiiiiiiiii", f->id, I(f->uidnext),
-		I(f->uid_mark), I(f->modseq), I(f->modseq_mark), f->messages,
-		f->unseen, f->deleted, f->size, f->file_size,
+	index_run(s, Q_FOLDER_SET, "iiiiiiiiiiiiiiiiiiiiii", f->id,
+		I(f->uidnext), I(f->uid_mark), I(f->modseq), I(f->modseq_mark),
+		f->messages, f->unseen, f->deleted, f->size, f->file_size,
+		I(f->last_run.first), I(f->last_run.last), I(f->new_from),
 		I(f->recent_uid), f->tombs, I(f->tomb_since), f->new_mtime,
 		f->cur_mtime, I(f->unsure), f->looked, I(f->rebuild),
 		I(f->words_owed));
@@ -136,16 +140,19 @@ folder_flags(struct folder_row *f, unsigned before, unsigned after)
 	folder_count(f, after, 0, 0, 1);
 }
 
+/* Messages no session has been told of first. */
 static uint32_t
 recent_of(struct store *s, const struct folder_row *f)
 {
-	uint32_t n = 0;
-	if (f->recent_uid >= f->uidnext || f->messages == 0)
+	uint32_t n = 0, from = f->recent_uid;
+	if (from >= f->uidnext || f->last_run.last < from)
 		return 0;
-	sqlite3_stmt *st = index_query(s, Q_RECENT, "ii", f->id,
-		I(f->recent_uid));
+	if (f->last_run.first <= from)
+		return f->last_run.last - from + 1;
+	n = f->last_run.last - f->last_run.first + 1;
+	sqlite3_stmt *st = index_query(s, Q_RECENT, "ii", f->id, I(from));
 	if (index_row(s, st)) {
-		n = (uint32_t)index_int(st, 0);
+		n += (uint32_t)index_int(st, 0);
 		index_end(st);
 	}
 	return n;
@@ -311,16 +318,16 @@ row_from_content(struct arena *a, struct str raw, struct message_row *row)
 	row->thread = thread_of(&k, row->name);
 }
 
-void
-row_insert(struct store *s, struct folder_row *f,
-	const struct message_row *r, enum place owed)
+static void
+insert(struct store *s, struct folder_row *f, const struct message_row *r,
+	enum place owed, bool again)
 {
-	int64_t key = index_key(f->id, r->uid);
+	int64_t key = index_key(f->id, r->uid), modseq = I(folder_modseq(f));
 	enum place place = owed | (r->in_new ? PLACE_NEW : 0);
-	index_run(s, Q_MESSAGE_ADD, "iiiiiiitiiiiitt", key, f->id, I(r->flags),
-		I(folder_modseq(f)), I(r->size), r->date, I(r->zone),
-		r->keywords, I(r->file_size), r->sent, r->saved, I(r->thread),
-		I(place), r->name, r->info);
+	index_run(s, Q_MESSAGE_ADD, "iiiiiiiitiiiiitt", key, f->id,
+		I(r->flags), modseq, again ? modseq : 0, I(r->size), r->date,
+		I(r->zone), r->keywords, I(r->file_size), r->sent, r->saved,
+		I(r->thread), I(place), r->name, r->info);
 	index_run(s, Q_HEADER_ADD, "ittttttttttttt", key, r->message_id,
 		r->references, r->from, r->to, r->cc, r->bcc, r->subject,
 		r->sort_from, r->sort_to, r->sort_cc, r->sort_subject,
@@ -328,9 +335,29 @@ row_insert(struct store *s, struct folder_row *f,
 	index_run(s, Q_CONTENT_ADD, "itttt", key, r->preview, r->envelope,
 		r->body, r->structure);
 	folder_count(f, r->flags, (int64_t)r->size, (int64_t)r->file_size, 1);
+	if (r->in_new && r->uid < f->new_from)
+		f->new_from = r->uid;
+}
+
+void
+row_insert(struct store *s, struct folder_row *f, const struct message_row *r,
+	enum place owed)
+{
+	insert(s, f, r, owed, false);
+}
+
+void
+row_insert_again(struct store *s, struct folder_row *f,
+	const struct message_row *r, enum place owed)
+{
+	insert(s, f, r, owed, true);
 }
 
 /* ----------------------------------------------------------------- runs */
+/*
+ * The highest run stands in the folder's row, where arrivals extend it for
+ * nothing; those below it are rows of their own.
+ */
 
 static bool
 run_at(struct store *s, int64_t folder, uint32_t uid, struct uid_range *r)
@@ -350,31 +377,80 @@ run_set(struct store *s, int64_t folder, uint32_t first, uint32_t last)
 	index_run(s, Q_RUN_SET, "iii", folder, I(first), I(last));
 }
 
-void
-runs_add(struct store *s, int64_t folder, uint32_t first, uint32_t last)
+static void
+run_drop(struct store *s, int64_t folder, uint32_t first)
+{
+	index_run(s, Q_RUN_DROP, "ii", folder, I(first));
+}
+
+/* Below the highest. */
+static void
+add_below(struct store *s, struct folder_row *f, uint32_t first, uint32_t last)
 {
 	struct uid_range r;
-	if (last < UINT32_MAX && run_at(s, folder, last + 1, &r) &&
-		r.first == last + 1) {
-		index_run(s, Q_RUN_DROP, "ii", folder, I(r.first));
+	if (run_at(s, f->id, last + 1, &r) && r.first == last + 1) {
+		run_drop(s, f->id, r.first);
 		last = r.last;
 	}
-	if (run_at(s, folder, first, &r) && r.last == first - 1)
+	if (run_at(s, f->id, first, &r) && r.last == first - 1) {
+		run_drop(s, f->id, r.first);
 		first = r.first;
-	run_set(s, folder, first, last);
+	}
+	if (last + 1 == f->last_run.first)
+		f->last_run.first = first;
+	else
+		run_set(s, f->id, first, last);
+}
+
+void
+runs_add(struct store *s, struct folder_row *f, uint32_t first, uint32_t last)
+{
+	struct uid_range *top = &f->last_run;
+	if (top->last != 0 && first < top->first) {
+		add_below(s, f, first, last);
+	} else if (top->last != 0 && top->last + 1 == first) {
+		top->last = last;
+	} else {
+		if (top->last != 0)
+			run_set(s, f->id, top->first, top->last);
+		*top = (struct uid_range){first, last};
+	}
+}
+
+/* What is left of the highest run; else the one below it becomes it. */
+static void
+cut_top(struct store *s, struct folder_row *f, struct uid_range gone)
+{
+	struct uid_range *top = &f->last_run, left = {top->first, gone.first - 1};
+	bool has_left = top->first < gone.first;
+	if (top->last > gone.last) {
+		if (has_left)
+			run_set(s, f->id, left.first, left.last);
+		top->first = gone.last + 1;
+	} else if (has_left) {
+		*top = left;
+	} else if (run_at(s, f->id, UINT32_MAX, top)) {
+		run_drop(s, f->id, top->first);
+	} else {
+		*top = (struct uid_range){0, 0};
+	}
 }
 
 static void
-runs_remove(struct store *s, int64_t folder, struct uid_range gone)
+runs_remove(struct store *s, struct folder_row *f, struct uid_range gone)
 {
 	struct uid_range r;
-	if (!run_at(s, folder, gone.first, &r) || r.last < gone.last)
+	if (gone.first >= f->last_run.first) {
+		cut_top(s, f, gone);
 		return;
-	index_run(s, Q_RUN_DROP, "ii", folder, I(r.first));
+	}
+	if (!run_at(s, f->id, gone.first, &r) || r.last < gone.last)
+		return;
+	run_drop(s, f->id, r.first);
 	if (r.first < gone.first)
-		run_set(s, folder, r.first, gone.first - 1);
+		run_set(s, f->id, r.first, gone.first - 1);
 	if (r.last > gone.last)
-		run_set(s, folder, gone.last + 1, r.last);
+		run_set(s, f->id, gone.last + 1, r.last);
 }
 
 /* -------------------------------------------------------------- expunge */
@@ -451,7 +527,7 @@ row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 		struct uid_range r = uids->v[i];
 		for (uint64_t uid = r.first; uid <= r.last; uid++)
 			drop_row(s, a, f, (uint32_t)uid, how);
-		runs_remove(s, f->id, r);
+		runs_remove(s, f, r);
 		index_run(s, Q_TOMB_ADD, "iiii", f->id, I(modseq), I(r.first),
 			I(r.last));
 		f->tombs++;

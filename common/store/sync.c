@@ -52,6 +52,8 @@ struct looking {
 	struct arrival *v; /* of this transaction */
 	size_t n;
 	struct uid_set missing; /* not yet looked at */
+	struct str last_unique; /* of what was adopted last */
+	uint32_t last_uid;
 	unsigned generation; /* of the index compared with */
 	bool vanished; /* there are no directories */
 	bool uncertain; /* look again, at once */
@@ -102,18 +104,21 @@ find_row(struct looking *k, const struct entry *e, uint32_t *uid,
 	struct file_state *row)
 {
 	struct str unique = maildir_parse(e->file).unique;
+	size_t at = 0;
 	*uid = e->uid;
 	if (*uid != 0 && row_state(k->s, k->batch, k->f->id, *uid, row) &&
 		is_same_message(e, row->name))
 		return true;
-	*uid = 0;
-	sqlite3_stmt *st = index_query(k->s, Q_MESSAGE_NAMED, "t", unique);
-	while (unique.n > 0 && index_row(k->s, st))
-		if (index_int(st, 0) >> 32 == k->f->id)
-			*uid = index_uid(index_int(st, 0));
-	if (unique.n == 0 && st != NULL)
-		index_end(st);
-	return *uid != 0 && row_state(k->s, k->batch, k->f->id, *uid, row);
+	*uid = k->last_uid;
+	if (str_eq(unique, k->last_unique) && unique.n > 0 &&
+		row_state(k->s, k->batch, k->f->id, *uid, row))
+		return true;
+	while (unique.n > 0 &&
+		listing_same_unique(&k->list, unique, &at, uid))
+		if (row_state(k->s, k->batch, k->f->id, *uid, row) &&
+			is_same_message(e, row->name))
+			return true;
+	return false;
 }
 
 /* The base of its name, after it was given back what it lost. */
@@ -153,6 +158,11 @@ merge_flags(struct looking *k, const struct entry *e, uint32_t uid,
 	enum place place = (e->in_new ? PLACE_NEW : 0) |
 		row_owes(flags, words_letters(&k->words, words), now.info,
 			e->in_new);
+	/* a session was told of it: it is to leave new/ */
+	if (e->in_new && uid < f->recent_uid)
+		place |= PLACE_OWED;
+	if (e->in_new && uid < f->new_from)
+		f->new_from = uid;
 	if (flags != row->flags || !str_eq(words, row->keywords)) {
 		folder_flags(f, row->flags, flags);
 		index_run(k->s, Q_MESSAGE_FLAGS, "iitii", key, I(flags), words,
@@ -383,9 +393,15 @@ adopt(struct looking *k, struct arrival *x)
 		k->doubt |= errno != ENOENT;
 		return;
 	}
-	row_insert(k->s, f, row, row_owes(row->flags, words_letters(&k->words,
-		row->keywords), row->info, row->in_new));
-	runs_add(k->s, f->id, row->uid, row->uid);
+	enum place owed = row_owes(row->flags, words_letters(&k->words,
+		row->keywords), row->info, row->in_new);
+	if (ours)
+		row_insert_again(k->s, f, row, owed);
+	else
+		row_insert(k->s, f, row, owed);
+	k->last_unique = str_copy(k->a, maildir_parse(row->name).unique);
+	k->last_uid = row->uid;
+	runs_add(k->s, f, row->uid, row->uid);
 	if (row->uid >= f->uidnext)
 		f->uidnext = row->uid + 1;
 }
@@ -564,12 +580,29 @@ sweep_tmp(struct looking *k)
 		closedir(d);
 }
 
+/* What left new/ has most likely gone to cur/; and a file that is not of
+ * today may be from a backup, and its message in cur/. */
+static bool
+is_not_enough(const struct listing *l)
+{
+	enum { DAY = 86400 };
+	int64_t today = clock_wall() - DAY;
+	bool old = false;
+	for (size_t i = 0; i < l->n && !old; i++) {
+		struct str name = l->v[i].file, digits;
+		uint64_t n;
+		str_cut(&name, '.', &digits);
+		old = l->v[i].uid == 0 && (!str_number(digits, INT64_MAX / 2, &n) ||
+			(int64_t)n < today);
+	}
+	return !l->all && (l->missing.n > 0 || old);
+}
+
 static struct status
 look(struct looking *k)
 {
 	struct status st = read_listing(k);
-	/* what left new/ has most likely gone to cur/ */
-	if (status_is_fine(st) && !k->list.all && k->list.missing.n > 0) {
+	if (status_is_fine(st) && is_not_enough(&k->list)) {
 		k->list = (struct listing){.a = k->a, .all = true};
 		st = read_listing(k);
 	}

@@ -123,15 +123,30 @@ deliver_one(struct store *s, struct arena *a, const char *name)
 	ck_fine(d.status);
 }
 
-void
-deliver_many(struct store *s, struct arena *a, const char *prefix, unsigned n)
+static void
+deliver(struct store *s, struct arena *a, const char *prefix, unsigned n,
+	bool verify)
 {
 	struct delivery *v = arena_array(a, n, sizeof *v);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		fill(a, &v[i], str_cstr(a, str_printf(a, "%s%u", prefix, i)));
+		v[i].verify = verify;
+	}
 	store_deliver(s, a, v, n, false);
 	for (unsigned i = 0; i < n; i++)
 		ck_fine(v[i].status);
+}
+
+void
+deliver_many(struct store *s, struct arena *a, const char *prefix, unsigned n)
+{
+	deliver(s, a, prefix, n, false);
+}
+
+void
+deliver_again(struct store *s, struct arena *a, const char *prefix, unsigned n)
+{
+	deliver(s, a, prefix, n, true);
 }
 
 struct mailbox *
@@ -216,7 +231,9 @@ static const char counted[] =
 	"coalesce(sum(flags&8<>0),0),coalesce(sum(size),0),"
 	"coalesce(sum(file_size),0) FROM message m WHERE m.folder=f.id)"
 	" OR messages<>(SELECT coalesce(sum(last-first+1),0) FROM run r "
-	"WHERE r.folder=f.id)"
+	"WHERE r.folder=f.id)+iif(run_last=0,0,run_last-run_first+1)"
+	" OR run_last<>(SELECT coalesce(max(key&4294967295),0) FROM message m "
+	"WHERE m.folder=f.id)"
 	" OR messages<>(SELECT count(*) FROM header h WHERE h.key>>32=f.id)"
 	" OR messages<>(SELECT count(*) FROM content c WHERE c.key>>32=f.id)"
 	" OR uidnext<=(SELECT coalesce(max(key&4294967295),0) FROM message m "

@@ -48,6 +48,9 @@ long shell_number(struct home *h, const char *fmt, ...)
 void deliver_one(struct store *s, struct arena *a, const char *name);
 void deliver_many(struct store *s, struct arena *a, const char *prefix,
 	unsigned n);
+/* As jobs that may have been done before. */
+void deliver_again(struct store *s, struct arena *a, const char *prefix,
+	unsigned n);
 struct mailbox *open_box(struct store *s, struct arena *a, const char *name);
 struct uid_set set_of(struct arena *a, uint32_t first, uint32_t last);
 void set_flags(struct mailbox *m, struct arena *a, uint32_t uid,

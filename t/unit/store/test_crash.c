@@ -360,7 +360,7 @@ check_deliver(struct home *h, bool done)
 {
 	unsigned n = messages_in(h, "INBOX");
 	ck_assert(n == MESSAGES + 3 || !done);
-	deliver_many(h->s, h->a, "new", 3);
+	deliver_again(h->s, h->a, "new", 3);
 	ck_assert_uint_eq(messages_in(h, "INBOX"), MESSAGES + 3);
 	for (int i = 0; i < 3; i++)
 		ck_assert_uint_eq(copies_in(h, "INBOX", str_cstr(h->a,

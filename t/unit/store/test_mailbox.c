@@ -218,7 +218,7 @@ START_TEST(test_tombstones_are_bounded)
 	ck_fine(index_begin(h.s, h.a));
 	ck_assert(folder_named(h.s, h.a, STR("INBOX"), &f));
 	for (uint32_t uid = 1; uid < 50000; uid++)
-		runs_add(h.s, f.id, uid, uid);
+		runs_add(h.s, &f, uid, uid);
 	f.uidnext = 50000;
 	for (unsigned i = 0; i < 30; i++) {
 		struct uid_set set = {0};

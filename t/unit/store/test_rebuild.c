@@ -200,7 +200,7 @@ START_TEST(test_damaged)
 		"rm surat/index.db*; python3 -c 'import sqlite3; "
 			"d = sqlite3.connect(\"surat/index.db\"); "
 			"d.execute(\"CREATE TABLE meta(x)\"); "
-			"d.execute(\"PRAGMA user_version=3\"); d.commit()'",
+			"d.execute(\"PRAGMA user_version=4\"); d.commit()'",
 		"rm surat/index.db*; python3 -c 'import sqlite3; "
 			"d = sqlite3.connect(\"surat/index.db\"); "
 			"d.execute(\"PRAGMA user_version=999\"); d.commit()'",
