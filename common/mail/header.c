@@ -407,9 +407,11 @@ header_parse_addresses(struct arena *a, struct str value)
 struct str_list
 header_message_ids(struct arena *a, struct str value)
 {
-	struct str_list list = {arena_array(a, IDS_MOST, sizeof(struct str)),
-		0};
-	while (list.n < IDS_MOST) {
+	size_t most = 0;
+	for (size_t i = 0; i < value.n && most < IDS_MOST; i++)
+		most += value.p[i] == '<';
+	struct str_list list = {arena_array(a, most, sizeof(struct str)), 0};
+	while (list.n < most) {
 		size_t open = str_find(value, '<');
 		struct str rest = str_skip(value, open + 1);
 		size_t close = str_find(rest, '>');

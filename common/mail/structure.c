@@ -29,13 +29,16 @@ is_quotable(struct str s)
 static void
 quoted(struct buf *out, struct str s)
 {
-	buf_addc(out, '"');
+	char *to = buf_room(out, s.n * 2 + 2);
+	size_t n = 0;
+	to[n++] = '"';
 	for (size_t i = 0; i < s.n; i++) {
 		if (s.p[i] == '"' || s.p[i] == '\\')
-			buf_addc(out, '\\');
-		buf_addc(out, s.p[i]);
+			to[n++] = '\\';
+		to[n++] = s.p[i];
 	}
-	buf_addc(out, '"');
+	to[n++] = '"';
+	buf_grew(out, n);
 }
 
 void
@@ -112,6 +115,15 @@ addresses(struct arena *a, struct buf *out, struct str value)
 	arena_rewind(a, mark);
 }
 
+/* Most Senders and Reply-Tos are the From once more. */
+static void
+again(struct buf *out, size_t from, size_t to)
+{
+	char *p = buf_room(out, to - from);
+	memcpy(p, out->p + from, to - from);
+	buf_grew(out, to - from);
+}
+
 enum envelope_field {
 	E_DATE, E_SUBJECT, E_FROM, E_SENDER, E_REPLY_TO, E_TO, E_CC, E_BCC,
 	E_IN_REPLY_TO, E_MESSAGE_ID, E_FIELDS
@@ -137,12 +149,17 @@ structure_envelope(struct arena *a, struct buf *out, struct str header)
 		values[E_SENDER] = values[E_FROM];
 	if (values[E_REPLY_TO].n == 0)
 		values[E_REPLY_TO] = values[E_FROM];
+	size_t from = 0, from_end = 0;
 	for (int i = 0; i < E_FIELDS; i++) {
 		buf_addc(out, i == 0 ? '(' : ' ');
-		if (i >= E_FROM && i <= E_BCC)
+		from = i == E_FROM ? out->n : from;
+		if (i > E_FROM && values[i].p == values[E_FROM].p)
+			again(out, from, from_end);
+		else if (i >= E_FROM && i <= E_BCC)
 			addresses(a, out, values[i]);
 		else
 			folded(a, out, values[i]);
+		from_end = i == E_FROM ? out->n : from_end;
 	}
 	buf_addc(out, ')');
 }

@@ -151,20 +151,22 @@ strip_html(struct str s, struct buf *out)
 }
 
 /* One line: runs of blanks and line ends as one blank; quoted lines are kept,
- * a reader knows them. */
+ * a reader knows them.  Of so many characters: what follows is not looked
+ * at. */
 static void
 one_line(struct buf *out, size_t before, size_t most)
 {
-	size_t n = before;
+	size_t n = before, count = 0;
 	bool blank = true;
 	if (out->n == before)
 		return;
-	for (size_t i = before; i < out->n; i++) {
+	for (size_t i = before; i < out->n && count <= most; i++) {
 		unsigned char c = (unsigned char)out->p[i];
 		bool space = c <= ' ' || c == 0x7f;
 		if (space && blank)
 			continue;
 		out->p[n++] = space ? ' ' : (char)c;
+		count += (c & 0xc0) != 0x80;
 		blank = space;
 	}
 	struct str line = str_of(out->p + before, n - before);

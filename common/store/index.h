@@ -95,6 +95,7 @@ struct store {
 	int notify_dir, notify_fd;
 	int watch_fd, both_fd; /* inotify; epoll of it and notify_fd */
 	char notify_name[32];
+	int64_t alone_at; /* time of notify_dir when nobody else listened */
 	char host[64];
 	unsigned counter; /* of names made by this process */
 	uint64_t random;

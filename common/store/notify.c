@@ -5,6 +5,7 @@
  * says of the files of one folder.
  */
 #include "store/notify.h"
+#include "base/clock.h"
 #include "store/index.h"
 
 #include <dirent.h>
@@ -14,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -181,16 +183,19 @@ tell(struct store *s, int from, const char *name)
 		unlinkat(s->notify_dir, name, 0);
 }
 
-void
-notify_send(struct store *s)
+/* Everybody there; false when there is nobody. */
+static bool
+tell_all(struct store *s)
 {
 	int fd = openat(s->notify_dir, ".",
 		O_RDONLY | O_DIRECTORY | O_CLOEXEC), from = -1;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
+	bool any = d == NULL;
 	while (d != NULL && (e = readdir(d)) != NULL) {
 		if (e->d_name[0] == '.' || strcmp(e->d_name, s->notify_name) == 0)
 			continue;
+		any = true;
 		if (from < 0)
 			from = socket_new();
 		if (from >= 0)
@@ -200,4 +205,21 @@ notify_send(struct store *s)
 		closedir(d);
 	if (from >= 0)
 		close(from);
+	return any;
+}
+
+/* Who was alone at a time of the directory that no tick can share any more is
+ * alone as long as it has that time. */
+void
+notify_send(struct store *s)
+{
+	struct stat st;
+	int64_t at = 0, now = clock_wall_us() * 1000;
+	if (fstat(s->notify_dir, &st) == 0)
+		at = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+			st.st_mtim.tv_nsec;
+	if (at != 0 && at == s->alone_at)
+		return;
+	bool any = tell_all(s);
+	s->alone_at = any || now - at < TICK_NS ? 0 : at;
 }

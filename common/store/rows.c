@@ -180,20 +180,35 @@ folder_view(struct store *s, const struct folder_row *f, struct arena *a)
 
 /* ---------------------------------------------------------------- paths */
 
+/* "dir/sub/file", a NUL behind it; what is empty leaves no slash. */
+static char *
+join(struct arena *a, struct str dir, struct str sub, struct str name,
+	struct str info)
+{
+	const struct str parts[4] = {dir, sub, name, info};
+	size_t n = dir.n + sub.n + name.n + info.n + 3, at = 0;
+	char *path = arena_alloc(a, n);
+	for (int i = 0; i < 4; i++) {
+		if (at > 0 && i < 3 && parts[i].n > 0)
+			path[at++] = '/';
+		if (parts[i].n > 0)
+			memcpy(path + at, parts[i].p, parts[i].n);
+		at += parts[i].n;
+	}
+	return path;
+}
+
 char *
 folder_path(struct arena *a, struct str dir, const char *sub)
 {
-	return str_cstr(a, str_printf(a, "%.*s%s%s", STR_ARG(dir),
-		dir.n > 0 ? "/" : "", sub));
+	return join(a, dir, str_from(sub), STR(""), STR(""));
 }
 
 char *
 row_path(struct arena *a, const struct folder_row *f, bool in_new,
 	struct str name, struct str info)
 {
-	return str_cstr(a, str_printf(a, "%.*s%s%s/%.*s%.*s", STR_ARG(f->dir),
-		f->dir.n > 0 ? "/" : "", in_new ? "new" : "cur",
-		STR_ARG(name), STR_ARG(info)));
+	return join(a, f->dir, in_new ? STR("new") : STR("cur"), name, info);
 }
 
 /* ------------------------------------------------------------- messages */

@@ -67,6 +67,7 @@ open_directories(struct store *s, struct arena *a)
 	char *path = str_cstr(a, s->path);
 	close_if(&s->dir);
 	close_if(&s->notify_dir);
+	s->alone_at = 0;
 	if (!make_directory(AT_FDCWD, path))
 		return false;
 	s->dir = open_directory(AT_FDCWD, path);
