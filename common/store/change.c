@@ -146,7 +146,7 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 /* -------------------------------------------------------------- expunge */
 
 /* Files go before the client hears of it, if they are not too many. */
-enum { BURY_MS = 100 };
+enum { BURY_MS = 50 };
 
 struct status
 mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
@@ -347,6 +347,7 @@ settle_orphans_of(struct store *s, struct arena *a, struct folder_row *f)
 	struct arena_mark m = arena_mark(a);
 	struct str info;
 	size_t n;
+	bury_orphans(s, a, f);
 	if (f->words_owed)
 		words_save_file(s, a, f);
 	while ((n = load_owing(s, a, f->id, v)) > 0 &&

@@ -31,14 +31,6 @@ struct copying {
 	int err; /* of the link that failed */
 };
 
-/* A message as far as its new name depends on it. */
-struct original {
-	unsigned flags;
-	int64_t size, file_size;
-	struct str name, info, keywords;
-	bool in_new;
-};
-
 static struct status
 find_both(struct copying *c, const struct uid_set *uids, struct str name)
 {
@@ -57,20 +49,24 @@ find_both(struct copying *c, const struct uid_set *uids, struct str name)
 }
 
 static bool
-load_original(struct copying *c, uint32_t uid, struct original *o)
+load_original(struct copying *c, uint32_t uid, struct message_row *o)
 {
 	sqlite3_stmt *st = index_query(c->s, Q_MESSAGE_SOURCE, "i",
 		index_key(c->source.id, uid));
 	if (!index_row(c->s, st))
 		return false;
-	*o = (struct original){
+	*o = (struct message_row){
 		.flags = (unsigned)index_int(st, 0),
-		.size = index_int(st, 1),
-		.file_size = index_int(st, 2),
-		.name = str_copy(c->row, index_text(st, 3)),
-		.info = str_copy(c->row, index_text(st, 4)),
-		.keywords = str_copy(c->row, index_text(st, 5)),
-		.in_new = place_in_new((enum place)index_int(st, 6)),
+		.size = (uint64_t)index_int(st, 1),
+		.date = index_int(st, 2),
+		.zone = (int)index_int(st, 3),
+		.keywords = str_copy(c->row, index_text(st, 4)),
+		.file_size = (uint64_t)index_int(st, 5),
+		.sent = index_int(st, 6),
+		.thread = (uint64_t)index_int(st, 7),
+		.name = str_copy(c->row, index_text(st, 8)),
+		.info = str_copy(c->row, index_text(st, 9)),
+		.in_new = place_in_new((enum place)index_int(st, 10)),
 	};
 	index_end(st);
 	return true;
@@ -90,30 +86,30 @@ translate_words(struct copying *c, struct str text)
 static bool
 copy_one(struct copying *c, uint32_t uid)
 {
-	struct original o;
+	struct message_row o, n;
 	struct folder_row *to = c->to;
 	bool keep = c->move && to != &c->source;
 	if (!load_original(c, uid, &o))
 		return c->s->ix.fault == SQLITE_OK;
-	int64_t old = index_key(c->source.id, uid),
-		new = index_key(to->id, to->uidnext);
-	struct str name = maildir_base(c->row,
-		keep ? maildir_parse(o.name).unique
-		     : control_unique(c->s, c->row),
-		(uint64_t)o.file_size, (uint64_t)o.size, to->uidnext);
-	struct str words = translate_words(c, o.keywords);
-	struct str info = maildir_info(c->row, STR(""), o.flags,
-		words_letters(&c->words, words));
-	if (to->uidnext == UINT32_MAX ||
-		!own_link(c->s, row_path(c->row, &c->source, o.in_new, o.name,
-			o.info), row_path(c->row, to, false, name, info)))
+	n = o;
+	n.uid = to->uidnext;
+	n.in_new = false;
+	n.saved = c->now;
+	n.name = maildir_base(c->row, keep ? maildir_parse(o.name).unique
+		: control_unique(c->s, c->row), o.file_size, o.size, n.uid);
+	n.keywords = translate_words(c, o.keywords);
+	n.info = maildir_info(c->row, STR(""), o.flags,
+		words_letters(&c->words, n.keywords));
+	if (n.uid == UINT32_MAX || !own_link(c->s, row_path(c->row, &c->source,
+		o.in_new, o.name, o.info), row_path(c->row, to, false, n.name,
+		n.info)))
 		return false;
-	index_run(c->s, Q_MESSAGE_COPY, "iiiititt", old, new, to->id,
-		I(folder_modseq(to)), words, c->now, name, info);
-	index_run(c->s, Q_HEADER_COPY, "ii", old, new);
-	index_run(c->s, Q_CONTENT_COPY, "ii", old, new);
-	folder_count(to, o.flags, o.size, o.file_size, 1);
-	to->words_owed |= words_beyond(&c->words, words);
+	int64_t old = index_key(c->source.id, uid),
+		new = index_key(to->id, n.uid);
+	row_insert_bare(c->s, to, &n, 0);
+	index_copy(c->s, c->row, Q_HEADER_GET, Q_HEADER_ADD, old, new);
+	index_copy(c->s, c->row, Q_CONTENT_GET, Q_CONTENT_ADD, old, new);
+	to->words_owed |= words_beyond(&c->words, n.keywords);
 	uid_set_add(c->a, &c->out->from, uid);
 	uid_set_add(c->a, &c->out->to, to->uidnext++);
 	return c->s->ix.fault == SQLITE_OK;

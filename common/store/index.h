@@ -138,6 +138,10 @@ sqlite3_stmt *index_query(struct store *s, enum index_query q,
 	const char *fmt, ...);
 bool index_row(struct store *s, sqlite3_stmt *st);
 void index_end(sqlite3_stmt *st);
+/* A row of texts behind a key, under another key; get and add are of the same
+ * columns. */
+void index_copy(struct store *s, struct arena *a, enum index_query get,
+	enum index_query add, int64_t from, int64_t to);
 /* Column as text; holds until the next row. */
 struct str index_text(sqlite3_stmt *st, int column);
 static inline int64_t
@@ -236,6 +240,9 @@ bool row_content(struct arena *a, int fd, struct str *raw);
 /* Complete rows in and out.  insert counts, and takes the row's modseq. */
 void row_insert(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
+/* The message's own row alone. */
+void row_insert_bare(struct store *s, struct folder_row *f,
+	const struct message_row *row, enum place owed);
 /* The same of a row that sessions may have seen before. */
 void row_insert_again(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
@@ -271,6 +278,9 @@ struct earlier {
 /* Of n names, which are different, within a transaction. */
 void earlier_find(struct store *s, struct arena *a, const struct str *names,
 	struct earlier *out, size_t n);
+
+/* The same for an index that was removed (settle_orphans). */
+void bury_orphans(struct store *s, struct arena *a, const struct folder_row *f);
 
 /* ---------------------------------------------------------------- watch */
 /*

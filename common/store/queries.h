@@ -58,16 +58,8 @@
 		"size,date,zone,keywords,file_size,sent,saved,thread,place," \
 		"name,info) VALUES(?1,?2,?3,?4,nullif(?5,0),?6,?7,?8," \
 		"nullif(?9,''),?10,?11,?12,?13,?14,?15,?16)") \
-	Q(MESSAGE_COPY, "INSERT INTO message(key,folder,flags,modseq,size," \
-		"date,zone,keywords,file_size,sent,saved,thread,place,name," \
-		"info) SELECT ?2,?3,flags,?4,size,date,zone,nullif(?5,'')," \
-		"file_size,sent,?6,thread,0,?7,?8 FROM message WHERE key=?1") \
-	Q(HEADER_COPY, "INSERT INTO header SELECT ?2,message_id,refs," \
-		"from_text,to_text,cc_text,bcc_text,subject,sort_from," \
-		"sort_to,sort_cc,sort_subject,display_from,display_to " \
-		"FROM header WHERE key=?1") \
-	Q(CONTENT_COPY, "INSERT INTO content SELECT ?2,preview,envelope," \
-		"body,structure FROM content WHERE key=?1") \
+	Q(HEADER_GET, "SELECT * FROM header WHERE key=?1") \
+	Q(CONTENT_GET, "SELECT * FROM content WHERE key=?1") \
 	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
 		"?10,?11,?12,?13,?14)") \
 	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5)") \
@@ -77,8 +69,8 @@
 	Q(MESSAGE_HAS, "SELECT 1 FROM message WHERE key=?1") \
 	Q(MESSAGE_NUMBERS, "SELECT flags,size,file_size,name,info,place," \
 		"saved FROM message WHERE key=?1") \
-	Q(MESSAGE_SOURCE, "SELECT flags,size,file_size,name,info,keywords," \
-		"place FROM message WHERE key=?1") \
+	Q(MESSAGE_SOURCE, "SELECT flags,size,date,zone,keywords,file_size," \
+		"sent,thread,name,info,place FROM message WHERE key=?1") \
 	Q(MESSAGE_FILES, "SELECT key,name,info,place FROM message " \
 		"WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
 	Q(MESSAGE_FILES_NEW, "SELECT key,name,info,place FROM message " \

@@ -334,8 +334,8 @@ row_from_content(struct arena *a, struct str raw, struct message_row *row)
 }
 
 static void
-insert(struct store *s, struct folder_row *f, const struct message_row *r,
-	enum place owed, bool again)
+insert_message(struct store *s, struct folder_row *f,
+	const struct message_row *r, enum place owed, bool again)
 {
 	int64_t key = index_key(f->id, r->uid), modseq = I(folder_modseq(f));
 	enum place place = owed | (r->in_new ? PLACE_NEW : 0);
@@ -343,29 +343,45 @@ insert(struct store *s, struct folder_row *f, const struct message_row *r,
 		I(r->flags), modseq, again ? modseq : 0, I(r->size), r->date,
 		I(r->zone), r->keywords, I(r->file_size), r->sent, r->saved,
 		I(r->thread), I(place), r->name, r->info);
+	folder_count(f, r->flags, (int64_t)r->size, (int64_t)r->file_size, 1);
+	if (r->in_new && r->uid < f->new_from)
+		f->new_from = r->uid;
+}
+
+static void
+insert_texts(struct store *s, const struct folder_row *f,
+	const struct message_row *r)
+{
+	int64_t key = index_key(f->id, r->uid);
 	index_run(s, Q_HEADER_ADD, "ittttttttttttt", key, r->message_id,
 		r->references, r->from, r->to, r->cc, r->bcc, r->subject,
 		r->sort_from, r->sort_to, r->sort_cc, r->sort_subject,
 		r->display_from, r->display_to);
 	index_run(s, Q_CONTENT_ADD, "itttt", key, r->preview, r->envelope,
 		r->body, r->structure);
-	folder_count(f, r->flags, (int64_t)r->size, (int64_t)r->file_size, 1);
-	if (r->in_new && r->uid < f->new_from)
-		f->new_from = r->uid;
 }
 
 void
 row_insert(struct store *s, struct folder_row *f, const struct message_row *r,
 	enum place owed)
 {
-	insert(s, f, r, owed, false);
+	insert_message(s, f, r, owed, false);
+	insert_texts(s, f, r);
 }
 
 void
 row_insert_again(struct store *s, struct folder_row *f,
 	const struct message_row *r, enum place owed)
 {
-	insert(s, f, r, owed, true);
+	insert_message(s, f, r, owed, true);
+	insert_texts(s, f, r);
+}
+
+void
+row_insert_bare(struct store *s, struct folder_row *f,
+	const struct message_row *r, enum place owed)
+{
+	insert_message(s, f, r, owed, false);
 }
 
 /* ----------------------------------------------------------------- runs */
@@ -624,4 +640,17 @@ row_bury(struct store *s, int64_t folder, int64_t deadline)
 	}
 	arena_free(a);
 	return !more;
+}
+
+void
+bury_orphans(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	struct grave *v = arena_array(a, BURY_BATCH, sizeof *v);
+	uint32_t above = 0;
+	size_t n;
+	while ((n = load_graves(s, a, f->id, above, v)) > 0) {
+		above = v[n - 1].uid;
+		for (size_t i = 0; i < n; i++)
+			unlinkat(s->dir, str_cstr(a, v[i].path), 0);
+	}
 }
