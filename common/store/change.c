@@ -180,10 +180,9 @@ struct owing {
 enum { SETTLE_BATCH = 128 };
 
 static size_t
-load_owing(struct store *s, struct arena *a, int64_t folder, struct owing *v)
+take_owing(struct store *s, struct arena *a, sqlite3_stmt *st,
+	struct owing *v, size_t n)
 {
-	size_t n = 0;
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_OWED, "i", folder);
 	while (n < SETTLE_BATCH && index_row(s, st))
 		v[n++] = (struct owing){
 			.key = index_int(st, 0),
@@ -196,6 +195,26 @@ load_owing(struct store *s, struct arena *a, int64_t folder, struct owing *v)
 	if (st != NULL)
 		index_end(st);
 	return n;
+}
+
+static size_t
+load_owing(struct store *s, struct arena *a, int64_t folder, struct owing *v)
+{
+	return take_owing(s, a, index_query(s, Q_MESSAGE_OWED, "i", folder),
+		v, 0);
+}
+
+/* Those in new/ that a session has been told of. */
+static size_t
+load_leaving(struct store *s, struct arena *a, const struct folder_row *f,
+	struct owing *v, size_t n)
+{
+	if (n == SETTLE_BATCH || f->new_from >= f->recent_uid)
+		return n;
+	return take_owing(s, a, index_query(s, Q_MESSAGE_LEAVING, "iii",
+		index_key(f->id, f->new_from),
+		index_key(f->id, f->recent_uid - 1),
+		I(SETTLE_BATCH - n)), v, n);
 }
 
 /* To cur/ under the name its flags want. */
@@ -211,7 +230,7 @@ follow(struct store *s, struct arena *a, const struct folder_row *f,
 }
 
 /* When somebody else has renamed it, the next look at the directories says
- * what to; it stays owed, as he may yet rename it back. */
+ * what to; it is owed until then, as he may yet rename it back. */
 static bool
 settle_one(struct store *s, struct arena *a, struct folder_row *f,
 	const struct words *w, const struct owing *o)
@@ -222,13 +241,24 @@ settle_one(struct store *s, struct arena *a, struct folder_row *f,
 			I(PLACE_CUR));
 		return true;
 	}
-	if (errno == EEXIST)
+	int err = errno;
+	if (!(o->place & PLACE_OWED))
+		index_run(s, Q_MESSAGE_PLACE, "itti", o->key, o->name, o->info,
+			I(o->place | PLACE_OWED));
+	if (err == EEXIST)
 		f->unsure |= UNSURE_CUR;
-	if (errno == ENOENT) {
+	if (err == ENOENT) {
 		f->cur_mtime = 0;
 		watch_spoil(s);
 	}
 	return false;
+}
+
+static bool
+owes(struct mailbox *m, struct arena *a, struct owing *v)
+{
+	return mailbox_ready(m) && (m->row.new_from < m->row.recent_uid ||
+		load_owing(m->store, a, m->row.id, v) > 0);
 }
 
 /* One batch; how many were settled. */
@@ -239,20 +269,26 @@ settle_names(struct mailbox *m, struct arena *a)
 	struct store *s = m->store;
 	struct owing *v = arena_array(a, SETTLE_BATCH, sizeof *v);
 	size_t done = 0;
-	if (!mailbox_ready(m) || load_owing(s, a, m->row.id, v) == 0 ||
-		!status_is_fine(mailbox_begin(m, a, &f)))
+	if (!owes(m, a, v) || !status_is_fine(mailbox_begin(m, a, &f)))
 		return 0;
-	size_t n = load_owing(s, a, f.id, v);
+	size_t owed = load_owing(s, a, f.id, v);
+	size_t n = load_leaving(s, a, &f, v, owed);
 	struct words w = words_load(s, a, f.id);
 	watch_begin(s, a, &f, WATCH_BOTH);
 	for (size_t i = 0; i < n; i++)
 		done += settle_one(s, a, &f, &w, &v[i]);
 	watch_end(s, &f);
-	/* all that sessions were told of has left new/ */
-	if (n < SETTLE_BATCH && done == n)
+	/* what could not leave is owed now */
+	if (n < SETTLE_BATCH)
 		f.new_from = f.recent_uid;
+	else if (n > owed)
+		f.new_from = index_uid(v[n - 1].key) + 1;
 	folder_save(s, a, &f);
-	return status_is_fine(index_commit(s, a)) ? done : 0;
+	if (!status_is_fine(index_commit(s, a)))
+		return 0;
+	m->row.new_from = f.new_from;
+	m->row.recent_uid = f.recent_uid;
+	return done;
 }
 
 static void

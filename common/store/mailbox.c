@@ -296,13 +296,12 @@ claim_recent(struct mailbox *m, struct arena *a)
 	uint32_t first = f.recent_uid, last = m->row.uidnext - 1;
 	if (first <= last) {
 		f.recent_uid = last + 1;
-		index_run(s, Q_MESSAGE_OWING, "ii", index_key(f.id, first),
-			index_key(f.id, last));
 		folder_save(s, a, &f);
 	}
 	if (status_is_fine(index_commit(s, a)) && first <= last) {
 		add_range(m->arena, &m->recent, first, last);
 		m->row.recent_uid = last + 1;
+		m->row.new_from = f.new_from;
 	}
 }
 

@@ -88,13 +88,15 @@
 	Q(MESSAGE_FLAGS, "UPDATE message SET flags=?2," \
 		"keywords=nullif(?3,''),modseq=?4,changed=?4,place=?5 " \
 		"WHERE key=?1") \
-	Q(MESSAGE_OWING, "UPDATE message SET place=3 WHERE key BETWEEN ?1 " \
-		"AND ?2 AND place=2") \
+	Q(MESSAGE_LEAVING, "SELECT key,flags,keywords,name,info,place FROM " \
+		"message WHERE key BETWEEN ?1 AND ?2 AND place=2 " \
+		"ORDER BY key LIMIT ?3") \
 	Q(MESSAGE_OWED, "SELECT key,flags,keywords,name,info,place FROM " \
 		"message WHERE folder=?1 AND place IN (1,3) LIMIT 128") \
 	Q(FOLDERS_OWING, "SELECT DISTINCT folder FROM message WHERE place " \
 		"IN (1,3) UNION SELECT DISTINCT folder FROM dead WHERE " \
-		"path<>''") \
+		"path<>'' UNION SELECT id FROM folder WHERE " \
+		"new_from<recent_uid") \
 	Q(MESSAGE_CHANGED, "SELECT key,changed FROM message " \
 		"WHERE folder=?1 AND changed>?2 ORDER BY key") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
