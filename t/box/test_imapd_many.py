@@ -168,7 +168,7 @@ COUNTED = '''SELECT count(*) FROM folder f WHERE (messages, unseen, deleted,
 size) IS NOT (SELECT count(*), coalesce(sum(flags&1=0),0),
 coalesce(sum(flags&8<>0),0), coalesce(sum(size),0) FROM message m WHERE
 m.folder=f.id) OR messages<>(SELECT coalesce(sum(last-first+1),0) FROM run r
-WHERE r.folder=f.id)'''
+WHERE r.folder=f.id)+iif(run_last=0,0,run_last-run_first+1)'''
 
 
 def names_follow(maildir, want):
