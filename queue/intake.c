@@ -446,11 +446,27 @@ on_submit(struct peer *p, struct arena *a, struct message *m)
 	peer_send(p, &answer);
 }
 
+/* smtpd may have a domain's mail tried again (ETRN), and nothing else. */
+static void
+on_change(struct peer *p, struct arena *a, struct message *m)
+{
+	struct message change = MESSAGE(queue_change);
+	change.queue_change.verb = STR("retry");
+	change.queue_change.domain = m->queue_change.domain;
+	if (p->who != PEER_SMTPD) {
+		control_change(p, a, m);
+	} else if (change.queue_change.domain.n == 0) {
+		peer_close(p);
+	} else {
+		control_change(p, a, &change);
+	}
+}
+
 static const struct peer_row rows[] = {
 	{MSG_submit, PEER_SMTPD | PEER_LOCAL, on_submit},
 	{MSG_body_open, PEER_SMTPD | PEER_LOCAL, on_body_open},
 	{MSG_queue_list, PEER_SURAT, control_list},
-	{MSG_queue_change, PEER_SURAT, control_change},
+	{MSG_queue_change, PEER_SURAT | PEER_SMTPD, on_change},
 };
 
 void

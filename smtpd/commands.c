@@ -5,6 +5,7 @@
  */
 #include "smtpd.h"
 #include "base/arena.h"
+#include "base/log.h"
 
 static const struct smtp_row rows[] = {
 	{{STR_INIT("HELO"), SMTP_ANY, SMTP_READY, 0, 0,
@@ -30,6 +31,8 @@ static const struct smtp_row rows[] = {
 		smtp_bdat},
 	{{STR_INIT("XCLIENT"), SMTP_FRESH | SMTP_READY, SMTP_FRESH, 0, 0,
 		CMD_LAST, "XCLIENT attribute=value ..."}, smtp_xclient},
+	{{STR_INIT("ETRN"), SMTP_READY, 0, 0, 0, CMD_NO_LMTP, "ETRN domain"},
+		smtp_etrn},
 	{{STR_INIT("RSET"), SMTP_ANY, 0, 0, 0, 0, "RSET"}, smtp_rset},
 	{{STR_INIT("NOOP"), SMTP_ANY, 0, 0, 0, 0, "NOOP [anything]"},
 		smtp_noop},
@@ -87,6 +90,8 @@ smtp_ehlo(struct session *s, struct str args)
 		buf_adds(text, "\nREQUIRETLS");
 	if (login_may_start_tls(s))
 		buf_adds(text, "\nSTARTTLS");
+	if (s->conf->address.relay_domains.n > 0 && !s->lmtp)
+		buf_adds(text, "\nETRN");
 	login_keyword(s, text);
 	xclient_keyword(s, text);
 	buf_adds(text, "\nHELP");
@@ -127,6 +132,43 @@ smtp_vrfy(struct session *s, struct str args)
 		return STATUS(STATUS_NEVER, 5, 4, "VRFY whom?");
 	return status_reply(STATUS(STATUS_FINE, 5, 0,
 		"Send some mail, and it will be seen"), 252);
+}
+
+static bool
+is_relayed(const struct session *s, struct str domain)
+{
+	const struct str_list *l = &s->conf->address.relay_domains;
+	for (size_t i = 0; i < l->n; i++)
+		if (str_eq_nocase(l->v[i], domain))
+			return true;
+	return false;
+}
+
+/* RFC 1985: mail that waits for a domain we relay for is tried at once. */
+struct status
+smtp_etrn(struct session *s, struct str args)
+{
+	struct message m = MESSAGE(queue_change), answer;
+	struct str domain = str_lower(s->transaction_arena, str_trim(args));
+	if (domain.n == 0 || !address_is_domain(domain, false))
+		return STATUS(STATUS_NEVER, 5, 4, "ETRN which domain?");
+	if (!is_relayed(s, domain))
+		return status_reply(STATUS(STATUS_LATER, 7, 1,
+			"That is not done for this domain"), 459);
+	m.queue_change.verb = STR("retry");
+	m.queue_change.domain = domain;
+	struct status st = link_call_again(s->queue, s->transaction_arena, &m,
+		MSG_done, &answer);
+	if (status_is_fine(st))
+		st = answer.done.status;
+	if (!status_is_fine(st))
+		return status_reply(st, 458);
+	log_info(s->id, "etrn", LOG_STR("domain", domain),
+		LOG_NUM("count", answer.done.count));
+	return (struct status){STATUS_FINE, 0, 0,
+		answer.done.count > 0 ? 253 : 251, str_printf(
+			s->transaction_arena, "%lld waiting for %.*s",
+			(long long)answer.done.count, STR_ARG(domain))};
 }
 
 struct status

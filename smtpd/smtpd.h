@@ -174,6 +174,7 @@ struct status smtp_mail(struct session *s, struct str args);
 struct status smtp_rcpt(struct session *s, struct str args);
 struct status smtp_data(struct session *s, struct str args);
 struct status smtp_bdat(struct session *s, struct str args);
+struct status smtp_etrn(struct session *s, struct str args);
 struct status smtp_xclient(struct session *s, struct str args);
 struct status smtp_rset(struct session *s, struct str args);
 struct status smtp_noop(struct session *s, struct str args);

@@ -174,6 +174,12 @@ class Peers:
             self.write(m)
         return 'submitted', {'status': '2.0.0 - OK', 'id': 'Q%d' % self.count}
 
+    def on_queue_change(self, state, m, fd):
+        if m['verb'] != 'retry':
+            return 'close'
+        return 'done', {'status': '2.0.0 - OK',
+                        'count': 3 if m['domain'] == 'relay.test' else 0}
+
     @staticmethod
     def submitted(status):
         return 'submitted', {'status': status}
