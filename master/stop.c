@@ -11,7 +11,12 @@
 
 #include <signal.h>
 
-enum { FRONT_PATIENCE = 1000, BACK_PATIENCE = 4000, KILL_PATIENCE = 5000 };
+enum {
+	SESSION_PATIENCE = 1000, /* for what it has in hand */
+	FRONT_PATIENCE = 10 * 1000, /* a message that is coming in */
+	BACK_PATIENCE = 4000,
+	KILL_PATIENCE = 5000,
+};
 
 static bool
 is_front(const struct team *t)
@@ -59,12 +64,22 @@ static void
 front_over(void *ctx)
 {
 	struct master *m = ctx;
+	if (m->stop_step == STOP_FRONT)
+		step_back(m);
+}
+
+/* smtpd goes on with a message and then ends by itself; who does not know
+ * better ends at once. */
+static void
+front_term(void *ctx)
+{
+	struct master *m = ctx;
 	if (m->stop_step != STOP_FRONT)
 		return;
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
 			team_signal(&m->teams[i], SIGTERM);
-	step_back(m);
+	loop_timer(m->loop, clock_in(FRONT_PATIENCE), front_over, m);
 }
 
 void
@@ -80,7 +95,7 @@ stop_begin(struct master *m, int exit_status)
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
 			team_retire(&m->teams[i]);
-	loop_timer(m->loop, clock_in(FRONT_PATIENCE), front_over, m);
+	loop_timer(m->loop, clock_in(SESSION_PATIENCE), front_term, m);
 	stop_look(m);
 }
 

@@ -207,7 +207,7 @@ on_body_open(struct peer *p, struct arena *a, struct message *m)
 	struct queue *q = p->peers->ctx;
 	struct message answer = MESSAGE(opened);
 	struct status s = check_space(q, m->body_open.size);
-	if (status_is_fine(s))
+	if (status_is_fine(s) && m->body_open.probe == 0)
 		s = open_body(q, p, a, &answer);
 	answer.opened.status = s;
 	peer_send(p, &answer);

@@ -11,6 +11,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 enum {
 	STRESS_PERCENT = 90,
 	STRESS_TIMEOUT = 10 * 1000,
@@ -64,6 +68,42 @@ client_leave(struct session *s)
 	link_tell(s->auth, &m);
 }
 
+/* -------------------------------------------------------------- stopping */
+
+static int stop_pipe[2] = {-1, -1};
+
+static void
+on_term(int signal)
+{
+	(void)signal;
+	if (write(stop_pipe[1], "", 1) < 0)
+		return;
+}
+
+void
+client_heed_stop(bool heed)
+{
+	struct sigaction act = {.sa_handler = heed ? on_term : SIG_DFL};
+	if (stop_pipe[0] < 0 && pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+		fatal("pipe", NULL);
+	sigaction(SIGTERM, &act, NULL);
+}
+
+/* A transaction in hand is finished first; pipelined input behind it is not
+ * even looked at. */
+static bool
+is_over(const struct session *s, enum conn_wait waited)
+{
+	char octet;
+	bool busy = (s->state & (SMTP_MAIL | SMTP_RCPT | SMTP_CHUNKS)) != 0;
+	if (waited == WAIT_OTHER)
+		return true;
+	if (busy || read(stop_pipe[0], &octet, 1) != 1)
+		return false;
+	on_term(0);
+	return true;
+}
+
 /* -------------------------------------------------------------- patience */
 
 static bool
@@ -89,24 +129,29 @@ client_patience(const struct session *s)
 							: usual;
 }
 
-void
+bool
 client_wait(struct session *s)
 {
 	int64_t start = clock_ms();
 	struct msg_client_result r;
 	for (;;) {
-		int64_t last = start + client_patience(s), next = clock_in(LOOK_EVERY);
-		if (conn_wait(s->conn, -1, next < last ? next : last) !=
-			WAIT_DEADLINE)
+		int64_t last = start + client_patience(s);
+		int64_t next = clock_in(LOOK_EVERY);
+		enum conn_wait w = conn_wait(s->conn, stop_pipe[0],
+			next < last ? next : last);
+		if (is_over(s, w))
+			return false;
+		if (w != WAIT_DEADLINE)
 			break;
 		if (clock_ms() >= last) {
 			conn_deadline(s->conn, clock_ms());
-			return;
+			return true;
 		}
 		/* auth away: as busy as before. */
 		ask(s, "poll", &r);
 	}
 	conn_deadline(s->conn, start + client_patience(s));
+	return true;
 }
 
 /* -------------------------------------------------------------- greeting */

@@ -204,6 +204,21 @@ refuse(struct session *s, const char *event, struct str address,
 	return st;
 }
 
+/* Before the client sends for nothing (RFC 1870 6.1).  A small message costs
+ * no more than the question. */
+static struct status
+check_space(struct session *s)
+{
+	struct message m = MESSAGE(body_open), answer;
+	if (s->t.declared <= SMTP_INLINE_MOST)
+		return status_fine();
+	m.body_open.size = (int64_t)s->t.declared;
+	m.body_open.probe = 1;
+	struct status st = link_call_again(s->queue, s->transaction_arena, &m,
+		MSG_opened, &answer);
+	return status_is_fine(st) ? answer.opened.status : st;
+}
+
 struct status
 smtp_mail(struct session *s, struct str args)
 {
@@ -219,6 +234,8 @@ smtp_mail(struct session *s, struct str args)
 		st = APPLY(s, &p, mail_params, NULL);
 	if (status_is_fine(st))
 		st = policy_sender(s, &p.address);
+	if (status_is_fine(st))
+		st = check_space(s);
 	if (!status_is_fine(st))
 		return refuse(s, "mail-refused", args, st);
 	s->t.sender = address_text(a, &p.address);

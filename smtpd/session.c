@@ -215,7 +215,11 @@ step(struct session *s)
 {
 	struct str line;
 	size_t most = login_may_auth(s) ? SMTP_AUTH_MOST : SMTP_COMMAND_MOST;
-	client_wait(s);
+	if (!client_wait(s)) {
+		session_close(s, status_reply(STATUS(STATUS_LATER, 3, 2,
+			"This server is being shut down"), 421));
+		return;
+	}
 	switch (conn_line(s->conn, most, &line)) {
 	case LINE_OK:
 		one_line(s, line);
@@ -321,6 +325,7 @@ enum served
 smtp_serve(struct program *p, struct client *c)
 {
 	struct session s = {.state = SMTP_FRESH};
+	client_heed_stop(true);
 	start(&s, p, c);
 	log_info(s.id, "connect", LOG_STR("client", s.ip),
 		LOG_NUM("port", net_port(&c->peer)),
@@ -329,6 +334,7 @@ smtp_serve(struct program *p, struct client *c)
 	conn_close(s.conn);
 	log_info(s.id, "disconnect", LOG_NUM("messages", s.transactions),
 		LOG_NUM("errors", s.errors));
+	client_heed_stop(false);
 	bool secrets = s.user.n > 0;
 	arena_free(s.transaction_arena);
 	arena_free(s.arena);

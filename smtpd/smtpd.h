@@ -158,8 +158,11 @@ void client_greet(struct session *s);
 /* 554, and nothing but QUIT from here on. */
 void client_block(struct session *s, struct status why);
 /* Waits for input as long as there is patience, and sets the deadline of the
- * read to come. */
-void client_wait(struct session *s);
+ * read to come.  False when the suite is being stopped and the client has no
+ * transaction in hand. */
+bool client_wait(struct session *s);
+/* While a client is served SIGTERM ends it at the next chance, not at once. */
+void client_heed_stop(bool heed);
 /* How long it may keep silent now, in ms. */
 int64_t client_patience(const struct session *s);
 int client_errors_most(const struct session *s);

@@ -164,9 +164,10 @@ enum peer_who {
 	F(STATUS, status) F(BYTES, signature)
 
 /* ---------------------------------------------------------------- queue */
-/* A file for a large body, to be written, synced and named in submit. */
+/* A file for a large body, to be written, synced and named in submit.  With
+ * probe only: is there room for so much? */
 #define FIELDS_body_open(F) \
-	F(NUM, size)
+	F(NUM, size) F(NUM, probe)
 /*
  * A message to be queued.  token makes a repeated submission after a lost
  * answer harmless: the first id is answered again.  Either content, or body

@@ -22,6 +22,7 @@
 enum {
 	MESSAGES_PER_TURN = 64,
 	ACCEPTS_PER_TURN = 64,
+	BREATH_MS = 200,
 	WAITING_MOST = 64 * 1024 * 1024,
 };
 
@@ -191,7 +192,28 @@ peers_take(struct peers *ps, int fd, unsigned who)
 struct listening {
 	struct peers *peers;
 	unsigned who;
+	struct loop_watch *watch;
 };
+
+static void
+listen_again(void *ctx)
+{
+	struct listening *l = ctx;
+	loop_watch_set(l->watch, LOOP_READ);
+}
+
+/* Out of descriptors or memory: who waits at the door waits a little more, and
+ * nobody spins. */
+static void
+out_of_breath(struct listening *l)
+{
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS &&
+		errno != ENOMEM)
+		return;
+	log_warn(LOG_NO_ID, "cannot-accept", LOG_CSTR("why", strerror(errno)));
+	loop_watch_set(l->watch, 0);
+	loop_timer(l->peers->loop, clock_in(BREATH_MS), listen_again, l);
+}
 
 static void
 on_accept(void *ctx, int fd, unsigned events)
@@ -201,8 +223,10 @@ on_accept(void *ctx, int fd, unsigned events)
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		int client = accept4(fd, NULL, NULL,
 			SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (client < 0)
+		if (client < 0) {
+			out_of_breath(l);
 			return;
+		}
 		peers_take(l->peers, client, l->who);
 	}
 }
@@ -211,9 +235,9 @@ void
 peers_listen(struct peers *ps, int listening, unsigned who)
 {
 	struct listening *l = must(calloc(1, sizeof *l));
-	*l = (struct listening){ps, who};
+	*l = (struct listening){.peers = ps, .who = who};
 	fcntl(listening, F_SETFL, fcntl(listening, F_GETFL) | O_NONBLOCK);
-	loop_watch(ps->loop, listening, LOOP_READ, on_accept, l);
+	l->watch = loop_watch(ps->loop, listening, LOOP_READ, on_accept, l);
 }
 
 static void

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100,
-	PROXY_PATIENCE = 10 * 1000 };
+	PROXY_PATIENCE = 10 * 1000, BREATH_MS = 100 };
 
 struct options {
 	const char *config;
@@ -300,6 +300,10 @@ next_client(struct server *s, struct client *c)
 			return false;
 		const struct inherited *in = &s->program->fds[e.data.u64];
 		int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+		/* Another worker was faster; or there are no more descriptors
+		 * on this host, and nobody is served by spinning. */
+		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
+			usleep(BREATH_MS * 1000);
 		if (fd < 0)
 			continue;
 		*c = (struct client){.in = fd, .out = fd,

@@ -151,8 +151,10 @@ class Peers:
 
     # --------------------------------------------------------------- queue
     def on_body_open(self, state, m, fd):
-        if m['size'] == 77777777:
+        if m['size'] == 7777777:
             return 'opened', {'status': '4.3.1 - Not enough space'}
+        if m['probe']:
+            return 'opened', {'status': '2.0.0 - OK'}
         self.count += 1
         name = 'body%d' % self.count
         return 'opened', {

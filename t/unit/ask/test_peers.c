@@ -8,6 +8,7 @@
 #include "sys/loop.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -361,6 +362,50 @@ START_TEST(a_question_that_could_not_be_sent_shifts_nothing)
 }
 END_TEST
 
+/* Out of descriptors: no spinning, and served when there are some again. */
+START_TEST(out_of_descriptors)
+{
+	struct arena *a = arena_new("test");
+	struct loop *loop = loop_new(a);
+	struct peers ps = {.loop = loop, .rows = rows,
+		.count = sizeof rows / sizeof *rows};
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	struct str path = str_printf(a, "%s/full", directory);
+	int listening = ipc_listen(str_cstr(a, path), 0600), spare[2];
+	struct rlimit old, low = {0, 0};
+	ck_assert_int_ge(listening, 0);
+	peers_listen(&ps, listening, PEER_QUEUE);
+	int client = ipc_connect(str_cstr(a, path));
+	ck_assert_int_ge(client, 0);
+	ck_assert_int_eq(pipe(spare), 0);
+	getrlimit(RLIMIT_NOFILE, &old);
+	low = (struct rlimit){(rlim_t)spare[1] + 1, old.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &low);
+	int64_t end = clock_in(500);
+	int turns = 0;
+	while (clock_left(end) > 0) {
+		loop_turn(loop, 50);
+		turns++;
+	}
+	ck_assert_msg(turns < 100, "%d turns", turns);
+	setrlimit(RLIMIT_NOFILE, &old);
+	struct message m = MESSAGE(route), answer;
+	m.route.address = STR("x");
+	ck_assert_int_eq(ipc_send(&ask_messages, client, &m), IPC_OK);
+	end = clock_in(30000);
+	enum ipc_result r = IPC_AGAIN;
+	while (r == IPC_AGAIN && clock_left(end) > 0) {
+		loop_turn(loop, 10);
+		r = ipc_recv_wait(&ask_messages, client, a, &answer,
+			clock_in(1));
+	}
+	ck_assert_int_eq(r, IPC_OK);
+	unlink(str_cstr(a, path));
+	rmdir(directory);
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_peers(void)
 {
@@ -368,5 +413,6 @@ suite_peers(void)
 		many_questions_at_once, asking_from_a_loop, garbage_closes_that_peer_only,
 		answers_wait_for_a_slow_reader,
 		a_lost_connection_takes_only_its_own_questions,
-		a_question_that_could_not_be_sent_shifts_nothing);
+		a_question_that_could_not_be_sent_shifts_nothing,
+		out_of_descriptors);
 }
