@@ -45,6 +45,7 @@ silence(const struct session *s)
 	case CONN_EOF:
 		return "it closed the connection";
 	case CONN_BROKEN:
+	case CONN_STOPPED:
 	case CONN_OPEN:
 		break;
 	}

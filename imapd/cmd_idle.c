@@ -144,6 +144,8 @@ imap_idle(struct imap_session *s, const struct arg *args)
 	tell(&i);
 	if (wait_for_input(&i))
 		r = read_done(&i);
+	if (r.result == IMAP_SILENT)
+		session_say_why(s);
 	if (s->mailbox != NULL)
 		notify_end(s->store);
 	return r;

@@ -137,6 +137,9 @@ void session_free(struct imap_session *s);
 /* Serves until the state is CLOSED or the connection is gone. */
 void session_run(struct imap_session *s);
 
+/* BYE, when it is we who will wait no longer. */
+void session_say_why(struct imap_session *s);
+
 /* Work that waits for silence, for a moment (IMAP_SLICE), with a mailbox. */
 void session_tidy(struct imap_session *s);
 

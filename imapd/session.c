@@ -35,7 +35,7 @@ session_new(struct program *p, int in, int out)
 void
 session_free(struct imap_session *s)
 {
-	enum { PATIENCE_MS = 30 * 1000 };
+	enum { PATIENCE_MS = 5000 };
 	conn_close(s->conn);
 	view_close(s);
 	if (s->store != NULL)
@@ -273,6 +273,16 @@ patience(const struct imap_session *s)
 					: s->conf->imap.timeout * 1000;
 }
 
+void
+session_say_why(struct imap_session *s)
+{
+	enum conn_state state = conn_state(s->conn);
+	if (state == CONN_TIMEOUT)
+		reply_untagged(s->conn, "BYE Idle for too long");
+	else if (state == CONN_STOPPED)
+		reply_untagged(s->conn, "BYE The server is shutting down");
+}
+
 /* The end of a line that is too long is lost, and with it whether a literal
  * follows: nothing after it can be trusted. */
 static void
@@ -280,8 +290,8 @@ say_why(struct imap_session *s, enum conn_line result)
 {
 	if (result == LINE_TOO_LONG)
 		reply_untagged(s->conn, "BYE Line too long");
-	else if (conn_state(s->conn) == CONN_TIMEOUT)
-		reply_untagged(s->conn, "BYE Idle for too long");
+	else
+		session_say_why(s);
 }
 
 void

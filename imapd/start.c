@@ -71,6 +71,7 @@ start_run(struct program *p)
 	const struct handover *h = handover_of(p);
 	const struct msg_session_start *m = h->start;
 	struct imap_session *s = session_new(p, h->in, h->out);
+	conn_stop_on(s->conn, program_stop_fd());
 	s->id = m->session;
 	s->user = m->user;
 	s->home = m->home;

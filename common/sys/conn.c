@@ -27,6 +27,7 @@ enum {
 
 struct conn {
 	int in, out;
+	int stop; /* -1: none */
 	enum conn_state state;
 	int64_t deadline;
 	int64_t write_timeout;
@@ -53,6 +54,7 @@ conn_new(struct arena *a, int in, int out)
 	struct conn *c = arena_one(a, struct conn);
 	c->in = in;
 	c->out = out;
+	c->stop = -1;
 	c->deadline = CLOCK_FOREVER;
 	c->write_timeout = DEFAULT_WRITE_TIMEOUT;
 	c->chunk = READ_CHUNK;
@@ -92,6 +94,12 @@ conn_deadline(struct conn *c, int64_t deadline)
 }
 
 void
+conn_stop_on(struct conn *c, int fd)
+{
+	c->stop = fd;
+}
+
+void
 conn_write_timeout(struct conn *c, int64_t ms)
 {
 	c->write_timeout = ms;
@@ -124,9 +132,12 @@ fail(struct conn *c, enum conn_state how)
 static bool
 wait_for(struct conn *c, int fd, short events, int64_t deadline)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	struct pollfd p[2] = {{.fd = fd, .events = events},
+		{.fd = c->stop, .events = POLLIN}};
 	for (;;) {
-		int n = poll(&p, 1, clock_left(deadline));
+		int n = poll(p, 2, clock_left(deadline));
+		if (n > 0 && p[0].revents == 0)
+			return fail(c, CONN_STOPPED);
 		if (n > 0)
 			return true;
 		if (n == 0)
@@ -284,18 +295,23 @@ conn_wait(struct conn *c, int other_fd, int64_t deadline)
 		return WAIT_INPUT;
 	if (c->state != CONN_OPEN || !conn_flush(c))
 		return WAIT_CLOSED;
-	struct pollfd p[2] = {
+	struct pollfd p[3] = {
 		{.fd = c->in, .events = POLLIN},
 		{.fd = other_fd, .events = POLLIN},
+		{.fd = c->stop, .events = POLLIN},
 	};
 	for (;;) {
-		int n = poll(p, 2, clock_left(deadline));
+		int n = poll(p, 3, clock_left(deadline));
 		if (n == 0)
 			return WAIT_DEADLINE;
 		if (n < 0 && errno != EINTR)
 			return WAIT_CLOSED;
 		if (n > 0)
 			break;
+	}
+	if (p[2].revents != 0) {
+		fail(c, CONN_STOPPED);
+		return WAIT_CLOSED;
 	}
 	return p[0].revents != 0 ? WAIT_INPUT : WAIT_OTHER;
 }

@@ -27,6 +27,7 @@ enum conn_state {
 	CONN_EOF, /* the peer closed its side */
 	CONN_TIMEOUT, /* the deadline passed */
 	CONN_BROKEN, /* reset, or could not be written to */
+	CONN_STOPPED, /* conn_stop_on */
 };
 
 enum conn_line {
@@ -48,6 +49,9 @@ enum conn_state conn_state(const struct conn *c);
 
 /* Reads fail with CONN_TIMEOUT after this point (clock_in(ms)). */
 void conn_deadline(struct conn *c, int64_t deadline);
+/* No wait lasts longer than until this descriptor is readable: the process is
+ * to end (program_stop_fd).  What can be written without waiting still is. */
+void conn_stop_on(struct conn *c, int fd);
 /* How long one blocked write may take; default 300000. */
 void conn_write_timeout(struct conn *c, int64_t ms);
 

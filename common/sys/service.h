@@ -102,6 +102,10 @@ int program_fd(const struct program *p, const char *name, size_t nth);
 void program_confine(struct program *p, enum sandbox_profile profile,
 	const char *const *trees);
 
+/* From now on SIGTERM ends nothing by itself but makes this descriptor
+ * readable, so that a session can say good bye. */
+int program_stop_fd(void);
+
 /* A fresh id for a session: time and random, 12 letters and digits, sorts
  * roughly by time. */
 struct str program_session_id(struct arena *a);

@@ -205,6 +205,58 @@ START_TEST(waiting_for_two)
 }
 END_TEST
 
+START_TEST(who_is_told_to_stop_waits_no_longer)
+{
+	int pipes[2];
+	struct str line;
+	open_pair();
+	ck_assert_int_eq(pipe(pipes), 0);
+	conn_stop_on(conn, pipes[0]);
+	say(STR("a\r\nb"));
+	ck_assert_int_eq(write(pipes[1], "x", 1), 1);
+	/* what is there is read */
+	ck_assert_int_eq(conn_line(conn, 100, &line), LINE_OK);
+	ck_assert_int_eq(conn_line(conn, 100, &line), LINE_NONE);
+	ck_assert_int_eq(conn_state(conn), CONN_STOPPED);
+	/* and the last words go out */
+	conn_puts(conn, "bye\r\n");
+	ck_assert(conn_flush(conn));
+	ck_assert_view(hear(), "bye\r\n");
+	close_pair();
+	open_pair();
+	conn_stop_on(conn, pipes[0]);
+	ck_assert_int_eq(conn_wait(conn, -1, clock_in(5000)), WAIT_CLOSED);
+	ck_assert_int_eq(conn_state(conn), CONN_STOPPED);
+	close_pair();
+	close(pipes[0]);
+	close(pipes[1]);
+}
+END_TEST
+
+START_TEST(silence_gives_memory_back)
+{
+	struct str line;
+	static char text[1000000];
+	open_pair();
+	memset(text, 'x', sizeof text);
+	conn_write(conn, STR("y"));
+	buf_add(conn_out(conn), str_of(text, sizeof text));
+	conn_rest(conn);
+	/* nothing that is still to be said is lost by it */
+	ck_assert_uint_eq(conn_out(conn)->n, sizeof text + 1);
+	buf_clear(conn_out(conn));
+	conn_rest(conn);
+	ck_assert_uint_eq(conn_out(conn)->cap, 0);
+	say(STR("a\r\nb"));
+	ck_assert_int_eq(conn_line(conn, 100, &line), LINE_OK);
+	conn_rest(conn);
+	say(STR("c\r\n"));
+	ck_assert_int_eq(conn_line(conn, 100, &line), LINE_OK);
+	ck_assert_view(line, "bc");
+	close_pair();
+}
+END_TEST
+
 Suite *
 suite_conn(void)
 {
@@ -213,5 +265,6 @@ suite_conn(void)
 		output_waits_for_a_read_that_waits, literals_and_peeking,
 		a_swap_throws_away_what_was_said_before, files_large_and_small,
 		a_peer_that_does_not_read_breaks_the_connection,
-		waiting_for_two);
+		waiting_for_two, who_is_told_to_stop_waits_no_longer,
+		silence_gives_memory_back);
 }
