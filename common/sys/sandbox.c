@@ -112,7 +112,8 @@ landlock_enter(const char *const *trees)
 	int abi = landlock_abi();
 	struct landlock_ruleset_attr attr = {.handled_access_fs = ALL_V1};
 	uint64_t rights = TREE_RIGHTS;
-	if (abi < 1) {
+	/* the first lets nobody move a file to another directory */
+	if (abi < 1 || (abi < 2 && trees != NULL)) {
 		log_debug(LOG_NO_ID, "no-landlock");
 		errno = 0;
 		return;
