@@ -12,6 +12,7 @@
 #include "view.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "mail/date.h"
 
 /* Messages marked \Seen at a time, before their bodies are sent. */
@@ -402,8 +403,9 @@ mark_and_send(struct fetch *f, const struct uid_set *batch)
 	if (has_unseen(f, batch))
 		st = mailbox_store(
 			f->s->mailbox, f->s->transaction, batch, &how);
+	/* the disk may be full: that is no reason not to read */
 	if (!status_is_fine(st))
-		f->status = st;
+		log_warn(f->s->id, "not-seen", LOG_STR("why", st.text));
 	f->marked = how.changed;
 	f->s->unsettled |= how.changed.n > 0;
 	send_rows(f, batch);

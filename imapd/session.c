@@ -239,6 +239,21 @@ count_errors(struct imap_session *s, const struct imap_command *row,
 	s->state = IMAP_CLOSED;
 }
 
+/* What is our trouble, not the client's, is for the administrator too. */
+static void
+log_trouble(const struct imap_session *s, const struct imap_command *row,
+	const struct imap_reply *r)
+{
+	static const struct str codes[] = {STR_INIT("UNAVAILABLE"),
+		STR_INIT("INUSE"), STR_INIT("OVERQUOTA")};
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (row != NULL && r->result == IMAP_NO &&
+			s->state != IMAP_GREETED && str_eq(r->code, codes[i]))
+			log_warn(s->id, "failed",
+				LOG_STR("command", row->command.verb),
+				LOG_STR("why", r->text));
+}
+
 static void
 run_command(struct imap_session *s, struct str line)
 {
@@ -257,6 +272,7 @@ run_command(struct imap_session *s, struct str line)
 		r = REPLY_BAD("Invalid tag");
 	}
 	r = settle(s, r);
+	log_trouble(s, row, &r);
 	if (r.result != IMAP_BAD && r.result != IMAP_SILENT)
 		tell_news(s, row);
 	reply_line(s->conn, s->tag, r);
