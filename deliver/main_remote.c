@@ -10,7 +10,8 @@ static void
 run(struct program *p)
 {
 	struct remote g = {.program = p, .conf = p->conf,
-		.queue = program_fd(p, "queue", 0)};
+		.queue = program_fd(p, "queue", 0),
+		.master = program_fd(p, "master", 0)};
 	if (g.queue < 0)
 		fatal("queue", "no link to the queue was handed over");
 	g.resolve = link_new(p->arena, p->sockets, "resolve");

@@ -112,7 +112,7 @@ void job_look(struct job *j);
 struct remote {
 	struct program *program;
 	const struct conf *conf;
-	int queue;
+	int queue, master; /* master: -1 without a starter */
 	struct link *resolve, *tls;
 	struct route *route; /* the session's */
 	struct session *session; /* open and idle or in use, or NULL */

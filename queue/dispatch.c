@@ -282,6 +282,11 @@ agent_gone(struct peer *p)
 {
 	struct agent *g = p->data;
 	struct queue *q = g->queue;
+	if (q->stopping) {
+		/* It was told to end as well: its rows are as they were. */
+		list_remove(&g->of_queue);
+		return;
+	}
 	mourn(q, g);
 	list_each(&g->jobs, at, save)
 		blame(q, g, list_entry(at, struct job, link)->msg);
@@ -689,6 +694,8 @@ void
 dispatch(struct queue *q)
 {
 	q->dispatching = false;
+	if (q->stopping)
+		return;
 	list_each(&q->ready[READY_LOCAL], at, save)
 		serve_local(q, list_entry(at, struct lane, of_ready));
 	serve_remote(q);

@@ -17,6 +17,7 @@
  *	checkpoint.c	delivered mail to disk, then rows to history
  *	outcome.c	what a result means: finished, deferred, failed
  *	report.c	delivery reports
+ *	stop.c		the end, when what is in hand is done
  *	control.c	the operator's questions and orders
  *
  * The loop thread owns everything here but the writer's connection; it hands
@@ -150,6 +151,7 @@ struct queue {
 	struct loop *loop;
 	struct peers intake, agents;
 	struct asker *auth, *master;
+	struct loop_watch *master_watch; /* its end of our link to it */
 	struct table *reader; /* the loop's connection */
 	struct writer *writer;
 	struct batch *gathering; /* not yet handed over; NULL when empty */
@@ -182,6 +184,7 @@ struct queue {
 	struct loop_timer *checkpoint_timer;
 	int64_t turn;
 
+	bool stopping; /* nothing new is begun */
 	bool refusing; /* a commit failed: no intake until one succeeds */
 	int64_t refusal_logged;
 	bool recovered; /* sessions are let in */
@@ -299,6 +302,7 @@ void batch_done(struct queue *q, struct batch *b);
 struct writer *writer_start(struct queue *q);
 /* False while it is busy with another. */
 bool writer_give(struct writer *w, struct batch *b);
+bool writer_is_busy(struct writer *w);
 
 /* --------------------------------------------------------------- load.c */
 /* The highest id, rows no state of ours fits; body files nobody names. */
@@ -496,6 +500,11 @@ void report_failures(struct queue *q, struct msg *m);
 void report_success(struct queue *q, struct rcpt *r, const struct result *x);
 /* Reports that waited long enough for the rest of their message. */
 void report_sweep(struct queue *q);
+
+/* --------------------------------------------------------------- stop.c */
+/* The starter wants us to end; stop_look does so when it is time. */
+void stop_begin(struct queue *q);
+void stop_look(struct queue *q);
 
 /* ------------------------------------------------------------ control.c */
 void control_list(struct peer *p, struct arena *a, struct message *m);

@@ -105,13 +105,16 @@ end_turn(void *ctx)
 	if (q->dispatching)
 		dispatch(q);
 	batch_flush(q);
+	stop_look(q);
 }
 
 static void
 watch_master(void *ctx, int fd, unsigned events)
 {
+	struct queue *q = ctx;
 	(void)fd, (void)events;
-	loop_stop(ctx);
+	loop_unwatch(q->master_watch);
+	stop_begin(q);
 }
 
 void
@@ -136,7 +139,8 @@ queue_run(struct program *p)
 	load_start(q);
 	int master = program_fd(p, "master", 0);
 	if (master >= 0)
-		loop_watch(q->loop, master, 0, watch_master, q->loop);
+		q->master_watch = loop_watch(
+			q->loop, master, 0, watch_master, q);
 	loop_after(q->loop, end_turn, q);
 	keep_house(q);
 	q->recovery_deadline = clock_in(RECOVERY_MOST_MS);

@@ -376,6 +376,15 @@ writer_give(struct writer *w, struct batch *b)
 	return taken;
 }
 
+bool
+writer_is_busy(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	bool busy = w->in_hand != NULL;
+	pthread_mutex_unlock(&w->lock);
+	return busy;
+}
+
 static void
 collect(void *ctx, int fd, unsigned events)
 {
