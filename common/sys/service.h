@@ -87,7 +87,7 @@ struct service {
 	/* One of the two: */
 	void (*run)(struct program *p);
 	enum served (*serve)(struct program *p, struct client *c);
-	unsigned max_clients; /* serve: then retire; 0: 100 */
+	unsigned max_clients; /* serve: then retire; 0: 1000 */
 	const char *usage; /* one paragraph for --help */
 };
 
