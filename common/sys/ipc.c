@@ -63,8 +63,12 @@ put_list(struct buf *out, struct str_list list)
 static void
 put_status(struct buf *out, struct status s)
 {
-	int class = s.class == 0 ? STATUS_FINE : s.class;
-	buf_printf(out, "%d.%d.%d ", class, s.subject, s.detail);
+	buf_addn(out, s.class == 0 ? STATUS_FINE : s.class);
+	buf_addc(out, '.');
+	buf_addn(out, s.subject);
+	buf_addc(out, '.');
+	buf_addn(out, s.detail);
+	buf_addc(out, ' ');
 	if (s.reply != 0)
 		buf_addn(out, s.reply);
 	else
@@ -78,7 +82,7 @@ put_field(struct buf *out, enum ipc_kind kind, const void *value)
 {
 	switch (kind) {
 	case IPC_NUM:
-		buf_printf(out, "%lld", (long long)*(const int64_t *)value);
+		buf_addi(out, *(const int64_t *)value);
 		break;
 	case IPC_TEXT:
 		put_text(out, *(const struct str *)value);
