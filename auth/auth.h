@@ -102,6 +102,7 @@ struct auth {
 	struct loop *loop;
 	struct peers peers;
 	struct asker *master;
+	struct loop_watch *master_watch;
 	struct users *users;
 	struct aliases *aliases;
 	int64_t tables_checked; /* boot clock, ms */
@@ -233,6 +234,8 @@ void limits_login_worked(struct auth *x, struct str block, struct str name);
 
 /* ----------------------------------------------------------------- login */
 void login_step(struct peer *p, struct arena *a, struct message *m);
+/* Is it in the middle of a dialogue? */
+bool login_is_busy(const struct peer *p);
 /* The asker is gone. */
 void login_forget(struct dialogue *d);
 

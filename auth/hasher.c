@@ -134,6 +134,7 @@ hashers_fork(struct program *p, size_t count)
 	h->count = count;
 	h->workers = arena_array(p->arena, count, sizeof *h->workers);
 	list_init(&h->waiting);
+	sasl_open();
 	for (size_t i = 0; i < count; i++) {
 		int pair[2];
 		ipc_pair(pair);

@@ -58,6 +58,13 @@ login_forget(struct dialogue *d)
 		end(d);
 }
 
+bool
+login_is_busy(const struct peer *p)
+{
+	const struct caller *c = p->data;
+	return c != NULL && c->dialogue != NULL;
+}
+
 static void
 send_result(struct dialogue *d, struct message *m)
 {

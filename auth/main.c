@@ -12,6 +12,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum { RETIRE_MS = 60 * 1000 };
+
 static void
 on_question(struct peer *p, struct arena *a, struct message *m)
 {
@@ -107,10 +109,20 @@ auth_trees(struct program *p)
 }
 
 static void
+over(void *ctx)
+{
+	struct auth *x = ctx;
+	loop_stop(x->loop);
+}
+
+/* Told to end: dialogues are finished, others are begun elsewhere. */
+static void
 watch_master(void *ctx, int fd, unsigned events)
 {
+	struct auth *x = ctx;
 	(void)fd, (void)events;
-	loop_stop(ctx);
+	loop_unwatch(x->master_watch);
+	peers_retire(&x->peers, RETIRE_MS, over);
 }
 
 static void
@@ -140,7 +152,7 @@ run(struct program *p)
 		fatal("getrandom", NULL);
 	x->peers = (struct peers){.loop = x->loop, .rows = rows,
 		.count = sizeof rows / sizeof *rows, .ctx = x,
-		.on_close = caller_closed};
+		.on_close = caller_closed, .is_busy = login_is_busy};
 	x->master = asker_new(p->arena, x->loop, p->sockets, "master");
 	hashers_start(x->hashers, x->loop);
 	finders_start(x->finders, x);
@@ -148,7 +160,8 @@ run(struct program *p)
 	listen_all(x);
 	int master = program_fd(p, "master", 0);
 	if (master >= 0)
-		loop_watch(x->loop, master, 0, watch_master, x->loop);
+		x->master_watch = loop_watch(
+			x->loop, master, 0, watch_master, x);
 	loop_run(x->loop);
 }
 
@@ -158,9 +171,10 @@ main(int argc, char **argv)
 	static const struct service auth = {
 		.name = "auth",
 		.asker = "auth",
-		.profile = SANDBOX_TREE,
+		.profile = SANDBOX_READER,
 		.prepare = prepare,
-		.trees = auth_trees,
+		.readable = auth_trees,
+		.megabytes = 4096,
 		.run = run,
 		.usage = "Reads users and aliases: checks passwords, says where "
 			"mail for an address goes.",

@@ -282,11 +282,6 @@ agent_gone(struct peer *p)
 {
 	struct agent *g = p->data;
 	struct queue *q = g->queue;
-	if (q->stopping) {
-		/* It was told to end as well: its rows are as they were. */
-		list_remove(&g->of_queue);
-		return;
-	}
 	mourn(q, g);
 	list_each(&g->jobs, at, save)
 		blame(q, g, list_entry(at, struct job, link)->msg);
@@ -694,11 +689,20 @@ void
 dispatch(struct queue *q)
 {
 	q->dispatching = false;
-	if (q->stopping)
+	if (q->finishing != FINISH_NOT)
 		return;
 	list_each(&q->ready[READY_LOCAL], at, save)
 		serve_local(q, list_entry(at, struct lane, of_ready));
 	serve_remote(q);
+}
+
+size_t
+dispatch_jobs_out(const struct queue *q)
+{
+	size_t n = 0;
+	list_each(&q->agent_list, at, save)
+		n += list_entry(at, struct agent, of_queue)->count;
+	return n;
 }
 
 /* ---------------------------------------------------------------- sweep */

@@ -116,6 +116,17 @@ release_submitter(struct submitter *s)
 	free(s);
 }
 
+/* A body it writes now and will submit. */
+static bool
+has_bodies(const struct peer *p)
+{
+	const struct submitter *s = p->data;
+	for (int i = 0; s != NULL && i < BODIES_PER_PEER; i++)
+		if (s->bodies[i] != 0)
+			return true;
+	return false;
+}
+
 static void
 on_close(struct peer *p)
 {
@@ -474,6 +485,7 @@ intake_start(struct queue *q)
 {
 	static const char *const askers[] = {"smtpd", "sendmail", "surat"};
 	q->intake = (struct peers){.loop = q->loop, .rows = rows,
+		.is_busy = has_bodies,
 		.count = sizeof rows / sizeof *rows, .ctx = q,
 		.on_close = on_close};
 	for (size_t i = 0; i < sizeof askers / sizeof *askers; i++) {

@@ -8,9 +8,10 @@ main(int argc, char **argv)
 	static const struct service queue = {
 		.name = "queue",
 		.asker = "queue",
-		.profile = SANDBOX_TREE,
+		.profile = SANDBOX_TREE | SANDBOX_THREADS,
 		.prepare = queue_prepare,
 		.trees = queue_trees,
+		.megabytes = 4096,
 		.run = queue_run,
 		.usage = "Keeps messages that were taken over until every "
 			"recipient has them: commits, schedules, hands to "

@@ -17,7 +17,6 @@
  *	checkpoint.c	delivered mail to disk, then rows to history
  *	outcome.c	what a result means: finished, deferred, failed
  *	report.c	delivery reports
- *	stop.c		the end, when what is in hand is done
  *	control.c	the operator's questions and orders
  *
  * The loop thread owns everything here but the writer's connection; it hands
@@ -151,7 +150,6 @@ struct queue {
 	struct loop *loop;
 	struct peers intake, agents;
 	struct asker *auth, *master;
-	struct loop_watch *master_watch; /* its end of our link to it */
 	struct table *reader; /* the loop's connection */
 	struct writer *writer;
 	struct batch *gathering; /* not yet handed over; NULL when empty */
@@ -168,6 +166,14 @@ struct queue {
 	struct loop_timer *load_timer;
 	int64_t load_at; /* its wall time, ms */
 	bool blocked; /* reading waits for room */
+	enum {
+		FINISH_NOT,
+		FINISH_JOBS, /* until agents have answered */
+		FINISH_INTAKE, /* until submitters have their answers */
+		FINISH_WRITES, /* until the last batch is written */
+	} finishing;
+	int64_t finish_deadline;
+	struct loop_watch *master_watch;
 
 	struct map *lanes;
 	struct list lane_list; /* all */
@@ -184,7 +190,6 @@ struct queue {
 	struct loop_timer *checkpoint_timer;
 	int64_t turn;
 
-	bool stopping; /* nothing new is begun */
 	bool refusing; /* a commit failed: no intake until one succeeds */
 	int64_t refusal_logged;
 	bool recovered; /* sessions are let in */
@@ -205,6 +210,12 @@ void queue_prepare(struct program *p);
 const char **queue_trees(struct program *p);
 /* Until the starter goes away. */
 void queue_run(struct program *p);
+
+/* ------------------------------------------------------------- finish.c */
+/* The starter wants this process to end. */
+void finish_start(struct queue *q);
+/* At the end of each turn: is it over? */
+void finish_look(struct queue *q);
 
 /* ------------------------------------------------------------- intake.c */
 void intake_start(struct queue *q);
@@ -302,7 +313,7 @@ void batch_done(struct queue *q, struct batch *b);
 struct writer *writer_start(struct queue *q);
 /* False while it is busy with another. */
 bool writer_give(struct writer *w, struct batch *b);
-bool writer_is_busy(struct writer *w);
+bool writer_is_idle(struct writer *w);
 
 /* --------------------------------------------------------------- load.c */
 /* The highest id, rows no state of ours fits; body files nobody names. */
@@ -454,6 +465,8 @@ void dispatch_soon(struct queue *q);
 void dispatch(struct queue *q);
 /* Ends agents nobody has had a use for lately. */
 void dispatch_sweep(struct queue *q);
+/* Jobs that agents have in hand. */
+size_t dispatch_jobs_out(const struct queue *q);
 /* Nothing of this local agent's is left to be synced. */
 void dispatch_settled(struct queue *q, struct agent *g);
 
@@ -500,11 +513,6 @@ void report_failures(struct queue *q, struct msg *m);
 void report_success(struct queue *q, struct rcpt *r, const struct result *x);
 /* Reports that waited long enough for the rest of their message. */
 void report_sweep(struct queue *q);
-
-/* --------------------------------------------------------------- stop.c */
-/* The starter wants us to end; stop_look does so when it is time. */
-void stop_begin(struct queue *q);
-void stop_look(struct queue *q);
 
 /* ------------------------------------------------------------ control.c */
 void control_list(struct peer *p, struct arena *a, struct message *m);

@@ -105,7 +105,7 @@ end_turn(void *ctx)
 	if (q->dispatching)
 		dispatch(q);
 	batch_flush(q);
-	stop_look(q);
+	finish_look(q);
 }
 
 static void
@@ -114,7 +114,7 @@ watch_master(void *ctx, int fd, unsigned events)
 	struct queue *q = ctx;
 	(void)fd, (void)events;
 	loop_unwatch(q->master_watch);
-	stop_begin(q);
+	finish_start(q);
 }
 
 void

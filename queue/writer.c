@@ -377,12 +377,12 @@ writer_give(struct writer *w, struct batch *b)
 }
 
 bool
-writer_is_busy(struct writer *w)
+writer_is_idle(struct writer *w)
 {
 	pthread_mutex_lock(&w->lock);
-	bool busy = w->in_hand != NULL;
+	bool idle = w->in_hand == NULL;
 	pthread_mutex_unlock(&w->lock);
-	return busy;
+	return idle;
 }
 
 static void

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { RETIRE_MS = 60 * 1000 };
+
 static void
 on_ask(struct peer *p, struct arena *a, struct message *m)
 {
@@ -25,6 +27,24 @@ prepare(struct program *p)
 	r->unbound = upstream_new(p->arena, p->conf);
 }
 
+/* Name servers: the usual port, and those the configuration names. */
+static const uint16_t *
+ports(struct program *p)
+{
+	struct str_list servers = p->conf->resolve.forward;
+	uint16_t *list = arena_array(p->arena, servers.n + 2, sizeof *list);
+	size_t n = 0;
+	list[n++] = 53;
+	for (size_t i = 0; i < servers.n; i++) {
+		size_t at = str_find_last(servers.v[i], '@');
+		uint64_t port;
+		if (str_number(str_skip(servers.v[i], at + 1), UINT16_MAX,
+			&port))
+			list[n++] = (uint16_t)port;
+	}
+	return list;
+}
+
 static void
 on_unbound(void *ctx, int fd, unsigned events)
 {
@@ -34,10 +54,19 @@ on_unbound(void *ctx, int fd, unsigned events)
 }
 
 static void
+over(void *ctx)
+{
+	struct resolve *r = ctx;
+	loop_stop(r->loop);
+}
+
+static void
 watch_master(void *ctx, int fd, unsigned events)
 {
+	struct resolve *r = ctx;
 	(void)fd, (void)events;
-	loop_stop(ctx);
+	loop_unwatch(r->master);
+	peers_retire(&r->peers, RETIRE_MS, over);
 }
 
 static void
@@ -60,7 +89,7 @@ run(struct program *p)
 	loop_watch(r->loop, ub_fd(r->unbound), LOOP_READ, on_unbound, r);
 	int master = program_fd(p, "master", 0);
 	if (master >= 0)
-		loop_watch(r->loop, master, 0, watch_master, r->loop);
+		r->master = loop_watch(r->loop, master, 0, watch_master, r);
 	loop_run(r->loop);
 }
 
@@ -69,8 +98,9 @@ main(int argc, char **argv)
 {
 	static const struct service resolve = {
 		.name = "resolve",
-		.profile = SANDBOX_NETWORK,
+		.profile = SANDBOX_ASKER | SANDBOX_INET | SANDBOX_THREADS,
 		.prepare = prepare,
+		.ports = ports,
 		.run = run,
 		.usage = "Asks name servers, validates and remembers their "
 			"answers for the other programs.",

@@ -22,6 +22,7 @@
 struct resolve {
 	struct program *program;
 	struct loop *loop;
+	struct loop_watch *master;
 	struct ub_ctx *unbound;
 	struct peers peers;
 };

@@ -64,6 +64,8 @@ destroy(struct tls_link *l)
 	free(l->to_plain.octets);
 	if (l->peer != NULL)
 		l->peer->data = NULL;
+	if (--l->tls->links == 0 && l->tls->no_more)
+		loop_stop(l->tls->loop);
 	free(l);
 }
 
@@ -381,6 +383,7 @@ link_start(struct tls *t, struct peer *p, SSL *ssl, int net, bool server,
 	if (l == NULL)
 		fatal("out of memory", NULL);
 	l->tls = t;
+	t->links++;
 	l->peer = p;
 	l->ssl = ssl;
 	l->net = net;

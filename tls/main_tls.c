@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* tls's service row, and the one question it answers. */
 #include "tls.h"
+#include "ask/link.h"
 #include "base/arena.h"
 #include "base/log.h"
 
 #include <stdio.h>
+
+enum { RETIRE_MS = 60 * 1000 };
 
 static void
 on_start(struct peer *p, struct arena *a, struct message *m)
@@ -44,13 +47,26 @@ prepare(struct program *p)
 	context_start(t);
 }
 
-/* Open links are carried on after the starter is gone; new ones cannot
- * come. */
+/* No handshake is left: keys is needed no more. */
+static void
+handshakes_over(void *ctx)
+{
+	struct tls *t = ctx;
+	link_close(t->keys);
+	t->no_more = true;
+	if (t->links == 0)
+		loop_stop(t->loop);
+}
+
+/* Told to end: open links are carried on to theirs; new ones are another
+ * process's. */
 static void
 watch_master(void *ctx, int fd, unsigned events)
 {
+	struct tls *t = ctx;
 	(void)fd, (void)events;
-	loop_stop(ctx);
+	loop_unwatch(t->master);
+	peers_retire(&t->peers, RETIRE_MS, handshakes_over);
 }
 
 static void
@@ -75,7 +91,7 @@ run(struct program *p)
 	}
 	int master = program_fd(p, "master", 0);
 	if (master >= 0)
-		loop_watch(t->loop, master, 0, watch_master, t->loop);
+		t->master = loop_watch(t->loop, master, 0, watch_master, t);
 	loop_run(t->loop);
 }
 

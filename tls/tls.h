@@ -33,6 +33,9 @@ struct tls {
 	struct link *keys;
 	SSL_CTX *server, *client;
 	struct str certificate; /* SHA-256 of its DER, hex */
+	size_t links; /* that are alive */
+	bool no_more; /* the last of them ends the program */
+	struct loop_watch *master;
 };
 
 /* -------------------------------------------------------------- context.c */

@@ -80,6 +80,7 @@ const char **
 handover_trees(struct program *p)
 {
 	const char **trees = arena_array(p->arena, 2, sizeof *trees);
-	trees[0] = str_cstr(p->arena, handover_of(p)->start->home);
+	trees[0] = str_cstr(p->arena, str_printf(p->arena, "%.*s/Maildir",
+		STR_ARG(handover_of(p)->start->home)));
 	return trees;
 }

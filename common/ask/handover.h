@@ -27,7 +27,7 @@ bool handover_is_session(int argc, char **argv);
 /* For the service row: waits for the client.  p->ctx is the handover. */
 void handover_prepare(struct program *p);
 const struct handover *handover_of(const struct program *p);
-/* The user's home. */
+/* The user's Maildir. */
 const char **handover_trees(struct program *p);
 
 #endif

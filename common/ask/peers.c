@@ -35,12 +35,29 @@ struct waiting {
 
 struct connection {
 	struct peer peer; /* first: a peer is its connection */
+	struct list of_peers;
 	int fd;
+	int open; /* questions not answered yet */
 	bool closing;
+	bool leaving, heard_all; /* of one that retires */
+	struct loop_timer *settling;
 	struct loop_watch *watch;
 	struct list output;
 	size_t output_octets;
 	struct arena *arena;
+};
+
+struct listening {
+	struct list of_peers;
+	struct peers *peers;
+	struct loop_watch *watch;
+	unsigned who;
+};
+
+struct peers_state {
+	struct list connections, listenings;
+	loop_timer_fn retired; /* NULL: not retiring */
+	struct loop_timer *patience;
 };
 
 static struct connection *
@@ -57,6 +74,17 @@ must(void *p)
 	return p;
 }
 
+static struct peers_state *
+state_of(struct peers *ps)
+{
+	if (ps->state == NULL) {
+		ps->state = must(calloc(1, sizeof *ps->state));
+		list_init(&ps->state->connections);
+		list_init(&ps->state->listenings);
+	}
+	return ps->state;
+}
+
 static void
 forget(struct connection *c, struct waiting *w)
 {
@@ -68,9 +96,22 @@ forget(struct connection *c, struct waiting *w)
 }
 
 static void
+retired(void *ctx)
+{
+	struct peers *ps = ctx;
+	loop_timer_fn fn = ps->state->retired;
+	ps->state->patience = NULL;
+	ps->state->retired = NULL;
+	fn(ps->ctx);
+}
+
+static void
 destroy(void *ctx)
 {
 	struct connection *c = ctx;
+	struct peers *ps = c->peer.peers;
+	list_remove(&c->of_peers);
+	loop_untimer(c->settling);
 	if (c->peer.peers->on_close != NULL)
 		c->peer.peers->on_close(&c->peer);
 	list_each(&c->output, at, save)
@@ -79,6 +120,11 @@ destroy(void *ctx)
 	close(c->fd);
 	arena_free(c->arena);
 	free(c);
+	if (ps->state->retired != NULL &&
+		list_is_empty(&ps->state->connections)) {
+		loop_untimer(ps->state->patience);
+		retired(ps);
+	}
 }
 
 /* Not at once: whoever called may still use the peer in this turn. */
@@ -105,6 +151,58 @@ peer_fd(const struct peer *p)
 	return ((const struct connection *)p)->fd;
 }
 
+/* ------------------------------------------------------------- retiring */
+
+static bool
+is_unfinished(const struct connection *c)
+{
+	const struct peers *ps = c->peer.peers;
+	return c->open > 0 || !list_is_empty(&c->output) ||
+		(ps->is_busy != NULL && ps->is_busy(&c->peer));
+}
+
+/* What it sends from now on fails at its own end, so that it can ask somebody
+ * else; what it had sent before can still be read. */
+static void
+settle(void *ctx)
+{
+	struct connection *c = ctx;
+	c->settling = NULL;
+	if (c->closing || is_unfinished(c))
+		return;
+	if (c->heard_all) {
+		peer_close(&c->peer);
+	} else if (!c->leaving) {
+		c->leaving = true;
+		shutdown(c->fd, SHUT_RD);
+	}
+}
+
+/* At the end of the turn: the program may be about to finish something. */
+static void
+settle_soon(struct connection *c)
+{
+	if (c->peer.peers->state->retired != NULL && c->settling == NULL)
+		c->settling = loop_timer(
+			c->peer.peers->loop, clock_ms(), settle, c);
+}
+
+void
+peers_retire(struct peers *ps, int64_t ms, loop_timer_fn fn)
+{
+	struct peers_state *s = state_of(ps);
+	list_each(&s->listenings, at, save)
+		loop_unwatch(list_entry(at, struct listening, of_peers)->watch);
+	list_init(&s->listenings);
+	s->retired = fn;
+	s->patience = loop_timer(ps->loop, clock_in(
+		list_is_empty(&s->connections) ? 0 : ms), retired, ps);
+	list_each(&s->connections, at2, save2)
+		settle(list_entry(at2, struct connection, of_peers));
+}
+
+/* --------------------------------------------------------------- input */
+
 static void
 dispatch(struct connection *c, struct message *m)
 {
@@ -113,12 +211,21 @@ dispatch(struct connection *c, struct message *m)
 		const struct peer_row *row = &ps->rows[i];
 		if (row->kind != m->kind || (row->from & c->peer.who) == 0)
 			continue;
+		c->open++;
 		row->fn(&c->peer, c->arena, m);
 		return;
 	}
 	log_warn(LOG_NO_ID, "message-refused", LOG_NUM("kind", m->kind),
 		LOG_NUM("peer", c->peer.who));
 	peer_close(&c->peer);
+}
+
+static void
+hear_no_more(struct connection *c)
+{
+	c->heard_all = true;
+	loop_watch_set(c->watch, list_is_empty(&c->output) ? 0 : LOOP_WRITE);
+	settle_soon(c);
 }
 
 static void
@@ -139,8 +246,12 @@ read_some(struct connection *c)
 		arena_rewind(c->arena, mark);
 		if (r == IPC_AGAIN)
 			return;
-		if (r != IPC_OK)
+		if (r == IPC_CLOSED && c->leaving)
+			hear_no_more(c);
+		else if (r != IPC_OK)
 			peer_close(&c->peer);
+		if (r == IPC_CLOSED)
+			return;
 	}
 }
 
@@ -159,7 +270,8 @@ write_some(struct connection *c)
 			return;
 		}
 	}
-	loop_watch_set(c->watch, LOOP_READ);
+	loop_watch_set(c->watch, c->heard_all ? 0 : LOOP_READ);
+	settle_soon(c);
 }
 
 static void
@@ -171,7 +283,9 @@ on_event(void *ctx, int fd, unsigned events)
 		return;
 	if (events & LOOP_WRITE)
 		write_some(c);
-	if (events & (LOOP_READ | LOOP_HANGUP))
+	if ((events & LOOP_HANGUP) && c->heard_all)
+		peer_close(&c->peer);
+	else if (events & (LOOP_READ | LOOP_HANGUP))
 		read_some(c);
 }
 
@@ -186,14 +300,9 @@ peers_take(struct peers *ps, int fd, unsigned who)
 	c->arena = arena_new("peer");
 	list_init(&c->output);
 	c->watch = loop_watch(ps->loop, fd, LOOP_READ, on_event, c);
+	list_add(&state_of(ps)->connections, &c->of_peers);
 	return &c->peer;
 }
-
-struct listening {
-	struct peers *peers;
-	unsigned who;
-	struct loop_watch *watch;
-};
 
 static void
 listen_again(void *ctx)
@@ -238,6 +347,7 @@ peers_listen(struct peers *ps, int listening, unsigned who)
 	*l = (struct listening){.peers = ps, .who = who};
 	fcntl(listening, F_SETFL, fcntl(listening, F_GETFL) | O_NONBLOCK);
 	l->watch = loop_watch(ps->loop, listening, LOOP_READ, on_accept, l);
+	list_add(&state_of(ps)->listenings, &l->of_peers);
 }
 
 static void
@@ -249,7 +359,16 @@ keep(struct connection *c, struct str bytes, int fd)
 	memcpy(w->bytes, bytes.p, bytes.n);
 	list_add(&c->output, &w->link);
 	c->output_octets += w->n;
-	loop_watch_set(c->watch, LOOP_READ | LOOP_WRITE);
+	loop_watch_set(c->watch, c->heard_all ? LOOP_WRITE
+					      : LOOP_READ | LOOP_WRITE);
+}
+
+/* A row of a list is followed by another, or by the end of it. */
+static bool
+is_last(const struct message *m)
+{
+	const char *name = ask_messages.defs[m->kind].name;
+	return !str_ends(str_from(name), STR("_row"));
 }
 
 void
@@ -261,6 +380,9 @@ peer_send(struct peer *p, const struct message *m)
 	struct arena_mark mark = arena_mark(c->arena);
 	struct buf *out = buf_new(c->arena);
 	enum ipc_result r = IPC_AGAIN;
+	if (c->open > 0 && is_last(m))
+		c->open--;
+	settle_soon(c);
 	ipc_encode(&ask_messages, m, out);
 	if (list_is_empty(&c->output))
 		r = ipc_send_bytes(c->fd, buf_str(out), m->fd);

@@ -15,10 +15,11 @@
 #define ASK_PEERS_H
 
 #include "ask/messages.h"
+#include "sys/loop.h"
 
 struct arena;
-struct loop;
 struct peer;
+struct peers_state;
 
 /* The message lives in the arena a, which is gone after the call; its fd is
  * dropped unless taken. */
@@ -38,6 +39,10 @@ struct peers {
 	/* The peer is gone; its data is the program's to release.  May be
 	 * NULL. */
 	void (*on_close)(struct peer *p);
+	/* Is there something unfinished between questions (a dialogue, a file
+	 * half written)?  May be NULL: never. */
+	bool (*is_busy)(const struct peer *p);
+	struct peers_state *state; /* peers' own; NULL at first */
 };
 
 /* One end of a conversation; valid until on_close has run. */
@@ -49,6 +54,16 @@ struct peer {
 
 /* Accepts on a listening socket; all who come are `who`. */
 void peers_listen(struct peers *ps, int listening, unsigned who);
+
+/*
+ * The end, for whom a successor already listens: nobody new is let in, what
+ * was asked is answered, and each peer is left when it has nothing unfinished;
+ * what it had not asked yet it asks the successor.  fn(ps->ctx) is called once
+ * all are gone, or after ms.
+ *
+ * An exchange is over with the first answer that is not called *_row.
+ */
+void peers_retire(struct peers *ps, int64_t ms, loop_timer_fn fn);
 
 /* Takes a connected socket. */
 struct peer *peers_take(struct peers *ps, int fd, unsigned who);

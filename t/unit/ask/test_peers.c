@@ -406,6 +406,111 @@ START_TEST(out_of_descriptors)
 }
 END_TEST
 
+/* ------------------------------------------------------------- retiring */
+
+static int over;
+static struct peer *late;
+
+static void
+on_over(void *ctx)
+{
+	(void)ctx;
+	over++;
+}
+
+/* Answers when the test wants it to. */
+static void
+on_late(struct peer *p, struct arena *a, struct message *m)
+{
+	(void)a, (void)m;
+	late = p;
+}
+
+static const struct peer_row late_rows[] = {{MSG_route, PEER_QUEUE, on_late}};
+
+static bool
+is_clinging(const struct peer *p)
+{
+	return p->data != NULL;
+}
+
+static void
+turns(struct loop *l, int n)
+{
+	for (int i = 0; i < n; i++)
+		loop_turn(l, 2);
+}
+
+START_TEST(retiring_answers_what_was_asked)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	struct peers ps = {.loop = l, .rows = late_rows, .count = 1};
+	struct message q = MESSAGE(route), answer = MESSAGE(route_result);
+	struct message row = MESSAGE(queue_row), got;
+	int one[2], two[2];
+	ipc_pair(one);
+	ipc_pair(two);
+	peers_take(&ps, one[0], PEER_QUEUE);
+	peers_take(&ps, two[0], PEER_QUEUE);
+	over = 0;
+	ipc_send(&ask_messages, one[1], &q);
+	turns(l, 3);
+	ck_assert_ptr_nonnull(late);
+	peers_retire(&ps, 60 * 1000, on_over);
+	turns(l, 3);
+	/* Nothing under way: its next question fails where it can be asked
+	 * again. */
+	ck_assert_int_eq(ipc_send(&ask_messages, two[1], &q), IPC_CLOSED);
+	ck_assert_int_eq(ipc_recv(&ask_messages, two[1], a, &got),
+		IPC_CLOSED);
+	ck_assert_int_eq(over, 0);
+	/* A row is not the end; a question in the meantime is answered too. */
+	peer_send(late, &row);
+	turns(l, 3);
+	ck_assert_int_eq(ipc_send(&ask_messages, one[1], &q), IPC_OK);
+	turns(l, 3);
+	peer_send(late, &answer);
+	peer_send(late, &answer);
+	ck_assert_int_eq(over, 0);
+	turns(l, 5);
+	ck_assert_int_eq(over, 1);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(ipc_recv(&ask_messages, one[1], a, &got),
+			IPC_OK);
+	ck_assert_int_eq(ipc_recv(&ask_messages, one[1], a, &got),
+		IPC_CLOSED);
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(retiring_waits_for_the_unfinished_but_not_for_ever)
+{
+	struct arena *a = arena_new("test");
+	struct loop *l = loop_new(a);
+	struct peers ps = {.loop = l, .rows = late_rows, .count = 1,
+		.is_busy = is_clinging};
+	struct peers none = {.loop = l, .rows = late_rows, .count = 1};
+	struct message q = MESSAGE(route);
+	int pair[2];
+	ipc_pair(pair);
+	struct peer *p = peers_take(&ps, pair[0], PEER_QUEUE);
+	over = 0;
+	p->data = p;
+	peers_retire(&ps, 300, on_over);
+	turns(l, 3);
+	ck_assert_int_eq(ipc_send(&ask_messages, pair[1], &q), IPC_OK);
+	ck_assert_int_eq(over, 0);
+	for (int i = 0; i < 1000 && over == 0; i++)
+		loop_turn(l, 10);
+	ck_assert_int_eq(over, 1);
+	peers_retire(&none, 60 * 1000, on_over);
+	turns(l, 3);
+	ck_assert_int_eq(over, 2);
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_peers(void)
 {
@@ -414,5 +519,6 @@ suite_peers(void)
 		answers_wait_for_a_slow_reader,
 		a_lost_connection_takes_only_its_own_questions,
 		a_question_that_could_not_be_sent_shifts_nothing,
-		out_of_descriptors);
+		out_of_descriptors, retiring_answers_what_was_asked,
+		retiring_waits_for_the_unfinished_but_not_for_ever);
 }
