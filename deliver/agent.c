@@ -100,13 +100,9 @@ receive(struct remote *g, bool wait)
 bool
 remote_is_alone(struct remote *g)
 {
-	/* The starter's end of our link is closed when all are to end: the
-	 * queue will not wait for a message that is only begun. */
-	struct pollfd p[] = {{.fd = g->queue}, {.fd = g->master}};
-	if (poll(p, 2, 0) > 0)
-		g->over = g->over ||
-			((p[0].revents | p[1].revents) &
-				(POLLHUP | POLLERR)) != 0;
+	struct pollfd p = {.fd = g->queue, .events = 0};
+	if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0)
+		g->over = true;
 	return g->over;
 }
 

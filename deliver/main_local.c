@@ -11,11 +11,12 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/store.h"
 #include "sys/ipc.h"
 #include "sys/service.h"
 
-#include <pwd.h>
-#include <unistd.h>
+#include <errno.h>
+#include <stdlib.h>
 
 struct local_agent {
 	int queue;
@@ -88,19 +89,21 @@ run(struct program *p)
 	inbox_free(g.inbox);
 }
 
-/* Where its user's mail can be: the mail root, or a system account's home. */
+/* The Maildir of the user it is started for; the mail root of those who share
+ * an id. */
 static const char **
 trees(struct program *p)
 {
-	const char **v = arena_array(p->arena, 3, sizeof *v);
-	const char *root = str_cstr(p->arena, p->conf->general.mail);
-	struct passwd *pw = getpwuid(geteuid());
-	size_t n = 0;
-	if (access(root, F_OK) == 0)
-		v[n++] = root;
-	if (pw != NULL && strlen(pw->pw_dir) > 1 &&
-		access(pw->pw_dir, F_OK) == 0)
-		v[n++] = str_cstr(p->arena, str_from(pw->pw_dir));
+	const char **v = arena_array(p->arena, 2, sizeof *v);
+	const char *home = getenv("SURAT_HOME");
+	if (home == NULL) {
+		v[0] = str_cstr(p->arena, p->conf->general.mail);
+		return v;
+	}
+	if (!store_make_home(p->arena, str_from(home)))
+		log_error(LOG_NO_ID, "no-home", LOG_CSTR("home", home),
+			LOG_CSTR("why", strerror(errno)));
+	v[0] = str_cstr(p->arena, str_printf(p->arena, "%s/Maildir", home));
 	return v;
 }
 

@@ -3,6 +3,7 @@
 #include "remote.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/sasl.h"
 
 #include <stdlib.h>
 
@@ -10,8 +11,7 @@ static void
 run(struct program *p)
 {
 	struct remote g = {.program = p, .conf = p->conf,
-		.queue = program_fd(p, "queue", 0),
-		.master = program_fd(p, "master", 0)};
+		.queue = program_fd(p, "queue", 0)};
 	if (g.queue < 0)
 		fatal("queue", "no link to the queue was handed over");
 	g.resolve = link_new(p->arena, p->sockets, "resolve");
@@ -25,13 +25,23 @@ run(struct program *p)
 	relay_end_session(&g);
 }
 
+static void
+prepare(struct program *p)
+{
+	(void)p;
+	sasl_open();
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct service service = {
 		.name = "deliver-remote",
 		.asker = "deliver",
-		.profile = SANDBOX_NETWORK,
+		.profile = SANDBOX_ASKER | SANDBOX_INET,
+		.prepare = prepare,
+		.ports = route_ports,
+		.files = 64,
 		.run = run,
 		.usage = "Carries queued mail to other servers.  Started by "
 			 "suratd for the queue, whose end of a socket it "

@@ -112,7 +112,7 @@ void job_look(struct job *j);
 struct remote {
 	struct program *program;
 	const struct conf *conf;
-	int queue, master; /* master: -1 without a starter */
+	int queue;
 	struct link *resolve, *tls;
 	struct route *route; /* the session's */
 	struct session *session; /* open and idle or in use, or NULL */
@@ -185,6 +185,8 @@ bool route_serves(const struct route *r, const struct job *j);
 void route_sort(struct host *hosts, size_t n);
 /* "10 mx.example.org" into a host; false when it is no MX record. */
 bool route_parse_mx(struct arena *a, struct str record, struct host *out);
+/* Ports a next hop of this configuration can have; for the service row. */
+const uint16_t *route_ports(struct program *program);
 /* The address belongs to us at this port: we would talk to ourselves. */
 bool route_is_self(const struct conf *c, const struct net_address *at);
 

@@ -196,6 +196,50 @@ choose_hop(const struct conf_remote *c, const struct job *j, struct route *r,
 	}
 }
 
+/* ---------------------------------------------------------------- ports */
+
+struct ports {
+	uint16_t *v;
+	size_t n;
+};
+
+static void
+add_port(struct ports *p, const struct conf *c, const struct hop *h)
+{
+	p->v[p->n++] = (uint16_t)(h->port > 0 ? h->port : c->remote.port);
+}
+
+/* The hop stands after the pattern. */
+static void
+add_rules(struct ports *p, const struct conf *c, struct str_list rules)
+{
+	for (size_t i = 0; i < rules.n; i++) {
+		struct str rest = rules.v[i], word;
+		struct hop h;
+		if (str_word(&rest, &word) && str_word(&rest, &word) &&
+			hop_parse(word, &h) && h.kind != HOP_UNIX)
+			add_port(p, c, &h);
+	}
+}
+
+const uint16_t *
+route_ports(struct program *program)
+{
+	const struct conf *c = program->conf;
+	const struct conf_remote *r = &c->remote;
+	struct hop smarthost = {.port = 0};
+	struct ports p = {arena_array(program->arena, r->transports.n +
+		r->sender_smarthosts.n + 3, sizeof *p.v), 0};
+	p.v[p.n++] = (uint16_t)r->port;
+	if (hop_parse_host(r->smarthost, &smarthost.host, &smarthost.port))
+		add_port(&p, c, &smarthost);
+	add_rules(&p, c, r->sender_smarthosts);
+	add_rules(&p, c, r->transports);
+	return p.v;
+}
+
+/* ----------------------------------------------------------------- hops */
+
 /* "[192.0.2.1]" as a destination. */
 static bool
 take_literal(struct route *r, struct str domain)

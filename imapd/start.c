@@ -74,7 +74,7 @@ start_run(struct program *p)
 	conn_stop_on(s->conn, program_stop_fd());
 	s->id = m->session;
 	s->user = m->user;
-	s->home = m->home;
+	s->home = program_path(p, m->home);
 	s->guest.tls = m->tls != 0;
 	if (m->client.n > 0)
 		s->guest.client = m->client;

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "sys/ipc.h"
+#include "sys/notify.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -102,8 +103,9 @@ start_agent(struct master *m, struct arena *a, struct msg_agent_start *s,
 		return status_errno(a, "link of an agent", errno);
 	ipc_roomy(pair[0]);
 	ipc_roomy(pair[1]);
-	struct start with = {.ids = given && (role->flags & ROLE_AS_USER) ?
-		&ids : NULL, .queue = pair[1]};
+	given = given && (role->flags & ROLE_AS_USER);
+	struct start with = {.ids = given ? &ids : NULL,
+		.home = given ? s->home : STR(""), .queue = pair[1]};
 	bool ok = team_start(t, &with);
 	close(pair[1]);
 	*other = ok ? pair[0] : -1;
@@ -140,8 +142,9 @@ start_session(struct master *m, struct arena *a, struct message *start)
 		return refuse(a, "no session runs under these ids", s->ids);
 	if (m->stopping || team_size(t) >= most(t))
 		return status_later(3, 2, STR("too many sessions"));
+	/* Whoever shares an id with others is shut in at home. */
 	struct start with = {.ids = given ? &ids : NULL, .first = start,
-		.queue = -1};
+		.home = s->home, .enclosed = !given, .queue = -1};
 	if (!team_start(t, &with))
 		return status_later(3, 0,
 			STR("the session cannot be started"));
@@ -301,13 +304,13 @@ control_reload(struct master *m, struct arena *a)
 {
 	struct buf *errors = buf_new(a);
 	struct generation *next = generation_read(&m->source, m->root, errors);
-	ready_notify("RELOADING=1");
+	notify_starter("RELOADING=1");
 	if (next != NULL && is_same_place(m->now, next, errors) &&
 		generation_listen(next, m->now, errors)) {
 		renew(m, next);
 		log_info(LOG_NO_ID, "reloaded", LOG_CSTR("file",
 			m->source.file));
-		ready_notify("READY=1");
+		notify_starter("READY=1");
 		return status_fine();
 	}
 	struct str rest = buf_str(errors), line;
@@ -315,7 +318,7 @@ control_reload(struct master *m, struct arena *a)
 		log_error(LOG_NO_ID, "reload-refused", LOG_STR("why", line));
 	if (next != NULL)
 		generation_free(next);
-	ready_notify("READY=1");
+	notify_starter("READY=1");
 	rest = buf_str(errors);
 	str_cut(&rest, '\n', &line);
 	return status_never(3, 5, line);

@@ -9,12 +9,12 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "sys/ipc.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -229,25 +229,6 @@ check_world(struct generation *g, bool root, struct buf *errors)
 
 /* ------------------------------------------------------------- snapshots */
 
-static int
-snapshot(struct arena *a, struct str text)
-{
-	int fd = memfd_create("surat.conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		fatal("memfd_create", NULL);
-	arena_own_fd(a, fd);
-	while (text.n > 0) {
-		ssize_t n = write(fd, text.p, text.n);
-		if (n < 0 && errno != EINTR)
-			fatal("snapshot of the configuration", NULL);
-		text = str_skip(text, n > 0 ? (size_t)n : 0);
-	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK |
-		F_SEAL_SEAL) != 0)
-		fatal("snapshot of the configuration", "cannot be sealed");
-	return fd;
-}
-
 static void
 take_snapshots(struct generation *g)
 {
@@ -259,8 +240,10 @@ take_snapshots(struct generation *g)
 	conf_write(&c, public);
 	g->text = buf_str(all);
 	g->public = buf_str(public);
-	g->secret = snapshot(g->arena, g->text);
-	g->config = snapshot(g->arena, g->public);
+	g->secret = arena_own_fd(g->arena,
+		ipc_memory_file("surat.conf", g->text));
+	g->config = arena_own_fd(g->arena,
+		ipc_memory_file("surat.conf", g->public));
 }
 
 struct generation *

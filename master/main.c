@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sys/loop.h"
+#include "sys/notify.h"
+#include "sys/sandbox.h"
+#include "sys/service.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -77,23 +80,6 @@ give_up(struct buf *errors)
 {
 	fprintf(stderr, "%.*s", STR_ARG(buf_str(errors)));
 	exit(EX_CONFIG);
-}
-
-static void
-open_log(const struct conf_log *c)
-{
-	static const struct {
-		struct str word;
-		int level;
-	} levels[] = {{STR_INIT("error"), LOG_ERR},
-		{STR_INIT("warning"), LOG_WARNING},
-		{STR_INIT("info"), LOG_INFO}, {STR_INIT("debug"), LOG_DEBUG}};
-	log_open("suratd", str_eq(c->target, STR("stderr")) ? LOG_TO_STDERR
-							     : LOG_TO_SYSLOG,
-		str_eq(c->format, STR("json")) ? LOG_AS_JSON : LOG_AS_TEXT);
-	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-		if (str_eq(c->level, levels[i].word))
-			log_level(levels[i].level);
 }
 
 /* A link per child, and tls has two descriptors per client. */
@@ -180,6 +166,7 @@ run(struct master *m)
 	m->loop = loop_new(m->arena);
 	teams_init(m);
 	identify(m);
+	m->no_network = m->root ? sandbox_empty_network() : -1;
 	if (!sockets_lock(m, errors) || !sockets_make(m, errors) ||
 		!generation_listen(m->now, NULL, errors))
 		give_up(errors);
@@ -214,7 +201,7 @@ main(int argc, char **argv)
 		give_up(errors);
 	if (o.check)
 		return EX_OK;
-	open_log(&m->now->conf->log);
+	service_log("suratd", &m->now->conf->log);
 	run(m);
 	log_info(LOG_NO_ID, "stopped");
 	int status = m->exit_status;

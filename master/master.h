@@ -52,6 +52,9 @@ enum role_flags {
 	ROLE_LINGERS = 4, /* its successor need not wait for its end */
 	ROLE_FILES = 8, /* reads files at its start: every reload renews it */
 	ROLE_SECRETS = 16, /* may know the passwords in the configuration */
+	ROLE_CERTIFICATE = 32, /* gets the file of the certificate, */
+	ROLE_KEY = 64, /* of its key */
+	ROLE_NETWORK = 128, /* opens internet sockets itself */
 };
 
 struct role {
@@ -161,6 +164,8 @@ struct child {
 struct start {
 	const struct ids *ids; /* NULL: the role's */
 	const struct message *first; /* waits on its link; or NULL */
+	struct str home; /* of whom it serves; empty: that comes later */
+	bool enclosed; /* home becomes its root directory */
 	int queue; /* its link to the queue, or -1 */
 };
 
@@ -186,6 +191,7 @@ struct master {
 	size_t ask_count;
 	struct peers peers;
 	bool root;
+	int no_network; /* see sys/sandbox; -1 */
 	bool announce;
 	bool recovered; /* imapd and pop3d may serve */
 	bool ready;
@@ -225,6 +231,8 @@ struct spawn {
 	const struct named_fd *fds;
 	size_t fd_count;
 	const struct ids *ids; /* NULL: stays what master is */
+	struct str home; /* see struct start */
+	struct str root; /* becomes its /; empty: none */
 };
 
 /* The child's pid, -1 with errno. */
@@ -252,8 +260,6 @@ struct status control_reload(struct master *m, struct arena *a);
 void ready_look(struct master *m);
 /* A team fails at the start: nobody is to wait for ready in vain. */
 void ready_despair(struct master *m, const struct team *t);
-/* "READY=1", "STOPPING=1": to systemd, if it listens. */
-void ready_notify(const char *state);
 
 /* Ends everything, step by step; loop_run returns when all are gone. */
 void stop_begin(struct master *m, int exit_status);

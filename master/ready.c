@@ -8,41 +8,12 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "sys/notify.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DESPAIR_AFTER = 3 };
-
-void
-ready_notify(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char text[128];
-	struct timespec now;
-	if (path == NULL || strlen(path) >= sizeof sun.sun_path)
-		return;
-	memcpy(sun.sun_path, path, strlen(path));
-	socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-		strlen(path));
-	if (*path == '@')
-		sun.sun_path[0] = '\0';
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	/* systemd checks RELOADING=1 by its own clock. */
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	int len = snprintf(text, sizeof text, "%s\nMONOTONIC_USEC=%lld%06ld",
-		state, (long long)now.tv_sec, now.tv_nsec / 1000);
-	sendto(fd, text, (size_t)len, MSG_NOSIGNAL, (struct sockaddr *)&sun,
-		n);
-	close(fd);
-}
 
 static void
 announce(const struct master *m)
@@ -90,7 +61,7 @@ ready_look(struct master *m)
 		return;
 	m->ready = true;
 	log_info(LOG_NO_ID, "ready", LOG_NUM("children", m->children));
-	ready_notify("READY=1");
+	notify_starter("READY=1");
 	if (m->announce)
 		announce(m);
 }

@@ -4,10 +4,10 @@
  * way of sd_listen_fds(3), nothing else but standard error, an environment of
  * our making, and its own process group.
  *
- * A child gets its ids before it is loaded.  Only one with a root directory of
- * its own has to be loaded first: it finds ids and root in SURAT_IDS and
- * SURAT_ROOT and gives up its rights itself, before it reads from anybody
- * (sys/service).
+ * A child has its ids, no capability and, unless it is to meet other hosts, no
+ * network before it is loaded: no program but suratd ever runs as root.  One
+ * that gets a root directory of its own keeps, until it has gone there
+ * (SURAT_ROOT, sys/service), the right to do that.
  */
 #include "master.h"
 #include "base/arena.h"
@@ -25,9 +25,10 @@
 enum { FIRST_FD = 3, VARIABLES_MOST = 16, NOT_LOADED = 127 };
 
 /* What a child may learn of our environment: the time zone, and what the
- * sanitizers want. */
+ * tests and the sanitizers want. */
 static const char *const passed_on[] = {
-	"TZ", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+	"TZ", "SURAT_SECCOMP", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+	"LSAN_OPTIONS"};
 
 struct environment {
 	struct arena *arena;
@@ -52,29 +53,20 @@ names(struct arena *a, const struct spawn *s)
 	return str_join(a, list, STR(":"));
 }
 
-static bool
-has_root(const struct spawn *s)
-{
-	return s->ids != NULL && s->role->root != NULL;
-}
-
 /* The last variable is the pid, which only the child knows. */
 static void
-fill(struct environment *e, const struct master *m, const struct spawn *s)
+fill(struct environment *e, const struct spawn *s)
 {
-	const struct conf *c = m->now->conf;
 	put(e, "PATH", STR("/usr/sbin:/usr/bin:/sbin:/bin"));
 	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
 		if (getenv(passed_on[i]) != NULL)
 			put(e, passed_on[i], str_from(getenv(passed_on[i])));
 	put(e, "LISTEN_FDS", str_printf(e->arena, "%zu", s->fd_count));
 	put(e, "LISTEN_FDNAMES", names(e->arena, s));
-	if (has_root(s)) {
-		put(e, "SURAT_IDS", str_printf(e->arena, "%u:%u",
-			(unsigned)s->ids->uid, (unsigned)s->ids->gid));
-		put(e, "SURAT_ROOT", str_printf(e->arena, "%.*s/%s",
-			STR_ARG(c->general.runtime), s->role->root));
-	}
+	if (s->home.n > 0)
+		put(e, "SURAT_HOME", s->home);
+	if (s->root.n > 0)
+		put(e, "SURAT_ROOT", s->root);
 	put(e, "LISTEN_PID", STR("0000000000"));
 }
 
@@ -107,15 +99,24 @@ settle(void)
 }
 
 static void
-become(const struct spawn *s, struct environment *e, const char *path,
-	int *high)
+give_up(const struct master *m, const struct spawn *s)
+{
+	if (s->ids == NULL)
+		return;
+	if ((s->role->flags & ROLE_NETWORK) == 0)
+		sandbox_leave_network(m->no_network);
+	sandbox_become(s->ids->uid, s->ids->gid, s->root.n > 0);
+}
+
+static void
+become(const struct master *m, const struct spawn *s, struct environment *e,
+	const char *path, int *high)
 {
 	char *argv[] = {(char *)(uintptr_t)s->role->file,
 		(char *)(uintptr_t)s->role->argument, NULL};
 	settle();
+	give_up(m, s);
 	place(s, high);
-	if (s->ids != NULL && !has_root(s))
-		sandbox_become(s->ids->uid, s->ids->gid, NULL);
 	snprintf(e->v[e->n - 1], sizeof "LISTEN_PID=0000000000",
 		"LISTEN_PID=%d", (int)getpid());
 	execve(path, argv, e->v);
@@ -133,10 +134,10 @@ spawn(const struct master *m, const struct spawn *s)
 	const char *path = str_cstr(a,
 		str_printf(a, "%.*s/%s", STR_ARG(dir), s->role->file));
 	int *high = arena_array(a, s->fd_count, sizeof *high);
-	fill(&e, m, s);
+	fill(&e, s);
 	pid_t pid = fork();
 	if (pid == 0)
-		become(s, &e, path, high);
+		become(m, s, &e, path, high);
 	int err = errno;
 	if (pid > 0)
 		setpgid(pid, pid);

@@ -8,13 +8,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sys/loop.h"
+#include "sys/notify.h"
 
 #include <signal.h>
 
 enum {
 	SESSION_PATIENCE = 1000, /* for what it has in hand */
 	FRONT_PATIENCE = 10 * 1000, /* a message that is coming in */
-	BACK_PATIENCE = 4000,
+	BACK_PATIENCE = 15000,
 	KILL_PATIENCE = 5000,
 };
 
@@ -91,7 +92,7 @@ stop_begin(struct master *m, int exit_status)
 	m->exit_status = exit_status;
 	m->stop_step = STOP_FRONT;
 	log_info(LOG_NO_ID, "stopping", LOG_NUM("children", m->children));
-	ready_notify("STOPPING=1");
+	notify_starter("STOPPING=1");
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
 			team_retire(&m->teams[i]);

@@ -6,8 +6,8 @@
  * Back-off is for programs that do not come up: a child that dies within
  * moments of its start, without having served anybody, makes its team wait 1,
  * 2, 4 and so on to 60 seconds, and from a tenth of a second on when it had
- * said that it was up.  One that dies later is replaced at once; a client who
- * can crash a worker pays a connection for each.
+ * said that it was up.  One that dies later, or is killed, is replaced at once;
+ * a client who can crash a worker pays a connection for each.
  */
 #include "master.h"
 #include "base/arena.h"
@@ -17,6 +17,7 @@
 #include "sys/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -106,23 +107,62 @@ add_asks(struct arena *a, const struct team *t, struct named_fd *fds)
 	return n;
 }
 
+/* Files that only root may read, for those who need them.  One that cannot be
+ * opened is missed, and complained of, by the program. */
+static size_t
+add_files(struct arena *a, const struct team *t, struct named_fd *fds)
+{
+	const struct conf_tls *c = &t->master->now->conf->tls;
+	const struct {
+		unsigned flag;
+		const char *name;
+		struct str path;
+	} rows[] = {{ROLE_CERTIFICATE, "certificate", c->certificate},
+		{ROLE_KEY, "key", c->key}};
+	size_t n = 0;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		if ((t->role->flags & rows[i].flag) == 0 || rows[i].path.n == 0)
+			continue;
+		int fd = open(str_cstr(a, rows[i].path), O_RDONLY | O_CLOEXEC);
+		if (fd >= 0)
+			fds[n++] = (struct named_fd){rows[i].name,
+				arena_own_fd(a, fd)};
+	}
+	return n;
+}
+
+/* Where the child's own part of the world lies, when it is root's child. */
+static void
+set_place(struct arena *a, const struct team *t, const struct start *with,
+	struct spawn *s)
+{
+	struct str runtime = t->master->now->conf->general.runtime;
+	s->ids = with->ids != NULL ? with->ids : &t->ids;
+	if (t->role->root != NULL)
+		s->root = str_printf(a, "%.*s/%s", STR_ARG(runtime),
+			t->role->root);
+	else if (with->enclosed)
+		s->root = with->home;
+}
+
 static pid_t
 launch(struct team *t, const struct start *with, int link)
 {
 	const struct master *m = t->master;
 	bool secrets = t->role->flags & ROLE_SECRETS;
 	struct arena *a = arena_new("launch");
-	struct named_fd *fds = arena_array(a, 2 * FDS_MOST + 3, sizeof *fds);
-	struct spawn s = {.role = t->role, .fds = fds};
+	struct named_fd *fds = arena_array(a, 2 * FDS_MOST + 5, sizeof *fds);
+	struct spawn s = {.role = t->role, .fds = fds, .home = with->home};
 	s.fd_count = add_sockets(t, fds);
 	s.fd_count += add_asks(a, t, fds + s.fd_count);
+	s.fd_count += add_files(a, t, fds + s.fd_count);
 	fds[s.fd_count++] = (struct named_fd){"config",
 		secrets ? m->now->secret : m->now->config};
 	fds[s.fd_count++] = (struct named_fd){"master", link};
 	if (with->queue >= 0)
 		fds[s.fd_count++] = (struct named_fd){"queue", with->queue};
 	if (m->root)
-		s.ids = with->ids != NULL ? with->ids : &t->ids;
+		set_place(a, t, with, &s);
 	pid_t pid = spawn(m, &s);
 	arena_free(a);
 	return pid;
@@ -362,8 +402,10 @@ static void
 report(const struct child *c, int status)
 {
 	bool fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-	bool wanted = c->state == CHILD_RETIRED || c->team->master->stopping;
-	if (fine || wanted)
+	bool told = c->state == CHILD_RETIRED || c->team->master->stopping;
+	bool ours = WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM ||
+		WTERMSIG(status) == SIGKILL);
+	if (fine || (told && ours))
 		return;
 	log_warn(LOG_NO_ID, "died", LOG_CSTR("name", c->team->role->name),
 		LOG_NUM("child", c->pid), LOG_CSTR("how",
@@ -372,9 +414,17 @@ report(const struct child *c, int status)
 						    : WEXITSTATUS(status)));
 }
 
+/* SIGKILL is somebody's decision, not a fault that the next start will show
+ * again. */
+static bool
+is_fault(int status)
+{
+	return !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
 /* Agents and sessions are nobody's to restart: who asked will ask again. */
 static void
-mourn(struct child *c)
+mourn(struct child *c, int status)
 {
 	struct team *t = c->team;
 	bool kept = t->role->kind == ROLE_SINGLE || t->role->kind == ROLE_POOL;
@@ -382,7 +432,8 @@ mourn(struct child *c)
 		return;
 	if (c->served == 0 || t->role->kind == ROLE_SINGLE)
 		t->restarts++;
-	if (c->served > 0 || clock_ms() - c->started >= QUICK_DEATH) {
+	if (c->served > 0 || clock_ms() - c->started >= QUICK_DEATH ||
+		!is_fault(status)) {
 		t->failures = 0;
 		return;
 	}
@@ -397,7 +448,7 @@ bury(struct child *c, int status)
 	struct team *t = c->team;
 	struct master *m = t->master;
 	report(c, status);
-	mourn(c);
+	mourn(c, status);
 	t->in[c->state]--;
 	m->children--;
 	loop_untimer(c->patience);

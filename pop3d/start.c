@@ -95,7 +95,7 @@ start_run(struct program *p)
 	take_tag(s, m->tag);
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
-	session_reply(s, open_drop(s, m->home));
+	session_reply(s, open_drop(s, program_path(p, m->home)));
 	conn_preload(s->conn, m->pending);
 	session_run(s);
 	finish(s);

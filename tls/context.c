@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -84,12 +85,34 @@ fingerprint(struct arena *a, X509 *cert)
 	return str_of(text, n * 2);
 }
 
+/* The certificate and those that lead from it to a root. */
+static bool
+load_chain(SSL_CTX *x, FILE *f)
+{
+	X509 *cert = PEM_read_X509_AUX(f, NULL, NULL, NULL);
+	if (cert == NULL || SSL_CTX_use_certificate(x, cert) != 1)
+		return false;
+	X509_free(cert);
+	while ((cert = PEM_read_X509(f, NULL, NULL, NULL)) != NULL)
+		if (SSL_CTX_add0_chain_cert(x, cert) != 1)
+			return false;
+	unsigned long e = ERR_peek_last_error();
+	ERR_clear_error();
+	return ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+}
+
 static void
-load_certificate(struct tls *t, const char *path)
+load_certificate(struct tls *t, struct str name)
 {
 	struct arena *a = t->arena;
-	if (SSL_CTX_use_certificate_chain_file(t->server, path) != 1)
+	char *path = str_cstr(a, name);
+	int fd = program_open(t->program, "certificate", name);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (f == NULL)
+		fatal("the certificate", path);
+	if (!load_chain(t->server, f))
 		fatal(path, str_cstr(a, context_error(a)));
+	fclose(f);
 	X509 *cert = SSL_CTX_get0_certificate(t->server);
 	t->certificate = fingerprint(a, cert);
 	EVP_PKEY *key = remote_key(t, cert);
@@ -115,7 +138,7 @@ context_start(struct tls *t)
 	t->server = new_context(c, TLS_server_method());
 	SSL_CTX_set_alpn_select_cb(t->server, choose_protocol, NULL);
 	SSL_CTX_set_session_cache_mode(t->server, SSL_SESS_CACHE_OFF);
-	load_certificate(t, str_cstr(t->arena, path));
+	load_certificate(t, path);
 }
 
 /* ---------------------------------------------------------------- client */

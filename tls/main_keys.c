@@ -12,10 +12,11 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 
-enum { REPORT_EVERY = 100000 };
+enum { REPORT_EVERY = 100000, RETIRE_MS = 120 * 1000 };
 
 struct keys {
 	struct loop *loop;
+	struct loop_watch *master;
 	struct peers peers;
 	EVP_PKEY *key;
 	uint64_t signatures;
@@ -62,7 +63,8 @@ prepare(struct program *p)
 	if (p->conf->tls.key.n == 0)
 		return;
 	char *path = str_cstr(p->arena, p->conf->tls.key);
-	FILE *f = fopen(path, "re");
+	int fd = program_open(p, "key", p->conf->tls.key);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	if (f == NULL)
 		fatal("the private key", path);
 	k->key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
@@ -72,11 +74,29 @@ prepare(struct program *p)
 		fatal(path, "is not an unencrypted private key in PEM");
 }
 
+/* A tls that was begun with this key may need it to the end of its
+ * handshakes; it says so by hanging up. */
+static bool
+is_needed(const struct peer *p)
+{
+	(void)p;
+	return true;
+}
+
+static void
+over(void *ctx)
+{
+	struct keys *k = ctx;
+	loop_stop(k->loop);
+}
+
 static void
 watch_master(void *ctx, int fd, unsigned events)
 {
+	struct keys *k = ctx;
 	(void)fd, (void)events;
-	loop_stop(ctx);
+	loop_unwatch(k->master);
+	peers_retire(&k->peers, RETIRE_MS, over);
 }
 
 static void
@@ -85,13 +105,14 @@ run(struct program *p)
 	struct keys *k = p->ctx;
 	k->loop = loop_new(p->arena);
 	k->peers = (struct peers){.loop = k->loop, .rows = rows,
-		.count = sizeof rows / sizeof *rows, .ctx = k};
+		.count = sizeof rows / sizeof *rows, .ctx = k,
+		.is_busy = is_needed};
 	int fd = program_fd(p, "ask.tls", 0);
 	if (fd >= 0)
 		peers_listen(&k->peers, fd, PEER_TLS);
 	int master = program_fd(p, "master", 0);
 	if (master >= 0)
-		loop_watch(k->loop, master, 0, watch_master, k->loop);
+		k->master = loop_watch(k->loop, master, 0, watch_master, k);
 	loop_run(k->loop);
 }
 

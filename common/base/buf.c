@@ -59,6 +59,13 @@ buf_add(struct buf *b, struct str s)
 }
 
 void
+buf_addc(struct buf *b, char c)
+{
+	*buf_room(b, 1) = c;
+	b->n++;
+}
+
+void
 buf_adds(struct buf *b, const char *cstr)
 {
 	buf_add(b, str_from(cstr));
@@ -74,14 +81,6 @@ buf_addn(struct buf *b, uint64_t number)
 		number /= 10;
 	} while (number > 0);
 	buf_add(b, str_of(digits + at, sizeof digits - at));
-}
-
-void
-buf_addi(struct buf *b, int64_t number)
-{
-	if (number < 0)
-		buf_addc(b, '-');
-	buf_addn(b, number < 0 ? -(uint64_t)number : (uint64_t)number);
 }
 
 void

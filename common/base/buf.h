@@ -21,9 +21,9 @@ struct buf {
 struct buf *buf_new(struct arena *a);
 
 void buf_add(struct buf *b, struct str s);
+void buf_addc(struct buf *b, char c);
 void buf_adds(struct buf *b, const char *cstr);
 void buf_addn(struct buf *b, uint64_t number);
-void buf_addi(struct buf *b, int64_t number);
 void buf_printf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -36,15 +36,6 @@ void buf_drop(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
 /* Gives an empty buffer's storage back when it is larger than this. */
 void buf_shrink(struct buf *b, size_t most);
-
-/* Texts are made octet by octet in many places: no call while there is room. */
-static inline void
-buf_addc(struct buf *b, char c)
-{
-	if (b->n == b->cap)
-		buf_room(b, 1);
-	b->p[b->n++] = c;
-}
 
 static inline struct str
 buf_str(const struct buf *b)

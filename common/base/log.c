@@ -6,6 +6,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,15 +55,8 @@ static void
 add_number(struct line *l, int64_t number)
 {
 	char digits[24];
-	size_t at = sizeof digits;
-	uint64_t n = number < 0 ? -(uint64_t)number : (uint64_t)number;
-	do {
-		digits[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	if (number < 0)
-		digits[--at] = '-';
-	add(l, str_of(digits + at, sizeof digits - at));
+	int n = snprintf(digits, sizeof digits, "%lld", (long long)number);
+	add(l, str_of(digits, (size_t)n));
 }
 
 static void

@@ -339,6 +339,12 @@ scram_step(struct sasl_server *s, struct str response)
 }
 
 void
+sasl_open(void)
+{
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+}
+
+void
 sasl_server_start(struct sasl_server *s, struct arena *a,
 	enum sasl_mechanism m, struct str nonce, struct str binding)
 {

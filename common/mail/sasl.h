@@ -63,6 +63,10 @@ struct sasl_server {
 	struct sasl_secret secret;
 };
 
+/* For programs that are confined later: the library of hashes gets ready now,
+ * and not from files at its first use. */
+void sasl_open(void);
+
 /* nonce: fresh randomness as printable text, for SCRAM; the caller's, so that
  * this stays a function of its input. */
 void sasl_server_start(struct sasl_server *s, struct arena *a,

@@ -218,19 +218,10 @@ smtp_reply_status(struct arena *a, const struct smtp_reply *r, int subject,
 }
 
 static void
-reply_line(struct buf *out, struct status s, struct str text, bool enhanced,
-	bool more)
+reply_line(struct buf *out, struct status s, struct str text, bool more)
 {
 	buf_addn(out, (uint64_t)status_reply_code(s));
 	buf_addc(out, more ? '-' : ' ');
-	if (enhanced) {
-		buf_addn(out, s.class);
-		buf_addc(out, '.');
-		buf_addn(out, s.subject);
-		buf_addc(out, '.');
-		buf_addn(out, s.detail);
-		buf_addc(out, ' ');
-	}
 	add_clean(out, text);
 	buf_adds(out, "\r\n");
 }
@@ -239,11 +230,19 @@ void
 smtp_write_reply(struct buf *out, struct status s, bool enhanced)
 {
 	struct str rest = s.text, line;
+	char text[600];
 	if (rest.p == NULL)
 		rest = STR("");
-	while (str_cut(&rest, '\n', &line))
-		reply_line(out, s, str_head(line, 500), enhanced,
+	while (str_cut(&rest, '\n', &line)) {
+		line = str_head(line, 500);
+		int n = 0;
+		if (enhanced)
+			n = snprintf(text, sizeof text, "%d.%d.%d ", s.class,
+				s.subject, s.detail);
+		memcpy(text + n, line.p == NULL ? "" : line.p, line.n);
+		reply_line(out, s, str_of(text, (size_t)n + line.n),
 			rest.p != NULL);
+	}
 }
 
 /* ------------------------------------------------------------ DATA */

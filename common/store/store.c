@@ -26,8 +26,8 @@ set_host(struct store *s)
 			*p = '_';
 }
 
-bool
-store_make_home(struct arena *a, struct str home)
+static bool
+make_home(struct arena *a, struct str home)
 {
 	char *path = str_cstr(a, home);
 	for (char *p = path + 1; *path != '\0' && *p != '\0'; p++) {
@@ -38,6 +38,15 @@ store_make_home(struct arena *a, struct str home)
 		*p = '/';
 	}
 	return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+bool
+store_make_home(struct arena *a, struct str home)
+{
+	char *maildir = str_cstr(a, str_printf(a, "%.*s/Maildir",
+		STR_ARG(home)));
+	return make_home(a, home) &&
+		(mkdir(maildir, 0700) == 0 || errno == EEXIST);
 }
 
 static int
@@ -170,7 +179,7 @@ store_open(struct arena *a, struct str home, struct store **out)
 	s->watch_fd = s->both_fd = -1;
 	s->patience = PATIENCE_MS;
 	set_host(s);
-	if (!store_make_home(a, home) && errno != EACCES && errno != EROFS)
+	if (!make_home(a, home) && errno != EACCES && errno != EROFS)
 		st = status_errno(a, "home", errno);
 	if (status_is_fine(st))
 		st = store_renew(s, a);

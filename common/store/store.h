@@ -44,8 +44,8 @@ struct store;
 struct status store_open(struct arena *a, struct str home, struct store **out);
 void store_close(struct store *s);
 
-/* The directory of a new account, and those above it; for who must confine
- * himself to it before store_open.  False with errno. */
+/* The directory of a new account, those above it, and its Maildir; for who
+ * must confine himself to that before store_open.  False with errno. */
 bool store_make_home(struct arena *a, struct str home);
 
 /* How long to wait for other writers; ten seconds unless said. */

@@ -63,12 +63,8 @@ put_list(struct buf *out, struct str_list list)
 static void
 put_status(struct buf *out, struct status s)
 {
-	buf_addn(out, s.class == 0 ? STATUS_FINE : s.class);
-	buf_addc(out, '.');
-	buf_addn(out, s.subject);
-	buf_addc(out, '.');
-	buf_addn(out, s.detail);
-	buf_addc(out, ' ');
+	int class = s.class == 0 ? STATUS_FINE : s.class;
+	buf_printf(out, "%d.%d.%d ", class, s.subject, s.detail);
 	if (s.reply != 0)
 		buf_addn(out, s.reply);
 	else
@@ -82,7 +78,7 @@ put_field(struct buf *out, enum ipc_kind kind, const void *value)
 {
 	switch (kind) {
 	case IPC_NUM:
-		buf_addi(out, *(const int64_t *)value);
+		buf_printf(out, "%lld", (long long)*(const int64_t *)value);
 		break;
 	case IPC_TEXT:
 		put_text(out, *(const struct str *)value);
@@ -380,12 +376,10 @@ send_packet(int sock, struct str bytes, const int *fds, size_t count)
 	}
 }
 
-/* A sealed memory file with these bytes; what goes wrong is fatal, as out of
- * memory is. */
-static int
-spill(struct str bytes)
+int
+ipc_memory_file(const char *name, struct str bytes)
 {
-	int fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		fatal("memfd_create", NULL);
 	while (bytes.n > 0) {
@@ -394,8 +388,9 @@ spill(struct str bytes)
 			fatal("memory file", NULL);
 		bytes = str_skip(bytes, n > 0 ? (size_t)n : 0);
 	}
-	fcntl(fd, F_ADD_SEALS,
-		F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW |
+		F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+		fatal("memory file", "cannot be sealed");
 	return fd;
 }
 
@@ -409,7 +404,7 @@ ipc_send_bytes(int sock, struct str bytes, int fd)
 			fds[count++] = fd;
 		return send_packet(sock, bytes, fds, count);
 	}
-	int file = spill(bytes);
+	int file = ipc_memory_file("message", bytes);
 	fds[count++] = file;
 	if (fd >= 0)
 		fds[count++] = fd;

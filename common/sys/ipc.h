@@ -114,6 +114,10 @@ int ipc_connect(const char *path);
 /* Makes and binds a listening socket with this mode, replacing a stale one;
  * -1 with errno. */
 int ipc_listen(const char *path, unsigned mode);
+/* A sealed memory file with these bytes; what goes wrong is fatal, as out of
+ * memory is. */
+int ipc_memory_file(const char *name, struct str bytes);
+
 /* Raises the send buffer to what IPC_PACKET_MOST needs. */
 void ipc_roomy(int sock);
 

@@ -1,33 +1,97 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Landlock has no wrapper in the C library; its three calls are made by
- * number.  The seccomp list names what no program of ours ever needs and a
- * taken-over one would: other processes, kernel interfaces, new programs,
- * and, by profile, sockets.
+ * Ids, capabilities, root directory, network, limits, Landlock.  The list of
+ * system calls is in syscalls.c.
+ *
+ * Landlock and capabilities have no wrappers in the C library; their calls are
+ * made by number.
  */
 #include "sys/sandbox.h"
 #include "base/log.h"
+#include "sys/syscalls.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <iconv.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ----------------------------------------------------------------- ids */
+/* --------------------------------------------------------- capabilities */
+
+/* Two words of 32, of which ours are in the first. */
+struct capabilities {
+	struct __user_cap_data_struct w[2];
+};
 
 static void
-verify_ids(unsigned uid, unsigned gid)
+set_capabilities(const struct capabilities *c)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	if (syscall(SYS_capset, &h, c->w) != 0)
+		fatal("capset", NULL);
+}
+
+static struct capabilities
+get_capabilities(void)
+{
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct capabilities c = {{{0, 0, 0}}};
+	if (syscall(SYS_capget, &h, c.w) != 0)
+		fatal("capget", NULL);
+	return c;
+}
+
+static void
+keep_capabilities(unsigned caps)
+{
+	const struct capabilities c = {{{caps, caps, caps}}};
+	set_capabilities(&c);
+}
+
+/* Only what is in the bounding set can be added to the inheritable one, and
+ * only from there do capabilities get across exec. */
+static void
+make_inheritable(unsigned caps)
+{
+	struct capabilities c = get_capabilities();
+	c.w[0].inheritable = caps;
+	c.w[1].inheritable = 0;
+	set_capabilities(&c);
+}
+
+static unsigned
+all_capabilities(void)
+{
+	struct capabilities c = get_capabilities();
+	const struct __user_cap_data_struct *d = c.w;
+	return d[0].effective | d[0].permitted | d[0].inheritable |
+		d[1].effective | d[1].permitted | d[1].inheritable;
+}
+
+/* What is not in the bounding set no executed file can give. */
+static void
+empty_bounding_set(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
+			fatal("privileges", "the bounding set stays");
+	errno = 0;
+}
+
+/* ------------------------------------------------------------------ ids */
+
+static void
+verify_ids(unsigned uid, unsigned gid, unsigned caps)
 {
 	uid_t u[3];
 	gid_t g[3];
@@ -39,58 +103,197 @@ verify_ids(unsigned uid, unsigned gid)
 			fatal("privileges", "the drop did not take");
 	if (uid != 0 && (setuid(0) == 0 || seteuid(0) == 0))
 		fatal("privileges", "root came back after the drop");
+	if (all_capabilities() != caps)
+		fatal("privileges", "capabilities are left after the drop");
 	errno = 0;
 }
 
 void
-sandbox_become(unsigned uid, unsigned gid, const char *root)
+sandbox_become(unsigned uid, unsigned gid, bool may_chroot)
 {
-	if (root != NULL && (chroot(root) != 0 || chdir("/") != 0))
-		fatal("chroot", root);
-	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
+	unsigned caps = may_chroot ? 1u << CAP_SYS_CHROOT : 0;
+	make_inheritable(caps);
+	empty_bounding_set();
+	if (prctl(PR_SET_KEEPCAPS, may_chroot, 0, 0, 0) != 0 ||
+		setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
 		setresuid(uid, uid, uid) != 0)
 		fatal("privileges", "cannot give them up");
-	verify_ids(uid, gid);
+	keep_capabilities(caps);
+	if (may_chroot && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE,
+		CAP_SYS_CHROOT, 0, 0) != 0)
+		fatal("privileges", "no ambient capabilities");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		fatal("prctl", "no new privileges");
+	verify_ids(uid, gid, caps);
 }
 
-/* ------------------------------------------------------------ Landlock */
-
-enum {
-	TREE_RIGHTS = LANDLOCK_ACCESS_FS_READ_FILE |
-		LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |
-		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
-		LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-		LANDLOCK_ACCESS_FS_REMOVE_DIR,
-	ALL_V1 = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1,
-};
-
-/* Newer than some headers: rights by their bits. */
-enum { FS_REFER = 1 << 13, FS_TRUNCATE = 1 << 14 };
-
-static int
-landlock_abi(void)
+void
+sandbox_chroot(const char *directory)
 {
-	return (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
-		LANDLOCK_CREATE_RULESET_VERSION);
+	if (chdir(directory) != 0 || chroot(".") != 0 || chdir("/") != 0)
+		fatal("chroot", directory);
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+		fatal("privileges", "ambient capabilities stay");
+	keep_capabilities(0);
+	if (chroot(".") == 0 || all_capabilities() != 0)
+		fatal("privileges", "a capability is left after chroot");
+	errno = 0;
+}
+
+/* -------------------------------------------------------------- network */
+
+int
+sandbox_empty_network(void)
+{
+	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int empty = -1;
+	if (own >= 0 && unshare(CLONE_NEWNET) == 0) {
+		empty = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+		if (setns(own, CLONE_NEWNET) != 0)
+			fatal("setns", "no way back to the network");
+	} else {
+		log_info(LOG_NO_ID, "no-empty-network",
+			LOG_CSTR("consequence", "seccomp alone keeps "
+				"programs from the network"));
+	}
+	if (own >= 0)
+		close(own);
+	errno = 0;
+	return empty;
+}
+
+void
+sandbox_leave_network(int empty)
+{
+	if (empty >= 0 && setns(empty, CLONE_NEWNET) != 0)
+		fatal("setns", "the empty network");
+}
+
+/* --------------------------------------------------------------- limits */
+
+enum { MEGABYTES_USUAL = 1024 };
+
+static void
+limit(int resource, rlim_t most)
+{
+	struct rlimit l;
+	if (getrlimit(resource, &l) != 0)
+		fatal("getrlimit", NULL);
+	if (most < l.rlim_max)
+		l.rlim_max = most;
+	if (l.rlim_cur > l.rlim_max)
+		l.rlim_cur = l.rlim_max;
+	if (setrlimit(resource, &l) != 0)
+		fatal("setrlimit", NULL);
+}
+
+/* A sanitizer reserves terabytes of address space as its shadow. */
+static void
+limit_memory(unsigned megabytes)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	(void)megabytes;
+#else
+	limit(RLIMIT_DATA, (rlim_t)megabytes << 20);
+#endif
 }
 
 static void
-allow_tree(int ruleset, const char *path, uint64_t rights)
+limits_enter(const struct sandbox *s)
 {
-	struct landlock_path_beneath_attr rule = {.allowed_access = rights};
-	rule.parent_fd = open(path, O_PATH | O_CLOEXEC | O_DIRECTORY);
+	limit(RLIMIT_CORE, 0);
+	if (s->files > 0)
+		limit(RLIMIT_NOFILE, s->files);
+	if ((s->rights & SANDBOX_THREADS) == 0)
+		limit(RLIMIT_NPROC, 0);
+	limit_memory(s->megabytes > 0 ? s->megabytes : MEGABYTES_USUAL);
+}
+
+/* ------------------------------------------------------------- Landlock */
+
+/* Everything up to ABI 6, by our own names: headers are older than kernels. */
+enum {
+	FS_WRITE_FILE = 1 << 1,
+	FS_READ_FILE = 1 << 2,
+	FS_READ_DIR = 1 << 3,
+	FS_REMOVE_DIR = 1 << 4,
+	FS_REMOVE_FILE = 1 << 5,
+	FS_MAKE_DIR = 1 << 7,
+	FS_MAKE_REG = 1 << 8,
+	FS_MAKE_SOCK = 1 << 9,
+	FS_ALL_V1 = (1 << 13) - 1,
+	FS_REFER = 1 << 13,
+	FS_TRUNCATE = 1 << 14,
+	FS_IOCTL_DEV = 1 << 15,
+	NET_BIND_TCP = 1 << 0,
+	NET_CONNECT_TCP = 1 << 1,
+	SCOPE_ABSTRACT = 1 << 0,
+	SCOPE_SIGNAL = 1 << 1,
+	RULE_NET_PORT = 2,
+	FS_READ = FS_READ_FILE | FS_READ_DIR,
+	FS_CHANGE = FS_READ | FS_WRITE_FILE | FS_MAKE_REG | FS_MAKE_DIR |
+		FS_MAKE_SOCK | FS_REMOVE_FILE | FS_REMOVE_DIR | FS_REFER |
+		FS_TRUNCATE,
+	FS_OF_A_FILE = FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE,
+};
+
+struct ruleset_attr {
+	uint64_t fs, net, scoped;
+};
+
+struct port_attr {
+	uint64_t allowed, port;
+};
+
+struct ruleset {
+	int fd;
+	struct ruleset_attr handled;
+};
+
+static void
+allow_path(const struct ruleset *r, const char *path, uint64_t rights)
+{
+	struct landlock_path_beneath_attr rule = {
+		.allowed_access = rights & r->handled.fs};
+	struct stat st;
+	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
 	if (rule.parent_fd < 0)
-		fatal("directory", path);
-	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
-		&rule, 0) != 0)
+		return;
+	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
+		rule.allowed_access &= FS_OF_A_FILE;
+	if (syscall(SYS_landlock_add_rule, r->fd,
+		LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
 		fatal("landlock_add_rule", path);
 	close(rule.parent_fd);
+}
+
+static void
+allow_port(const struct ruleset *r, uint16_t port, uint64_t rights)
+{
+	struct port_attr rule = {rights & r->handled.net, port};
+	if (rule.allowed != 0 &&
+		syscall(SYS_landlock_add_rule, r->fd, RULE_NET_PORT, &rule,
+			0) != 0)
+		fatal("landlock_add_rule", "port");
+}
+
+/* What this kernel can refuse, all of it. */
+static void
+handle(struct ruleset_attr *h, int abi, const struct sandbox *s)
+{
+	bool any_port = (s->rights & SANDBOX_INET) && s->ports == NULL;
+	h->fs = FS_ALL_V1 | (abi >= 2 ? FS_REFER : 0) |
+		(abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL_DEV : 0);
+	if (abi >= 4)
+		h->net = any_port ? 0 : NET_BIND_TCP | NET_CONNECT_TCP;
+	if (abi >= 6)
+		h->scoped = SCOPE_ABSTRACT | SCOPE_SIGNAL;
 }
 
 /* Who works on mail meets every charset there is, and the C library keeps the
  * rarer ones in files that it loads when they are asked for, beside itself. */
 static void
-allow_charsets(int ruleset)
+allow_charsets(const struct ruleset *r)
 {
 	enum { DIRECTORY_MOST = 4096 };
 	char path[DIRECTORY_MOST];
@@ -102,125 +305,60 @@ allow_charsets(int ruleset)
 	int n = snprintf(path, sizeof path, "%.*s/gconv", dir,
 		library.dli_fname);
 	if (n < DIRECTORY_MOST && access(path, F_OK) == 0)
-		allow_tree(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE |
-			LANDLOCK_ACCESS_FS_READ_DIR);
+		allow_path(r, path, FS_READ);
 }
 
 static void
-landlock_enter(const char *const *trees)
+allow_all(const struct ruleset *r, const struct sandbox *s)
 {
-	int abi = landlock_abi();
-	struct landlock_ruleset_attr attr = {.handled_access_fs = ALL_V1};
-	uint64_t rights = TREE_RIGHTS;
+	const char *const *p;
+	if (s->rights & SANDBOX_CODE)
+		allow_charsets(r);
+	for (p = s->trees; p != NULL && *p != NULL; p++)
+		allow_path(r, *p, FS_CHANGE);
+	for (p = s->readable; p != NULL && *p != NULL; p++)
+		allow_path(r, *p, FS_READ);
+	for (const uint16_t *n = s->ports; n != NULL && *n != 0; n++)
+		allow_port(r, *n, NET_CONNECT_TCP);
+	/* Any port of the kernel's choice: a source address. */
+	if (s->ports != NULL)
+		allow_port(r, 0, NET_BIND_TCP);
+}
+
+static void
+landlock_enter(const struct sandbox *s)
+{
+	struct ruleset r = {.fd = -1};
+	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
+		LANDLOCK_CREATE_RULESET_VERSION);
 	/* the first lets nobody move a file to another directory */
-	if (abi < 1 || (abi < 2 && trees != NULL)) {
+	if (abi < 1 || (abi < 2 && s->trees != NULL)) {
 		log_debug(LOG_NO_ID, "no-landlock");
-		errno = 0;
 		return;
 	}
-	if (abi >= 2) {
-		attr.handled_access_fs |= FS_REFER;
-		rights |= FS_REFER;
-	}
-	if (abi >= 3) {
-		attr.handled_access_fs |= FS_TRUNCATE;
-		rights |= FS_TRUNCATE;
-	}
-	int ruleset = (int)syscall(
-		SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
-	if (ruleset < 0)
+	handle(&r.handled, abi, s);
+	r.fd = (int)syscall(SYS_landlock_create_ruleset, &r.handled,
+		sizeof r.handled, 0);
+	if (r.fd < 0)
 		fatal("landlock_create_ruleset", NULL);
-	if (trees != NULL)
-		allow_charsets(ruleset);
-	for (; trees != NULL && *trees != NULL; trees++)
-		allow_tree(ruleset, *trees, rights);
-	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
+	allow_all(&r, s);
+	if (syscall(SYS_landlock_restrict_self, r.fd, 0) != 0)
 		fatal("landlock_restrict_self", NULL);
-	close(ruleset);
+	close(r.fd);
 }
 
-/* ------------------------------------------------------------- seccomp */
-
-static const int never[] = {
-	SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv),
-	SCMP_SYS(process_vm_writev), SCMP_SYS(io_uring_setup),
-	SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(bpf),
-	SCMP_SYS(userfaultfd), SCMP_SYS(keyctl), SCMP_SYS(add_key),
-	SCMP_SYS(request_key), SCMP_SYS(perf_event_open), SCMP_SYS(unshare),
-	SCMP_SYS(setns), SCMP_SYS(mount), SCMP_SYS(umount2),
-	SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(open_by_handle_at),
-	SCMP_SYS(name_to_handle_at), SCMP_SYS(init_module),
-	SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load),
-	SCMP_SYS(reboot), SCMP_SYS(swapon), SCMP_SYS(swapoff),
-	SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(acct),
-	SCMP_SYS(quotactl), SCMP_SYS(personality), SCMP_SYS(mknod),
-	SCMP_SYS(mknodat), SCMP_SYS(execve), SCMP_SYS(execveat),
-	SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(setuid), SCMP_SYS(setgid),
-	SCMP_SYS(setresuid), SCMP_SYS(setresgid), SCMP_SYS(setreuid),
-	SCMP_SYS(setregid), SCMP_SYS(setgroups),
-};
-
-static void
-deny(scmp_filter_ctx f, int call)
-{
-	if (call >= 0 &&
-		seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), call, 0) != 0)
-		fatal("seccomp_rule_add", NULL);
-}
-
-/* Sockets by profile: none, Unix only, or Unix and internet. */
-static void
-deny_sockets(scmp_filter_ctx f, enum sandbox_profile profile)
-{
-	int highest = profile == SANDBOX_NETWORK ? AF_INET6 : AF_UNIX;
-	if (profile < SANDBOX_ASKER && profile != SANDBOX_TREE) {
-		deny(f, SCMP_SYS(socket));
-		deny(f, SCMP_SYS(connect));
-		return;
-	}
-	if (seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-		SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest)) != 0)
-		fatal("seccomp_rule_add", NULL);
-}
-
-/* Threads, not processes; clone3 hides its flags in memory, so it does not
- * exist and the C library falls back to clone. */
-static void
-deny_processes(scmp_filter_ctx f)
-{
-	if (seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3),
-		0) != 0 ||
-		seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)) != 0)
-		fatal("seccomp_rule_add", NULL);
-}
-
-static void
-seccomp_enter(enum sandbox_profile profile)
-{
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
-	if (f == NULL)
-		fatal("seccomp_init", NULL);
-	for (size_t i = 0; i < sizeof never / sizeof *never; i++)
-		deny(f, never[i]);
-	deny_sockets(f, profile);
-	deny_processes(f);
-	if (seccomp_load(f) != 0)
-		fatal("seccomp_load", NULL);
-	seccomp_release(f);
-}
+/* ---------------------------------------------------------------- enter */
 
 void
-sandbox_enter(enum sandbox_profile profile, const char *const *trees)
+sandbox_enter(const struct sandbox *s)
 {
-	struct rlimit no_core = {0, 0};
-	if (profile == SANDBOX_NONE)
+	if (s->rights == SANDBOX_NONE)
 		return;
-	setrlimit(RLIMIT_CORE, &no_core);
-	if (prctl(PR_SET_DUMPABLE, 0) != 0 ||
+	limits_enter(s);
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		fatal("prctl", NULL);
-	landlock_enter(trees);
-	seccomp_enter(profile);
+	landlock_enter(s);
+	syscalls_enter(s->rights);
 	errno = 0;
 }

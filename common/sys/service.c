@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * The skeleton.  Master passes ids and root directory of a confined program
- * in SURAT_IDS ("uid:gid") and SURAT_ROOT, since the program must be loaded
- * before its root directory changes; both mean nothing to a process that is
- * not root.
- */
+/* The skeleton. */
 #include "sys/service.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/notify.h"
 #include "sys/proxy.h"
-#include "sys/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +17,10 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 1000,
+enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100,
 	PROXY_PATIENCE = 10 * 1000, BREATH_MS = 100 };
 
 struct options {
@@ -77,6 +73,14 @@ program_fd(const struct program *p, const char *name, size_t nth)
 		if (strcmp(p->fds[i].name, name) == 0 && nth-- == 0)
 			return p->fds[i].fd;
 	return -1;
+}
+
+int
+program_open(const struct program *p, const char *name, struct str path)
+{
+	int fd = program_fd(p, name, 0);
+	return fd >= 0 ? fd : open(str_cstr(p->arena, path),
+		O_RDONLY | O_CLOEXEC);
 }
 
 /* -------------------------------------------------------- configuration */
@@ -161,16 +165,15 @@ load_config(struct program *p, const struct options *o)
 	}
 }
 
-static void
-open_log(const struct program *p)
+void
+service_log(const char *name, const struct conf_log *c)
 {
 	static const struct {
 		const char *word;
 		int level;
 	} levels[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING},
 		{"info", LOG_INFO}, {"debug", LOG_DEBUG}};
-	const struct conf_log *c = &p->conf->log;
-	log_open(p->name,
+	log_open(name,
 		str_eq(c->target, STR("stderr")) ? LOG_TO_STDERR
 						 : LOG_TO_SYSLOG,
 		str_eq(c->format, STR("json")) ? LOG_AS_JSON : LOG_AS_TEXT);
@@ -181,42 +184,71 @@ open_log(const struct program *p)
 
 /* --------------------------------------------------------- confinement */
 
-/* Ids and root directory as master said; nothing without root. */
 static void
-become(struct program *p)
+change_root(struct program *p)
 {
-	const char *ids = getenv("SURAT_IDS"), *root = getenv("SURAT_ROOT");
-	uint64_t uid, gid;
-	if (geteuid() != 0 || ids == NULL)
+	const char *root = getenv("SURAT_ROOT");
+	if (root == NULL)
 		return;
-	struct str rest = str_from(ids), first;
-	if (!str_cut(&rest, ':', &first) ||
-		!str_number(first, UINT32_MAX, &uid) ||
-		!str_number(rest, UINT32_MAX, &gid))
-		fatal("SURAT_IDS", ids);
-	sandbox_become((unsigned)uid, (unsigned)gid, root);
-	if (root != NULL)
-		p->sockets = STR("");
+	sandbox_chroot(root);
+	p->root = str_from(root);
+	/* What asks has its sockets there and nothing else. */
+	p->sockets = STR("");
+	unsetenv("SURAT_ROOT");
+}
+
+struct str
+program_path(const struct program *p, struct str path)
+{
+	if (p->root.n == 0 || !str_starts(path, p->root))
+		return path;
+	struct str rest = str_skip(path, p->root.n);
+	return rest.n == 0 ? STR("/") : rest;
+}
+
+static const char *const *
+inside(struct program *p, const char **paths)
+{
+	for (const char **v = paths; v != NULL && *v != NULL; v++)
+		*v = str_cstr(p->arena, program_path(p, str_from(*v)));
+	return (const char *const *)paths;
 }
 
 void
-program_confine(struct program *p, enum sandbox_profile profile,
-	const char *const *trees)
+program_confine(struct program *p, unsigned rights,
+	const char *const *readable)
 {
-	become(p);
-	sandbox_enter(profile, trees);
+	change_root(p);
+	sandbox_enter(&(struct sandbox){.rights = rights,
+		.readable = readable});
+}
+
+/* The C library would look for the time zone again and again, and later in
+ * vain: with a name of its own it looks once. */
+static void
+fix_time_zone(void)
+{
+	setenv("TZ", ":/etc/localtime", 0);
+	tzset();
 }
 
 static void
 confine(const struct service *s, struct program *p)
 {
+	const char **trees = s->trees == NULL ? NULL : s->trees(p);
+	const char **readable = s->readable == NULL ? NULL : s->readable(p);
+	struct sandbox box = {.rights = s->profile, .files = s->files,
+		.megabytes = s->megabytes};
+	if (s->ports != NULL)
+		box.ports = s->ports(p);
 	if (s->asker != NULL)
 		p->sockets = str_printf(p->arena, "%.*s/%s",
 			STR_ARG(p->conf->general.runtime), s->asker);
-	become(p);
-	/* As the user: a tree that has to be made is the user's. */
-	const char **trees = s->trees == NULL ? NULL : s->trees(p);
-	sandbox_enter(s->profile, trees);
+	fix_time_zone();
+	change_root(p);
+	box.trees = inside(p, trees);
+	box.readable = inside(p, readable);
+	sandbox_enter(&box);
 }
 
 /* -------------------------------------------------------------- serving */
@@ -322,6 +354,14 @@ tell_master(const struct program *p, const char *state)
 		send(master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* Before a program is confined it can reach the starter's socket. */
+static void
+tell_ready(const struct program *p)
+{
+	if (program_fd(p, "master", 0) < 0)
+		notify_starter("READY=1");
+}
+
 static void
 serve_inetd(const struct service *s, struct program *p, const char *name)
 {
@@ -401,10 +441,11 @@ service_main(const struct service *s, int argc, char **argv)
 	inherit(&p);
 	parse_options(s, &p, &o);
 	load_config(&p, &o);
-	open_log(&p);
+	service_log(s->name, &p.conf->log);
 	umask(077);
 	if (s->prepare != NULL)
 		s->prepare(&p);
+	tell_ready(&p);
 	confine(s, &p);
 	if (s->run != NULL) {
 		tell_master(&p, "-");

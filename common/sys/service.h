@@ -18,8 +18,15 @@
  *			took one; a session finds its session_start here; its
  *			end means the starter is gone: finish and exit
  *	queue		an agent's link to the queue
+ *	certificate, key	the files of tls.certificate and tls.key, opened by
+ *			the starter because only root may (program_open)
  * Started without suratd (by systemd or by hand) there is no config or master
- * descriptor; the file named by --config or /etc/surat/surat.conf is read.
+ * descriptor; the file named by --config or /etc/surat/surat.conf is read, and
+ * a starter with NOTIFY_SOCKET hears READY=1.
+ *
+ * A program has the ids it runs under from its first instruction on.  When
+ * SURAT_ROOT names a directory, it makes that its root directory before it
+ * reads from anybody.
  */
 #ifndef SYS_SERVICE_H
 #define SYS_SERVICE_H
@@ -27,19 +34,9 @@
 #include "base/str.h"
 #include "sys/conf.h"
 #include "sys/net.h"
+#include "sys/sandbox.h"
 
 struct arena;
-
-/* System call classes, reliability rule by rule: what is left to a program
- * once it is confined. */
-enum sandbox_profile {
-	SANDBOX_NONE, /* master and the operator's commands */
-	SANDBOX_PURE, /* inherited descriptors only */
-	SANDBOX_FILES, /* and files passed as descriptors */
-	SANDBOX_TREE, /* and paths below its own directories */
-	SANDBOX_ASKER, /* and connecting to its sockets */
-	SANDBOX_NETWORK, /* and internet sockets */
-};
 
 struct inherited {
 	const char *name;
@@ -53,6 +50,7 @@ struct program {
 	struct inherited *fds;
 	size_t fd_count;
 	struct str sockets; /* where its askings go (ask/link.h); "" = root */
+	struct str root; /* the directory that is / now; "": as for everybody */
 	struct str hostname;
 	int argc; /* what is left after the skeleton's own options */
 	char **argv;
@@ -77,19 +75,27 @@ enum served {
 struct service {
 	const char *name;
 	const char *asker; /* its directory of sockets; NULL: asks nobody */
-	enum sandbox_profile profile;
+	unsigned profile; /* of sys/sandbox.h */
 	/* Opens what has to be open before rights are given up.  May be
 	 * NULL. */
 	void (*prepare)(struct program *p);
-	/* Directories (NULL-ended, in the arena) that a TREE program may use;
-	 * called with the program's own ids.  May be NULL. */
+	/* What a program with that right may change and read below
+	 * (NULL-ended, in the arena), and TCP ports it may connect to; may be
+	 * NULL. */
 	const char **(*trees)(struct program *p);
+	const char **(*readable)(struct program *p);
+	const uint16_t *(*ports)(struct program *p);
+	unsigned files; /* most open descriptors; 0: as many as allowed */
+	unsigned megabytes; /* most memory; 0: the usual gigabyte */
 	/* One of the two: */
 	void (*run)(struct program *p);
 	enum served (*serve)(struct program *p, struct client *c);
-	unsigned max_clients; /* serve: then retire; 0: 1000 */
+	unsigned max_clients; /* serve: then retire; 0: 100 */
 	const char *usage; /* one paragraph for --help */
 };
+
+/* Opens the log as the configuration wants it. */
+void service_log(const char *name, const struct conf_log *c);
 
 /* Never returns but with the exit status. */
 int service_main(const struct service *s, int argc, char **argv);
@@ -98,9 +104,17 @@ int service_main(const struct service *s, int argc, char **argv);
 int program_fd(const struct program *p, const char *name, size_t nth);
 
 /* For a helper process forked in prepare: gives up rights as the program
- * itself will, into a profile and directories (or NULL) of its own. */
-void program_confine(struct program *p, enum sandbox_profile profile,
-	const char *const *trees);
+ * itself will, with rights and what it may read (or NULL) of its own. */
+void program_confine(struct program *p, unsigned rights,
+	const char *const *readable);
+
+/* A path of the configuration as this program has to call it: its root
+ * directory may lie above. */
+struct str program_path(const struct program *p, struct str path);
+
+/* For prepare: the starter's descriptor of that name, or the file itself;
+ * -1 with errno. */
+int program_open(const struct program *p, const char *name, struct str path);
 
 /* From now on SIGTERM ends nothing by itself but makes this descriptor
  * readable, so that a session can say good bye. */
