@@ -110,6 +110,7 @@ class House:
         self.offset = free_offset()
         self.process = None
         self.log = []
+        self.env = dict(os.environ)
         if os.getuid() == 0:
             nobody = pwd.getpwnam('nobody')
             os.chown(self.dir, nobody.pw_uid, nobody.pw_gid)
@@ -131,7 +132,7 @@ class House:
     def start(self, seconds=20):
         self.process = subprocess.Popen(
             self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, env=self.env)
         threading.Thread(target=self._collect, daemon=True).start()
         line = []
         reader = threading.Thread(target=lambda: line.append(
