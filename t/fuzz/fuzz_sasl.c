@@ -136,6 +136,9 @@ check_both(struct arena *a, enum sasl_mechanism m, struct str lines)
 		!is_usable(password))
 		return;
 	bool plain = sasl_is_plaintext(m);
+	/* Thousands of hashes each: now and then is enough. */
+	if (!plain && user.n % 16 != 4)
+		return;
 	if (!plain)
 		password = STR("pencil");
 	struct sasl_secret secret =
