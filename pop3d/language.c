@@ -203,11 +203,6 @@ static const char *const texts[SAY_COUNT][COLUMNS] = {
 		"Zu viele Fehler; auf Wiedersehen",
 		"Demasiados errores; hasta luego",
 		"Trop d'erreurs ; au revoir"},
-	[SAY_SILENT] = {
-		"You were silent too long; good bye",
-		"Zu lange nichts gehört; auf Wiedersehen",
-		"Demasiado tiempo en silencio; hasta luego",
-		"Trop longtemps sans nouvelles ; au revoir"},
 };
 /* clang-format on */
 

@@ -43,6 +43,7 @@ struct maildrop {
 	uint32_t count, deleted_count;
 	uint64_t octets, deleted_octets;
 	uint32_t removed;
+	bool seen_marked;
 	struct window window;
 };
 
@@ -432,25 +433,18 @@ mark_seen(struct maildrop *d)
 		mailbox_store(d->box, d->arena, &set, &how);
 }
 
-/* Files follow the index.  Nobody waits for it, but until it is done other
- * programs see what was deleted; what a slow disk leaves is the next
- * session's to do. */
-static void
-settle(struct maildrop *d)
+bool
+maildrop_settle(struct maildrop *d, int64_t ms)
 {
-	enum { TURN_MS = 1000, PATIENCE_MS = 120 * 1000 };
-	int64_t last = clock_in(PATIENCE_MS);
-	while (!mailbox_settle(d->box, clock_in(TURN_MS)) &&
-		clock_ms() < last)
-		;
+	if (d->conf->mark_seen && !d->seen_marked)
+		mark_seen(d);
+	d->seen_marked = true;
+	return mailbox_settle(d->box, clock_in(ms));
 }
 
 void
 maildrop_close(struct maildrop *d)
 {
-	if (d->conf->mark_seen)
-		mark_seen(d);
-	settle(d);
 	mailbox_close(d->box);
 	/* the next session need not wait for this one's tidying up */
 	unlock(d);

@@ -37,6 +37,10 @@ enum drop_refusal maildrop_open(struct arena *a, struct str home,
 	struct status *why);
 /* Without maildrop_update before, nothing is deleted. */
 void maildrop_close(struct maildrop *d);
+/* Before that: lets flags and files follow for a moment.  Until it says true
+ * other programs see what was deleted; what is left by then is the next
+ * session's to do. */
+bool maildrop_settle(struct maildrop *d, int64_t ms);
 
 /* Messages that are there, and their octets on the wire; the highest number,
  * whatever became of it. */

@@ -98,6 +98,7 @@ struct pop3_session {
 	/* Session role. */
 	struct str user;
 	struct maildrop *drop;
+	int stop; /* readable when the server stops */
 	uint64_t retrieved, octets; /* for the log */
 };
 

@@ -167,8 +167,7 @@ turn(struct pop3_session *s)
 		count_errors(s, NULL, POP3_BAD);
 		break;
 	case LINE_NONE:
-		if (conn_state(s->conn) == CONN_TIMEOUT)
-			close_with(s, SAY_SILENT);
+		/* A silent client hears nothing more (RFC 1939 3). */
 		return false;
 	}
 	arena_rewind(s->transaction, mark);

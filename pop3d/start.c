@@ -8,9 +8,12 @@
 #include "pop3d.h"
 #include "ask/handover.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "maildrop.h"
 #include "store/store.h"
+
+#include <poll.h>
 
 /* Made now: later the home's own directory is out of reach. */
 const char **
@@ -52,13 +55,26 @@ open_drop(struct pop3_session *s, struct str home)
 	return ERR(refusals[r].code, refusals[r].text);
 }
 
-/* The client need not wait for what is done to the mailbox after QUIT. */
+static bool
+shall_end(const struct pop3_session *s)
+{
+	struct pollfd p = {.fd = s->stop, .events = POLLIN};
+	return poll(&p, 1, 0) != 0;
+}
+
+/* The client need not wait for what is done to the mailbox after QUIT; a slow
+ * disk gets the time it takes. */
 static void
 finish(struct pop3_session *s)
 {
+	enum { TURN_MS = 500, PATIENCE_MS = 120 * 1000 };
+	int64_t last = clock_in(PATIENCE_MS);
 	conn_close(s->conn);
 	if (s->drop == NULL)
 		return;
+	while (!maildrop_settle(s->drop, TURN_MS) && !shall_end(s) &&
+		clock_ms() < last)
+		;
 	maildrop_close(s->drop);
 	log_info(s->id, "ended", LOG_NUM("commands", s->commands),
 		LOG_NUM("retrieved", s->retrieved),
@@ -87,6 +103,8 @@ start_run(struct program *p)
 	const struct handover *h = handover_of(p);
 	const struct msg_session_start *m = h->start;
 	struct pop3_session *s = session_new(p, h->in, h->out);
+	s->stop = program_stop_fd();
+	conn_stop_on(s->conn, s->stop);
 	s->id = m->session;
 	s->user = m->user;
 	s->guest.tls = m->tls != 0;

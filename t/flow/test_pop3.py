@@ -522,6 +522,25 @@ def seen(h):
     same((flags(0), flags(1)), (['2,'], ['2,S']), 'what was read is marked')
 
 
+def stopped(h):
+    """The server stops while clients are there: quickly, deleting nothing."""
+    fill(h, 'dave', 3, lambda n: b'Subject: %d\n\n' % n)
+    before = Raw(h)
+    r, busy = Raw(h, 'dave'), Raw(h, 'carol')
+    count = len(h.mails('dave'))
+    r.say('DELE 1')
+    r.retr(3)
+    busy.send(*['RETR 1'] * 20000)
+    start = time.time()
+    same(h.stop(), 0, 'it ends cleanly')
+    ok(time.time() - start < 15 * SLOW, 'and soon', time.time() - start)
+    same((r.file.read(), before.file.read()), (b'', b''),
+         'clients find the connection closed')
+    same(len(h.mails('dave')), count, 'nothing was deleted')
+    ok([f for f in h.mails('dave') if '/2.fill' in f and f.endswith('S')],
+       'what was fetched is marked')
+
+
 def limits(h):
     sessions = [Raw(h, 'alice') for _ in range(3)]
     r = Raw(h, 'alice')
@@ -548,7 +567,7 @@ def main():
         large(h)
         slow_reader(h)
         seen(h)
-        same(h.stop(), 0, 'it ends cleanly')
+        stopped(h)
     with House(users={'alice': 'secret'},
                without=('deliver-remote', 'imapd'),
                sets=['auth.failure_delay=0']) as h:
