@@ -383,6 +383,7 @@ append_commit(struct append *p, struct append_result *out)
 	}
 	if (!status_is_fine(st)) {
 		out->uids = (struct uid_set){0};
+		drop_files(p);
 		return st;
 	}
 	p->done = true;

@@ -201,7 +201,8 @@ bool mailbox_settle(struct mailbox *m, int64_t deadline);
  *
  * Octets come as sent; they are stored with LF line ends.  Nothing is visible
  * before the commit, which syncs once.  append_abort drops everything and may
- * be called at any time, also by the end of the arena.
+ * be called at any time, also by the end of the arena, which must not outlive
+ * the store; a commit that fails has dropped everything.
  */
 struct append;
 

@@ -190,7 +190,7 @@ START_TEST(test_marks)
 	struct home h;
 	home_new(&h);
 	for (int i = 0; i < 3; i++) {
-		char prefix[8];
+		char prefix[16];
 		snprintf(prefix, sizeof prefix, "q%d-", i);
 		deliver_many(h.s, h.a, prefix, 700);
 		struct folder f = status_of(h.s, h.a, "INBOX");
