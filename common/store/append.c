@@ -32,12 +32,14 @@ struct append {
 	struct folder_row f;
 	struct appended *first, *last;
 	size_t n;
+	uint64_t octets; /* of all */
 	struct str stem; /* of unique parts */
 	struct buf *out;
 	int fd; /* the one being written, -1 */
 	bool cr; /* the last octet was a CR that is not written yet */
 	char before; /* the octet before what is to come */
 	bool done;
+	struct status refused; /* by the quota */
 };
 
 enum {
@@ -199,6 +201,9 @@ append_end(struct append *p)
 		if (!x->described)
 			st = status_errno(p->a, "append", errno);
 	}
+	struct stat file;
+	if (fstat(p->fd, &file) == 0)
+		p->octets += (uint64_t)file.st_size;
 	if (close(p->fd) != 0 && status_is_fine(st))
 		st = status_errno(p->a, "append", errno);
 	p->fd = -1;
@@ -239,7 +244,9 @@ enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 	r->info = maildir_info(big, STR(""), r->flags,
 		words_letters(w, r->keywords));
 	char *to = row_path(p->a, &p->f, false, r->name, r->info);
-	if (r->uid == UINT32_MAX || !own_move(p->s, x->path, to))
+	p->refused = quota_take(p->s, r->file_size);
+	if (!status_is_fine(p->refused) || r->uid == UINT32_MAX ||
+		!own_move(p->s, x->path, to))
 		return false;
 	x->path = to;
 	p->f.uidnext++;
@@ -271,6 +278,8 @@ static struct status
 enter_all(struct append *p, struct append_result *out)
 {
 	uint32_t first = p->f.uidnext;
+	p->refused = status_fine();
+	quota_begin(p->s);
 	watch_begin(p->s, p->a, &p->f, WATCH_CUR);
 	bool ok = enter_each(p, out);
 	int err = errno;
@@ -282,6 +291,8 @@ enter_all(struct append *p, struct append_result *out)
 		return index_commit(p->s, p->a);
 	index_rollback(p->s);
 	struct status st = index_status(p->s, p->a);
+	if (status_is_fine(st) && !status_is_fine(p->refused))
+		return p->refused;
 	return status_is_fine(st) ? status_errno(p->a, "append", err) : st;
 }
 
@@ -373,6 +384,8 @@ append_commit(struct append *p, struct append_result *out)
 	if (p->n == 0)
 		return status_fine();
 	struct status st = look(p);
+	if (status_is_fine(st))
+		st = quota_room(p->s, p->a, p->n, p->octets);
 	if (status_is_fine(st))
 		st = sync_contents(p);
 	for (int i = 0; i < TRIES && status_is_fine(st); i++) {

@@ -29,6 +29,7 @@ struct copying {
 	int64_t now;
 	bool move;
 	int err; /* of the link that failed */
+	struct status refused; /* by the quota */
 };
 
 static struct status
@@ -100,7 +101,9 @@ copy_one(struct copying *c, uint32_t uid)
 	n.keywords = translate_words(c, o.keywords);
 	n.info = maildir_info(c->row, STR(""), o.flags,
 		words_letters(&c->words, n.keywords));
-	if (n.uid == UINT32_MAX || !own_link(c->s, row_path(c->row, &c->source,
+	if (!c->move)
+		c->refused = quota_take(c->s, o.file_size);
+	if (!status_is_fine(c->refused) || n.uid == UINT32_MAX || !own_link(c->s, row_path(c->row, &c->source,
 		o.in_new, o.name, o.info), row_path(c->row, to, false, n.name,
 		n.info)))
 		return false;
@@ -139,6 +142,8 @@ copy_rows(struct copying *c)
 	struct folder_row *src = &c->source, *to = c->to;
 	uint32_t first = to->uidnext;
 	c->row = arena_new("copy");
+	c->refused = status_fine();
+	quota_begin(c->s);
 	watch_begin(c->s, c->a, to, WATCH_CUR);
 	bool ok = copy_each(c);
 	watch_end(c->s, to);
@@ -154,6 +159,10 @@ copy_rows(struct copying *c)
 		return index_commit(c->s, c->a);
 	index_rollback(c->s);
 	struct status st = index_status(c->s, c->a);
+	if (status_is_fine(st) && !status_is_fine(c->refused)) {
+		c->err = 0;
+		return c->refused;
+	}
 	return status_is_fine(st) ? status_errno(c->a, "link", c->err) : st;
 }
 
@@ -265,29 +274,44 @@ finish(struct copying *c)
 	return st;
 }
 
+/* Again when others came between, when a file is not where its row says
+ * because somebody renamed it, and when there may be more room than rows
+ * know. */
+static struct status
+copy_all(struct copying *c, const struct uid_set *uids, struct str target)
+{
+	enum { TRIES = 8 };
+	struct status st = status_fine();
+	struct quota_usage usage;
+	struct folder_row f;
+	bool looked = false;
+	for (int i = 0; i < TRIES; i++) {
+		c->err = 0;
+		c->refused = status_fine();
+		if (!try_copy(c, uids, target, &st)) {
+			st = status_later(2, 0, STR("the mailbox is busy"));
+		} else if (c->err == ENOENT) {
+			sync_whole(c->s, c->a, c->m->row.id, &f);
+		} else if (!status_is_fine(c->refused) && !looked) {
+			quota_usage(c->s, c->a, &usage);
+			looked = true;
+		} else {
+			return st;
+		}
+	}
+	return st;
+}
+
 struct status
 mailbox_copy(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct str target, bool move, struct mailbox_copied *out)
 {
-	enum { TRIES = 8 };
 	struct copying c = {.m = m, .s = m->store, .a = a, .out = out,
 		.move = move, .now = clock_wall()};
-	struct status st = status_later(2, 0, STR("the mailbox is busy"));
 	struct folder_row f;
 	*out = (struct mailbox_copied){0};
-	st = folder_find(m->store, a, target, &f);
-	if (!status_is_fine(st))
-		return st;
-	for (int i = 0; i < TRIES; i++) {
-		c.err = 0;
-		bool settled = try_copy(&c, uids, target, &st);
-		if (settled && c.err != ENOENT)
-			break;
-		/* a file is not where its row says: somebody renamed it */
-		if (settled)
-			sync_whole(m->store, a, m->row.id, &f);
-		else
-			st = status_later(2, 0, STR("the mailbox is busy"));
-	}
+	struct status st = folder_find(m->store, a, target, &f);
+	if (status_is_fine(st))
+		st = copy_all(&c, uids, target);
 	return status_is_fine(st) && out->to.n > 0 ? finish(&c) : st;
 }

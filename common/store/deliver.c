@@ -206,6 +206,12 @@ enter(struct batch *b, struct parcel *p)
 	r->uid = b->f.uidnext;
 	r->name = maildir_base(b->a, p->d->name, r->file_size, r->size, r->uid);
 	char *to = row_path(b->a, &b->f, true, r->name, STR(""));
+	struct status room = quota_take(b->s, r->file_size);
+	if (!status_is_fine(room)) {
+		settle_as(p, room);
+		unlinkat(b->s->dir, p->tmp, 0);
+		return;
+	}
 	if (r->uid == UINT32_MAX || !put(b, p->tmp, to)) {
 		settle_as(p, status_errno(b->a, "rename", errno));
 		unlinkat(b->s->dir, p->tmp, 0);
@@ -224,6 +230,7 @@ enter_all(struct batch *b)
 	uint32_t first = b->f.uidnext;
 	watch_begin(b->s, b->a, &b->f, WATCH_NEW);
 	find_copies(b);
+	quota_begin(b->s);
 	for (size_t i = 0; i < b->n; i++) {
 		if (b->v[i].pending)
 			look_for_copy(b, &b->v[i]);
@@ -335,13 +342,17 @@ static struct status
 run(struct batch *b)
 {
 	bool verify = false, any = false;
+	uint64_t octets = 0;
 	for (size_t i = 0; i < b->n; i++) {
 		verify |= b->v[i].d->verify || b->v[i].d->rewrite;
 		prepare(b, &b->v[i]);
 		any |= b->v[i].pending;
+		octets += b->v[i].raw.n;
 	}
 	if (!any)
 		return status_fine();
+	/* looks for what others have freed, if it would not fit */
+	quota_room(b->s, b->a, b->n, octets);
 	struct status st = begin(b, verify);
 	if (status_is_fine(st))
 		st = enter_all(b);

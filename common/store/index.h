@@ -32,6 +32,7 @@
 #include "store/mailbox.h"
 #include "store/maildir.h"
 #include "store/queries.h"
+#include "store/quota.h"
 #include "store/store.h"
 #include "store/uids.h"
 
@@ -101,6 +102,10 @@ struct store {
 	uint64_t random;
 	int patience; /* ms */
 	struct watch watch;
+	struct quota quota;
+	struct {
+		uint64_t messages, octets;
+	} used; /* within a transaction that fills it */
 	void (*progress)(void *ctx, const char *folder, uint64_t done,
 		uint64_t total);
 	void *progress_ctx;
@@ -404,6 +409,12 @@ void words_save_file(struct store *s, struct arena *a, struct folder_row *f);
 struct str words_file_text(struct store *s, struct arena *a,
 	const struct folder_row *f);
 struct str words_in_file(struct str text, uint32_t uid);
+
+/* ---------------------------------------------------------------- quota */
+/* Within a transaction: quota_begin before anything is entered, then
+ * quota_take for each new message. */
+void quota_begin(struct store *s);
+struct status quota_take(struct store *s, uint64_t octets);
 
 /* ----------------------------------------------------------------- sync */
 /* Takes foreign changes in when directory times say there may be some; f is

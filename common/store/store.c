@@ -204,22 +204,6 @@ store_close(struct store *s)
 }
 
 struct status
-store_usage(struct store *s, struct arena *a, struct store_usage *out)
-{
-	struct status st = index_begin_read(s, a);
-	*out = (struct store_usage){0};
-	if (!status_is_fine(st))
-		return st;
-	sqlite3_stmt *q = index_query(s, Q_USAGE, "");
-	if (index_row(s, q)) {
-		out->messages = (uint64_t)index_int(q, 0);
-		out->octets = (uint64_t)index_int(q, 1);
-		index_end(q);
-	}
-	return index_commit(s, a);
-}
-
-struct status
 store_sync(struct store *s, struct arena *a)
 {
 	if (syncfs(s->dir) != 0)

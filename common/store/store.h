@@ -13,6 +13,7 @@
  *	mailbox.h	one folder selected by a session: view, news, changes
  *	notify.h	being told that something changed
  *	deliver.h	new mail from the queue
+ *	quota.h		how much it may hold
  *	maildir.h	names of files and directories
  *	index.h		the tables; for this room only
  *
@@ -50,14 +51,6 @@ bool store_make_home(struct arena *a, struct str home);
 
 /* How long to wait for other writers; ten seconds unless said. */
 void store_patience(struct store *s, int ms);
-
-/* What everything in the account comes to, from the folder rows. */
-struct store_usage {
-	uint64_t messages;
-	uint64_t octets; /* as on disk */
-};
-struct status store_usage(struct store *s, struct arena *a,
-	struct store_usage *out);
 
 /* What all folders owe to file names, and the files of expunged messages, until
  * the deadline (base/clock): for the end of a session, when nobody waits.

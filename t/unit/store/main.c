@@ -14,6 +14,7 @@ main(void)
 		suite_sync,
 		suite_rebuild,
 		suite_crash,
+		suite_quota,
 	};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -23,6 +23,7 @@ Suite *suite_deliver(void);
 Suite *suite_sync(void);
 Suite *suite_rebuild(void);
 Suite *suite_crash(void);
+Suite *suite_quota(void);
 
 /* An account in a directory of its own, removed by home_gone. */
 struct home {

@@ -220,7 +220,7 @@ START_TEST(test_delete_with_messages)
 {
 	struct home h;
 	struct mailbox_copied copied;
-	struct store_usage u;
+	struct quota_usage u;
 	home_new(&h);
 	create(&h, "a");
 	deliver_many(h.s, h.a, "q", 30);
@@ -239,7 +239,7 @@ START_TEST(test_delete_with_messages)
 	ck_fine(mailbox_news(gone, h.a, true, &news));
 	ck_assert(news.gone && news.any);
 	mailbox_close(gone);
-	ck_fine(store_usage(h.s, h.a, &u));
+	ck_fine(quota_usage(h.s, h.a, &u));
 	ck_assert_uint_eq(u.messages, 30);
 	check_counts(h.s, h.a);
 	home_gone(&h);

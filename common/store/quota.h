@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * quota: how much an account may hold, and how much it does.
+ *
+ * What is used is the sum of the folders' rows, so it is current with every
+ * writer; what foreign programs did is taken in before anything is refused
+ * for want of room, and before the figures are shown.  Limits come from the
+ * table of users; who opened the store sets them, and from then on APPEND,
+ * COPY and delivery refuse what does not fit:
+ *
+ *	imapd	quota_set after store_open; quota_room before it asks for a
+ *		literal (RFC 9208: NO [OVERQUOTA]); append_commit and
+ *		mailbox_copy refuse by themselves; quota_usage for GETQUOTA,
+ *		STORAGE in units of 1024 octets
+ *	deliver-local	quota_set with the limits of the job; store_deliver
+ *		refuses each message that does not fit
+ *	RCPT	whoever may open the store asks quota_room for one message of
+ *		the announced SIZE
+ *
+ * Moving within the account needs no room.  An account that is over its
+ * limits, because they were lowered or others filled it, may be read and
+ * emptied.
+ *
+ * Refusals are never 5.2.2 (552), or later 4.2.2 (452) when the limits say
+ * that mail is to wait.
+ */
+#ifndef STORE_QUOTA_H
+#define STORE_QUOTA_H
+
+#include "base/status.h"
+
+struct arena;
+struct store;
+
+enum { QUOTA_WARN_PERCENT = 90 };
+
+struct quota {
+	uint64_t octets; /* of files; 0: no limit */
+	uint64_t messages; /* 0: no limit */
+	unsigned warn; /* percent of either; 0: 90 */
+	bool later;
+};
+
+/* Copied; all zero takes limits off. */
+void quota_set(struct store *s, const struct quota *q);
+
+enum quota_level { QUOTA_FINE, QUOTA_WARN, QUOTA_FULL };
+
+struct quota_usage {
+	uint64_t octets, messages;
+	struct quota limits;
+	enum quota_level level; /* FULL: a limit is reached */
+};
+
+/* Foreign changes are taken in first. */
+struct status quota_usage(struct store *s, struct arena *a,
+	struct quota_usage *out);
+
+/* Is there room for so many more?  Fine without limits, at no cost. */
+struct status quota_room(struct store *s, struct arena *a, uint64_t messages,
+	uint64_t octets);
+
+#endif
