@@ -125,6 +125,7 @@ int ctl_suite_status(struct ctl *c);
 int ctl_reload(struct ctl *c);
 int ctl_queue(struct ctl *c); /* queue.c */
 int ctl_user(struct ctl *c); /* users.c */
+int ctl_mailbox(struct ctl *c); /* mailbox.c */
 int ctl_explain(struct ctl *c); /* explain.c */
 
 /* A line of the users table for a user with this password, whose mail lies in

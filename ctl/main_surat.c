@@ -22,6 +22,9 @@ static const struct subcommand subcommands[] = {
 	{"explain", "ADDRESS | --client IP --to ADDRESS [OPTION]...",
 		"Says what would become of mail, and what decides it.",
 		ctl_explain},
+	{"mailbox", "list|stat|check|rebuild [USER|DIR]",
+		"Shows an account's folders; checks and mends them.",
+		ctl_mailbox},
 	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
 		ctl_user},
 };

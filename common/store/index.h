@@ -429,6 +429,9 @@ struct status sync_folders(struct store *s, struct arena *a);
 /* The file of a message is not what it was: another message lies there. */
 struct status sync_changed(struct store *s, struct arena *a, int64_t folder,
 	uint32_t uid);
+/* The same when it was found out otherwise than by its size. */
+struct status sync_replaced(struct store *s, struct arena *a, int64_t folder,
+	uint32_t uid);
 /* What the index that was removed still owes to names and files. */
 void settle_orphans(struct store *s);
 /* The same socket in a new directory. */

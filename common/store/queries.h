@@ -54,6 +54,23 @@
 		"modseq=max(modseq,modseq_mark),new_mtime=0,cur_mtime=0," \
 		"rebuild=1") \
 	Q(USAGE, "SELECT sum(messages),sum(file_size) FROM folder") \
+	Q(COUNT_ROWS, "SELECT count(*),coalesce(sum(flags&1=0),0)," \
+		"coalesce(sum(flags&8<>0),0),coalesce(sum(size),0)," \
+		"coalesce(sum(file_size),0) FROM message " \
+		"WHERE key BETWEEN ?1 AND ?2") \
+	Q(COUNT_BARE, "SELECT count(*) FROM message WHERE key BETWEEN ?1 AND " \
+		"?2 AND (NOT EXISTS (SELECT 1 FROM header h WHERE " \
+		"h.key=message.key) OR NOT EXISTS (SELECT 1 FROM content c " \
+		"WHERE c.key=message.key))") \
+	Q(DROP_BARE, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2 AND " \
+		"(NOT EXISTS (SELECT 1 FROM header h WHERE h.key=message.key) " \
+		"OR NOT EXISTS (SELECT 1 FROM content c WHERE " \
+		"c.key=message.key))") \
+	Q(DROP_HEADERS, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2 AND " \
+		"NOT EXISTS (SELECT 1 FROM message m WHERE m.key=header.key)") \
+	Q(DROP_CONTENTS, "DELETE FROM content WHERE key BETWEEN ?1 AND ?2 " \
+		"AND NOT EXISTS (SELECT 1 FROM message m WHERE " \
+		"m.key=content.key)") \
 	Q(MESSAGE_ADD, "INSERT INTO message(key,folder,flags,modseq,changed," \
 		"size,date,zone,keywords,file_size,sent,saved,thread,place," \
 		"name,info) VALUES(?1,?2,?3,?4,nullif(?5,0),?6,?7,?8," \

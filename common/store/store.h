@@ -14,6 +14,7 @@
  *	notify.h	being told that something changed
  *	deliver.h	new mail from the queue
  *	quota.h		how much it may hold
+ *	check.h		finding what is wrong, and rebuilding
  *	maildir.h	names of files and directories
  *	index.h		the tables; for this room only
  *

@@ -523,8 +523,9 @@ apply(struct looking *k)
 	watch_begin(k->s, k->batch, f, WATCH_BOTH);
 	for (size_t i = 0; i < k->n; i++)
 		take_arrival(k, &k->v[i]);
-	/* one that has lost its UID looks missing until all were seen */
-	if (k->done == k->list.n)
+	/* one that has lost its UID looks missing until all were seen; and
+	 * what we do to the directories is no sign of others */
+	if (k->n == 0)
 		take_missing(k);
 	watch_end(k->s, f);
 	record_times(k);
@@ -717,20 +718,28 @@ sync_folder(struct store *s, struct arena *a, int64_t folder,
 	return st;
 }
 
-struct status
-sync_changed(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+static bool
+has_other_size(struct store *s, struct arena *a, const struct folder_row *f,
+	const struct file_state *row)
+{
+	struct stat file;
+	return fstatat(s->dir, row_path(a, f, place_in_new(row->place),
+		row->name, row->info), &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+		(uint64_t)file.st_size != row->file_size;
+}
+
+static struct status
+let_go(struct store *s, struct arena *a, int64_t folder, uint32_t uid,
+	bool certain)
 {
 	struct folder_row f;
 	struct file_state row;
-	struct stat file;
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
 	if (folder_by_id(s, a, folder, &f) &&
 		row_state(s, a, folder, uid, &row) &&
-		fstatat(s->dir, row_path(a, &f, place_in_new(row.place),
-			row.name, row.info), &file, AT_SYMLINK_NOFOLLOW) == 0 &&
-		(uint64_t)file.st_size != row.file_size) {
+		(certain || has_other_size(s, a, &f, &row))) {
 		struct uid_set one = {0};
 		uid_set_add(a, &one, uid);
 		row_expunge(s, a, &f, &one, 0);
@@ -741,4 +750,16 @@ sync_changed(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
 	if (status_is_fine(st))
 		notify_send(s);
 	return st;
+}
+
+struct status
+sync_changed(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+{
+	return let_go(s, a, folder, uid, false);
+}
+
+struct status
+sync_replaced(struct store *s, struct arena *a, int64_t folder, uint32_t uid)
+{
+	return let_go(s, a, folder, uid, true);
 }
