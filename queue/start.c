@@ -31,6 +31,8 @@ queue_prepare(struct program *p)
 	struct queue *q = arena_one(p->arena, struct queue);
 	struct arena *a = p->arena;
 	arena_limit(a, (size_t)1 << 30);
+	/* Nobody asks how much it has; counting locks every allocation. */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	p->ctx = q;
 	q->program = p;
 	q->conf = p->conf;

@@ -198,7 +198,9 @@ prepare(struct table *t, const char *path)
 		"PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
 		"PRAGMA secure_delete = OFF;"
 		"PRAGMA trusted_schema = OFF;";
-	if (sqlite3_open(path, &t->db) != SQLITE_OK ||
+	/* One thread per connection: SQLite need not lock it. */
+	if (sqlite3_open_v2(path, &t->db, SQLITE_OPEN_READWRITE |
+		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
 		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK)
 		return false;
 	if (!is_known_version(t) && !table_is_damage(sqlite3_errcode(t->db)))

@@ -171,6 +171,9 @@ store_open(struct arena *a, struct str home, struct store **out)
 	struct arena *own = arena_new("store");
 	struct store *s = arena_one(own, struct store);
 	struct status st = status_fine();
+	/* Before the first connection; nobody asks how much memory it has, and
+	 * counting locks every allocation. */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	s->arena = own;
 	s->path = str_printf(own, "%.*s/Maildir", STR_ARG(home));
 	s->index_path = str_cstr(own, str_printf(own, "%.*s/surat/index.db",
