@@ -200,6 +200,10 @@ tell(struct queue *q, struct batch *b, struct op *o, bool fine)
 	if (o->forget != NULL)
 		rcpt_forget(q, o->forget);
 	load_row(q, o);
+	if (o->undone > 0)
+		load_again(q);
+	if (o->more)
+		queue_prune(q);
 }
 
 void

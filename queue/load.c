@@ -520,7 +520,7 @@ sleep_until_due(struct queue *q, int64_t now)
 void
 load_again(struct queue *q)
 {
-	q->local.next = q->remote.next = INT64_MIN;
+	q->fresh.next = q->local.next = q->remote.next = INT64_MIN;
 	load_soon(q);
 }
 

@@ -210,6 +210,9 @@ void queue_prepare(struct program *p);
 const char **queue_trees(struct program *p);
 /* Until the starter goes away. */
 void queue_run(struct program *p);
+/* Old history, tokens, destinations go; rows of a clock that was set back
+ * become due. */
+void queue_prune(struct queue *q);
 
 /* ------------------------------------------------------------- finish.c */
 /* The starter wants this process to end. */
@@ -279,6 +282,9 @@ struct op {
 	batch_stored_fn stored;
 	void *ctx;
 	bool before, own; /* own: to be tried again like a change */
+	/* OP_PRUNE: rows that had to be made due; more is left to prune */
+	int64_t undone;
+	bool more;
 	/* OP_FINISH: the file of a message whose last recipient it was */
 	struct str body;
 	/* OP_LANE */
@@ -536,6 +542,7 @@ enum statement {
 	DELETE_MESSAGE,
 	DELETE_CONTENT,
 	SET_CRASHES,
+	UNDO_FUTURE,
 	SAVE_DESTINATION,
 	PRUNE_DESTINATIONS,
 	PRUNE_HISTORY,

@@ -55,14 +55,33 @@ read_original(struct queue *q, struct arena *a, struct msg *m)
 	return str_of(head, n < 0 ? 0 : (size_t)n);
 }
 
-static size_t
-collect(const struct queue *q, struct msg *m, struct dsn_recipient *out,
-	bool *utf8)
+/* A notice that something is late is for a person who waits for it
+ * (RFC 3834; lists have their own ways). */
+static bool
+is_from_robot(struct str message)
 {
+	static const struct {
+		struct str name, but;
+	} marks[] = {{STR_INIT("Auto-Submitted"), STR_INIT("no")},
+		{STR_INIT("List-Id"), STR_INIT("")},
+		{STR_INIT("Precedence"), STR_INIT("first-class")}};
+	struct str header = str_head(message, header_length(message)), value;
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+		if (header_find(header, marks[i].name, &value) &&
+			!str_eq_nocase(str_trim(value), marks[i].but))
+			return true;
+	return false;
+}
+
+static size_t
+collect(const struct queue *q, struct msg *m, struct dsn *d,
+	struct dsn_recipient *out)
+{
+	bool robot = is_from_robot(d->original);
 	size_t n = 0;
 	list_each(&m->failures, at, save) {
 		struct failure *f = list_entry(at, struct failure, link);
-		if (!is_wanted(f))
+		if (!is_wanted(f) || (f->delay && robot))
 			continue;
 		out[n++] = (struct dsn_recipient){.address = f->rcpt->address,
 			.original = f->rcpt->orcpt, .status = f->status,
@@ -70,7 +89,7 @@ collect(const struct queue *q, struct msg *m, struct dsn_recipient *out,
 			.remote = f->remote,
 			.will_retry_until = f->delay
 				? m->arrival + q->conf->queue.max_age : 0};
-		*utf8 = *utf8 || !is_ascii(f->rcpt->address);
+		d->utf8 = d->utf8 || !is_ascii(f->rcpt->address);
 	}
 	return n;
 }
@@ -160,9 +179,9 @@ report_failures(struct queue *q, struct msg *m)
 	struct dsn_recipient *rcpts = arena_array(a, m->failed, sizeof *rcpts);
 	struct dsn d = report_on(q, m, to);
 	d.recipients = rcpts;
-	d.count = collect(q, m, rcpts, &d.utf8);
+	d.original = read_original(q, a, m);
+	d.count = collect(q, m, &d, rcpts);
 	if (d.count > 0 && to.n > 0) {
-		d.original = read_original(q, a, m);
 		write_report(q, a, m, &d);
 	} else if (d.count > 0) {
 		log_warn(str_from(m->qid), "report-dropped",

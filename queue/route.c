@@ -6,8 +6,10 @@
  */
 #include "queue.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/encode.h"
 
 enum { AWAY_MS = 500, NUMBER_SHIFT = 20, SHIFT_STEP = 10,
 	SHIFT_MOST = 50 };
@@ -37,6 +39,18 @@ is_route(const struct msg_route_result *m)
 			!str_eq(m->agent.v[i], STR("remote")))
 			return false;
 	return true;
+}
+
+/* Reports and logs name the recipient the sender knows (RFC 3464 2.3.1). */
+static void
+keep_original(struct rcpt *r, struct str address)
+{
+	if (r->orcpt.n > 0 || str_eq_nocase(r->address, address))
+		return;
+	struct buf *b = buf_new(r->msg->arena);
+	buf_adds(b, r->msg->utf8 ? "utf-8;" : "rfc822;");
+	xtext_encode(b, r->address);
+	r->orcpt = buf_str(b);
 }
 
 static void
@@ -133,6 +147,7 @@ expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 {
 	struct msg *msg = r->msg;
 	int shift = shift_for(r->number);
+	keep_original(r, m->agent.n > 1 ? STR("") : m->address.v[0]);
 	set_final(r, m, 0);
 	for (size_t i = 1; i < m->agent.n; i++) {
 		int64_t number = ((int64_t)i << shift) + r->number;

@@ -59,14 +59,21 @@ queue_trees(struct program *p)
 	return list;
 }
 
+void
+queue_prune(struct queue *q)
+{
+	const struct conf_queue *c = &q->conf->queue;
+	int64_t now = clock_wall();
+	struct op o = {.kind = OP_PRUNE, .next = now - c->history,
+		.attempted = now, .parked = 2 * c->retry_max + 3600};
+	batch_add(q, &o);
+}
+
 static void
 keep_house(void *ctx)
 {
 	struct queue *q = ctx;
-	int64_t now = clock_wall();
-	struct op o = {.kind = OP_PRUNE,
-		.next = now - q->conf->queue.history, .attempted = now};
-	batch_add(q, &o);
+	queue_prune(q);
 	lane_sweep(q);
 	dispatch_sweep(q);
 	report_sweep(q);

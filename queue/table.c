@@ -80,8 +80,8 @@ static const char *const texts[STATEMENTS] = {
 	[FIND_TOKEN] = "SELECT id FROM token WHERE token = ?1",
 	[PRUNE_TOKENS] = "DELETE FROM token WHERE at < ?1",
 	[ROUTE_RCPT] = "UPDATE recipient SET state = 1, address = ?3,"
-		" agent = ?4, user = ?5, home = ?6, ids = ?7, destination = ?8"
-		" WHERE message = ?1 AND number = ?2",
+		" agent = ?4, user = ?5, home = ?6, ids = ?7, destination = ?8,"
+		" orcpt = ?9 WHERE message = ?1 AND number = ?2",
 	[DEFER_RCPT] = "UPDATE recipient SET state = ?3, next = ?4,"
 		" attempts = ?5, parked = ?6, attempted = ?7, notified = ?8,"
 		" reply = ?9, remote = ?10 WHERE message = ?1 AND number = ?2",
@@ -103,6 +103,8 @@ static const char *const texts[STATEMENTS] = {
 	[SET_CRASHES] = "UPDATE message SET crashes = ?2 WHERE id = ?1",
 	[SAVE_DESTINATION] = "INSERT OR REPLACE INTO destination VALUES"
 		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[UNDO_FUTURE] = "UPDATE recipient SET next = ?1"
+		" WHERE state = ?3 AND next > ?2",
 	[PRUNE_DESTINATIONS] = "DELETE FROM destination WHERE changed < ?1",
 	[PRUNE_HISTORY] = "DELETE FROM history WHERE finished < ?1 AND"
 		" message IN (SELECT DISTINCT message FROM history WHERE"

@@ -143,9 +143,9 @@ route(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, ROUTE_RCPT, o);
 	const struct str texts[] = {o->address, o->agent, o->user, o->home,
-		o->ids, o->destination};
+		o->ids, o->destination, o->orcpt};
 	(void)a;
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 7; i++)
 		table_bind_text(s, 3 + i, texts[i]);
 	return table_run(s);
 }
@@ -247,7 +247,22 @@ prune_before(struct table *t, enum statement which, int64_t before,
 	return table_run(s);
 }
 
-/* o->number: more is left than one transaction should take. */
+/* A wall clock that was set back leaves rows that are due next year. */
+static bool
+undo_future(struct table *t, struct op *o)
+{
+	for (int state = ROW_NEW; state <= ROW_DUE; state++) {
+		sqlite3_stmt *s = table_get(t, UNDO_FUTURE);
+		sqlite3_bind_int64(s, 1, o->attempted);
+		sqlite3_bind_int64(s, 2, o->attempted + o->parked);
+		sqlite3_bind_int(s, 3, state);
+		if (!table_run(s))
+			return false;
+		o->undone += sqlite3_changes(t->db);
+	}
+	return true;
+}
+
 static bool
 prune(struct table *t, struct arena *a, struct op *o)
 {
@@ -257,8 +272,8 @@ prune(struct table *t, struct arena *a, struct op *o)
 			o->attempted - DESTINATIONS_KEPT, 0) ||
 		!prune_before(t, PRUNE_HISTORY, o->next, PRUNED_AT_ONCE))
 		return false;
-	o->number = sqlite3_changes(t->db) >= PRUNED_AT_ONCE;
-	return true;
+	o->more = sqlite3_changes(t->db) >= PRUNED_AT_ONCE;
+	return undo_future(t, o);
 }
 
 typedef bool (*apply_fn)(struct table *t, struct arena *a, struct op *o);

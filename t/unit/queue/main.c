@@ -6,6 +6,7 @@
 int
 main(void)
 {
-	static Suite *(*const suites[])(void) = {suite_intake, suite_dispatch, suite_hostile};
+	static Suite *(*const suites[])(void) = {suite_intake, suite_dispatch,
+		suite_outcome, suite_report, suite_hostile};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: ISC */
+/* Delivery reports: who hears what, once, and who hears nothing. */
+#include "queue_suites.h"
+#include "stand.h"
+#include "base/buf.h"
+#include "mail/header.h"
+#include "mail/mime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct str reports[64], to[64];
+static size_t count;
+static const char *verdict = "5.1.1 550 no such user here";
+
+/* Everything at far.test is refused; what comes for local.test is kept. */
+static void
+refuse_far(struct stand *s, struct stand_job *j)
+{
+	if (!j->local) {
+		stand_result(s, j, verdict, "recipient");
+		return;
+	}
+	if (count < 64) {
+		to[count] = str_copy(s->arena, j->job.rcpt.v[0]);
+		reports[count++] = str_copy(s->arena, j->content);
+	}
+	stand_fine(s, j);
+}
+
+static bool
+says(size_t i, const char *text)
+{
+	return str_search(reports[i], str_from(text)) < reports[i].n;
+}
+
+static struct str
+send_with(struct stand *s, const char *from, const char *rcpts,
+	const char *notify, const char *ret)
+{
+	struct peer *p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(s, from, rcpts,
+		"Subject: the subject\r\nX-Long: header\r\n\r\nthe body\r\n");
+	m.notify = (struct str_list){
+		arena_array(s->arena, m.rcpt.n, sizeof(struct str)), m.rcpt.n};
+	m.orcpt = (struct str_list){
+		arena_array(s->arena, m.rcpt.n, sizeof(struct str)), m.rcpt.n};
+	for (size_t i = 0; i < m.rcpt.n; i++) {
+		m.notify.v[i] = str_from(notify);
+		m.orcpt.v[i] = STR("rfc822;orig+2Binal@x.test");
+	}
+	m.ret = str_from(ret);
+	m.envid = STR("envelope+2Bid");
+	struct str id = stand_submit_as(s, p, &m);
+	stand_drop(s, p);
+	return id;
+}
+
+static void
+all_done(struct stand *s)
+{
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 0);
+}
+
+START_TEST(a_failure_is_told_once_for_all)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	struct str id = send_with(s, "alice@local.test",
+		"a@far.test b@far.test c@local.test d@other.test", "", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 2); /* c's mail and one report */
+	size_t i = says(0, "multipart/report") ? 0 : 1;
+	ck_assert_view(to[i], "alice@local.test");
+	ck_assert(says(i, "report-type=delivery-status"));
+	ck_assert(says(i, "\r\nAuto-Submitted: auto-replied\r\n"));
+	ck_assert(says(i, "Final-Recipient: rfc822;a@far.test\r\n"));
+	ck_assert(says(i, "Final-Recipient: rfc822;b@far.test\r\n"));
+	ck_assert(says(i, "Final-Recipient: rfc822;d@other.test\r\n"));
+	ck_assert(!says(i, "c@local.test"));
+	ck_assert(says(i, "Original-Recipient: rfc822;orig+inal@x.test\r\n"));
+	ck_assert(says(i, "Original-Envelope-Id: envelope+id\r\n"));
+	ck_assert(says(i, "Action: failed\r\nStatus: 5.1.1\r\n"));
+	ck_assert(says(i, "Remote-MTA: dns;mx.remote.test\r\n"));
+	ck_assert(says(i, "Diagnostic-Code: smtp; 550 no such user here\r\n"));
+	ck_assert(says(i, "Subject: the subject\r\n"));
+	ck_assert(says(i, "the body"));
+	ck_assert(says(i, str_cstr(s->arena, id)));
+	/* The report's own sender is null. */
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history WHERE"
+		" sender = '' AND origin = 'report'"), 1);
+	stand_free(s);
+}
+END_TEST
+
+/* It is what it says it is, to a parser that knows nothing of us. */
+START_TEST(a_report_is_well_formed)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	verdict = "5.7.1 550 first line\nsecond line\nthird";
+	send_with(s, "alice@local.test", "a@far.test", "", "FULL");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(says(0, "Diagnostic-Code: smtp; 550 first line\r\n"
+		"    second line\r\n    third\r\n"));
+	struct mime_part *p = mime_parse(s->arena, reports[0]);
+	ck_assert_view(p->major, "multipart");
+	ck_assert_view(p->minor, "report");
+	const char *const minors[] = {"plain", "delivery-status", "rfc822"};
+	struct mime_part *c = p->child;
+	for (int i = 0; i < 3; i++, c = c->next) {
+		ck_assert_ptr_nonnull(c);
+		ck_assert(str_eq(c->minor, str_from(minors[i])));
+	}
+	ck_assert_ptr_null(c);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(ret_hdrs_returns_the_header_alone)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	send_with(s, "alice@local.test", "a@far.test", "", "HDRS");
+	all_done(s);
+	ck_assert(says(0, "text/rfc822-headers"));
+	ck_assert(says(0, "X-Long: header\r\n"));
+	ck_assert(!says(0, "the body"));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(notify_decides)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	send_with(s, "alice@local.test", "a@far.test", "NEVER", "");
+	send_with(s, "alice@local.test", "a@far.test", "SUCCESS,DELAY", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 0);
+	send_with(s, "alice@local.test", "a@far.test", "FAILURE", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(says(0, "Action: failed\r\n"));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(a_success_is_told_when_it_was_asked_for)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	send_with(s, "alice@local.test", "bob@local.test", "SUCCESS", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 2);
+	ck_assert(says(1, "Action: delivered\r\nStatus: 2.0.0\r\n"));
+	ck_assert(says(1, "Final-Recipient: rfc822;bob@local.test"));
+	verdict = "2.0.0 250 taken";
+	send_with(s, "alice@local.test", "x@far.test", "SUCCESS", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 3);
+	ck_assert(says(2, "Action: relayed\r\n"));
+	send_with(s, "alice@local.test", "x@far.test", "FAILURE", "");
+	send_with(s, "", "x@far.test", "SUCCESS", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 3);
+	stand_free(s);
+}
+END_TEST
+
+/* Nobody is told of what has no sender, but postmaster of our own report. */
+START_TEST(a_report_on_a_report_is_postmasters)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	send_with(s, "", "a@far.test", "", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 0);
+	stand_alias(s, "postmaster", "admin@local.test");
+	send_with(s, "gone@far.test", "a@far.test", "", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_view(to[0], "admin@local.test");
+	ck_assert(says(0, "Final-Recipient: rfc822;gone@far.test"));
+	/* And when that fails too, it is over. */
+	stand_alias(s, "postmaster", "admin@far.test");
+	send_with(s, "gone@far.test", "a@far.test", "", "");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(stand_logged(s, "report-dropped"));
+	stand_free(s);
+}
+END_TEST
+
+/* A thousand refused: a few reports, each whole. */
+START_TEST(many_failures_fit)
+{
+	struct stand *s = stand_new("");
+	struct buf *b = buf_new(s->arena);
+	static char text[1500];
+	s->agent = refuse_far;
+	memset(text, 'r', sizeof text - 1);
+	memcpy(text, "5.1.1 550 ", 10);
+	verdict = text;
+	for (int i = 0; i < 1000; i++)
+		buf_printf(b, "user%d@far%d.test ", i, i % 7);
+	send_with(s, "alice@local.test",
+		str_cstr(s->arena, buf_str(b)), "", "");
+	all_done(s);
+	ck_assert_uint_ge(count, 1);
+	ck_assert_uint_le(count, 30);
+	size_t told = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct str rest = reports[i];
+		for (size_t at; (at = str_search(rest,
+				STR("\r\nFinal-Recipient: "))) < rest.n;
+			rest = str_skip(rest, at + 10))
+			told++;
+		ck_assert(str_ends(reports[i], STR("--\r\n")));
+	}
+	ck_assert_uint_eq(told, 1000);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(a_delay_is_told_once)
+{
+	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
+		"delay_notice = 1s\n");
+	s->agent = refuse_far;
+	verdict = "4.2.2 452 mailbox full";
+	struct str id = send_with(s, "alice@local.test", "a@far.test", "", "");
+	stand_until(s, count == 1);
+	ck_assert(says(0, "Action: delayed\r\nStatus: 4.2.2\r\n"));
+	ck_assert(says(0, "Will-Retry-Until: "));
+	ck_assert(says(0, "DO NOT NEED TO SEND"));
+	size_t seen = s->jobs_seen;
+	stand_until(s, s->jobs_seen >= seen + 3);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(str_eq(stand_state(s, id), STR("deferred")) ||
+		str_eq(stand_state(s, id), STR("active")));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(no_delay_notice_for_null_lists_or_robots)
+{
+	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
+		"delay_notice = 1s\n");
+	s->agent = refuse_far;
+	verdict = "4.2.2 452 mailbox full";
+	send_with(s, "", "a@far.test", "", "");
+	send_with(s, "alice@local.test", "b@far.test", "FAILURE", "");
+	static const char *const heads[] = {"List-Id: <x.y>",
+		"Precedence: bulk", "Auto-Submitted: auto-generated"};
+	for (int i = 0; i < 3; i++)
+		stand_submit(s, "alice@local.test", "c@far.test", str_cstr(
+			s->arena, str_printf(s->arena,
+				"%s\r\nSubject: x\r\n\r\nx\r\n", heads[i])));
+	stand_until(s, stand_sql(s,
+		"SELECT min(attempts) FROM recipient") >= 3);
+	ck_assert_uint_eq(count, 0);
+	stand_free(s);
+}
+END_TEST
+
+/* The first failure of a long list is not kept back until its end. */
+START_TEST(a_sender_need_not_wait_for_the_last_of_ten_thousand)
+{
+	struct stand *s = stand_new("");
+	struct buf *b = buf_new(s->arena);
+	for (int i = 0; i < 3000; i++)
+		buf_printf(b, "user%d@far.test ", i);
+	s->agent = NULL;
+	stand_submit(s, "alice@local.test",
+		str_cstr(s->arena, buf_str(b)), "x\r\n");
+	size_t refused = 0;
+	while (refused < 500) {
+		struct stand_job *j = stand_job(s);
+		refused += j->job.number.n;
+		stand_result(s, j, "5.1.1 550 no", "recipient");
+	}
+	stand_until(s, stand_job_for(s, "alice@local.test") != NULL);
+	stand_free(s);
+}
+END_TEST
+
+Suite *
+suite_report(void)
+{
+	return SUITE("report", a_failure_is_told_once_for_all,
+		a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
+		notify_decides, a_success_is_told_when_it_was_asked_for,
+		a_report_on_a_report_is_postmasters, many_failures_fit,
+		a_delay_is_told_once, no_delay_notice_for_null_lists_or_robots,
+		a_sender_need_not_wait_for_the_last_of_ten_thousand);
+}
