@@ -124,6 +124,7 @@ int ctl_config(struct ctl *c);
 int ctl_suite_status(struct ctl *c);
 int ctl_reload(struct ctl *c);
 int ctl_queue(struct ctl *c); /* queue.c */
+int ctl_trace(struct ctl *c); /* trace.c */
 int ctl_user(struct ctl *c); /* users.c */
 int ctl_mailbox(struct ctl *c); /* mailbox.c */
 int ctl_explain(struct ctl *c); /* explain.c */
@@ -175,5 +176,25 @@ int stdio_smtp(const struct letter *l, struct str sockets, int64_t max_size);
 
 /* Queue listing, for `surat queue` and mailq. */
 int queue_list(struct ctl *c, const struct msg_queue_list *filter);
+
+/* ------------------------------------------------------------- the queue */
+
+/*
+ * Asks page after page and hands over what comes, a queue_row or queue_count
+ * at a time, until the end or until fn returns false; the exit status.
+ */
+typedef bool (*queue_fn)(void *ctx, const struct message *m);
+int queue_pages(struct ctl *c, const struct msg_queue_list *ask, queue_fn fn,
+	void *ctx);
+/* Options that say which recipients are meant, and the operand, an id. */
+void queue_filter(struct ctl *c, struct msg_queue_list *ask);
+/* For programs, and for people: all of one recipient. */
+void queue_row_json(const struct msg_queue_row *r);
+void queue_row_long(struct arena *a, const struct msg_queue_row *r);
+void queue_message_long(struct arena *a, const struct msg_queue_row *r);
+
+int queue_why(struct ctl *c); /* queue_why.c */
+int queue_counts(struct ctl *c);
+int queue_top(struct ctl *c);
 
 #endif

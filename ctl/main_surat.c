@@ -17,8 +17,10 @@ static const struct subcommand subcommands[] = {
 	{"config", "[--options] [--json]",
 		"Shows the configuration as it is, or every option there is.",
 		ctl_config},
-	{"queue", "[list|show|retry|hold|release|delete|expire]",
-		"Shows and changes the queue.", ctl_queue},
+	{"queue", "[list|show|why|counts|top|retry|hold|release|delete|expire"
+		"|redirect]", "Shows and changes the queue.", ctl_queue},
+	{"trace", "ADDRESS|MESSAGE-ID|QUEUE-ID [--limit N] [--json]",
+		"Shows what became of a message, and when.", ctl_trace},
 	{"explain", "ADDRESS | --client IP --to ADDRESS [OPTION]...",
 		"Says what would become of mail, and what decides it.",
 		ctl_explain},

@@ -2,6 +2,7 @@
 /*
  * `surat queue`: rows of the queue that fit a filter, shown or changed.  The
  * filter is the same for both; changing everything has to be said ("all").
+ * The queue answers a page at a time; the next is asked for here.
  */
 #include "ctl.h"
 #include "base/arena.h"
@@ -12,11 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct filter {
-	const char *sender, *rcpt, *domain, *state, *reply, *older;
-	int64_t larger, limit;
-	bool history, content;
-};
+/* -------------------------------------------------------------- filters */
 
 static int64_t
 seconds(const char *text)
@@ -28,60 +25,114 @@ seconds(const char *text)
 	return n;
 }
 
-/* What both messages have in common, by name. */
-#define FILL(to, f, c) \
-	do { \
-		(to).sender = str_from((f).sender); \
-		(to).rcpt = str_from((f).rcpt); \
-		(to).domain = str_from((f).domain); \
-		(to).state = str_from((f).state); \
-		(to).reply = str_from((f).reply); \
-		(to).older = seconds((f).older); \
-		(to).larger = (f).larger; \
-		(to).id = str_from((c)->argc > 0 ? (c)->argv[0] : NULL); \
-	} while (0)
+void
+queue_filter(struct ctl *c, struct msg_queue_list *ask)
+{
+	const char *texts[6] = {NULL};
+	bool history = false, content = false;
+	int64_t limit = ask->limit;
+	const struct option_row rows[] = {
+		{"--sender", OPTION_TEXT, &texts[0]},
+		{"--rcpt", OPTION_TEXT, &texts[1]},
+		{"--domain", OPTION_TEXT, &texts[2]},
+		{"--state", OPTION_TEXT, &texts[3]},
+		{"--reply", OPTION_TEXT, &texts[4]},
+		{"--older", OPTION_TEXT, &texts[5]},
+		{"--larger", OPTION_NUMBER, &ask->larger},
+		{"--limit", OPTION_NUMBER, &limit},
+		{"--history", OPTION_FLAG, &history},
+		{"--content", OPTION_FLAG, &content},
+	};
+	struct str *const fields[] = {&ask->sender, &ask->rcpt, &ask->domain,
+		&ask->state, &ask->reply};
+	ctl_options(c, rows, sizeof rows / sizeof *rows);
+	for (int i = 0; i < 5; i++)
+		*fields[i] = str_from(texts[i]);
+	ask->older = seconds(texts[5]);
+	ask->limit = limit;
+	ask->history = history;
+	ask->content = content;
+	if (c->argc > 0)
+		ask->id = str_from(c->argv[0]);
+}
 
 static void
-take_filter(struct ctl *c, struct filter *f)
+one_id_at_most(const struct ctl *c)
 {
-	const struct option_row rows[] = {
-		{"--sender", OPTION_TEXT, &f->sender},
-		{"--rcpt", OPTION_TEXT, &f->rcpt},
-		{"--domain", OPTION_TEXT, &f->domain},
-		{"--state", OPTION_TEXT, &f->state},
-		{"--reply", OPTION_TEXT, &f->reply},
-		{"--older", OPTION_TEXT, &f->older},
-		{"--larger", OPTION_NUMBER, &f->larger},
-		{"--limit", OPTION_NUMBER, &f->limit},
-		{"--history", OPTION_FLAG, &f->history},
-		{"--content", OPTION_FLAG, &f->content},
-	};
-	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	if (c->argc > 1)
 		ctl_fail(EX_USAGE, "one queue id at a time");
 }
 
+/* ---------------------------------------------------------------- pages */
+
+/* One page; false when fn wants no more.  next is where it goes on. */
+static bool
+read_page(struct ctl *c, struct message *ask, queue_fn fn, void *ctx,
+	struct msg_done *end)
+{
+	struct arena *a = arena_new("page");
+	struct arena_mark mark = arena_mark(a);
+	int conversation = ctl_ask(c, "surat", "queue", ask);
+	struct message m;
+	bool more = true;
+	for (; more; arena_rewind(a, mark)) {
+		ctl_answer(a, conversation, &m);
+		if (m.kind != MSG_queue_row && m.kind != MSG_queue_count)
+			break;
+		more = fn(ctx, &m);
+	}
+	close(conversation);
+	*end = (struct msg_done){.status = STATUS(
+		STATUS_NEVER, 5, 0, "The queue gave an unexpected answer")};
+	if (!more)
+		end->status = status_fine();
+	else if (m.kind == MSG_done)
+		*end = m.done;
+	end->status.text = str_copy(c->arena, end->status.text);
+	end->next = str_copy(c->arena, end->next);
+	arena_free(a);
+	return more;
+}
+
+int
+queue_pages(struct ctl *c, const struct msg_queue_list *filter, queue_fn fn,
+	void *ctx)
+{
+	struct message ask = MESSAGE(queue_list);
+	struct msg_done end;
+	ask.queue_list = *filter;
+	do {
+		if (!read_page(c, &ask, fn, ctx, &end))
+			return EX_OK;
+		ask.queue_list.after = end.next;
+	} while (status_is_fine(end.status) && end.next.n > 0);
+	return ctl_status(end.status);
+}
+
 /* --------------------------------------------------------------- showing */
 
-static void
-row_json(const struct msg_queue_row *r)
+void
+queue_row_json(const struct msg_queue_row *r)
 {
 	const struct {
 		const char *name;
 		struct str value;
 	} texts[] = {{"id", r->id}, {"sender", r->sender},
 		{"origin", r->origin}, {"client", r->client},
-		{"user", r->user}, {"rcpt", r->rcpt}, {"orcpt", r->orcpt},
-		{"agent", r->agent}, {"destination", r->destination},
-		{"state", r->state}, {"reply", r->reply},
-		{"remote", r->remote}};
+		{"user", r->user}, {"session", r->session},
+		{"message_id", r->message_id}, {"trace", r->trace},
+		{"rcpt", r->rcpt}, {"orcpt", r->orcpt}, {"agent", r->agent},
+		{"destination", r->destination}, {"state", r->state},
+		{"reply", r->reply}, {"remote", r->remote},
+		{"detail", r->detail}};
 	const struct {
 		const char *name;
 		int64_t value;
 	} numbers[] = {{"size", r->size}, {"arrival", r->arrival},
-		{"number", r->number}, {"attempts", r->attempts},
-		{"last", r->last}, {"next", r->next},
-		{"finished", r->finished}};
+		{"accepted", r->accepted}, {"number", r->number},
+		{"attempts", r->attempts}, {"last", r->last},
+		{"next", r->next}, {"finished", r->finished},
+		{"started", r->started}, {"took", r->took}};
 	struct json_row *j = json_begin();
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		json_text(j, texts[i].name, texts[i].value);
@@ -95,7 +146,8 @@ static void
 row_short(struct arena *a, const struct msg_queue_row *r, bool first)
 {
 	struct str sender = text_safe(a, r->sender);
-	struct str next = r->next == 0 ? STR("") :
+	bool later = r->finished == 0 && r->next > clock_wall();
+	struct str next = !later ? STR("") :
 		str_printf(a, "  next in %.*s",
 			STR_ARG(text_duration(a, r->next - clock_wall())));
 	if (first)
@@ -107,8 +159,8 @@ row_short(struct arena *a, const struct msg_queue_row *r, bool first)
 		r->reply.n > 0 ? "  " : "", STR_ARG(text_safe(a, r->reply)));
 }
 
-static void
-row_long(struct arena *a, const struct msg_queue_row *r)
+void
+queue_row_long(struct arena *a, const struct msg_queue_row *r)
 {
 	const struct {
 		const char *name;
@@ -120,7 +172,8 @@ row_long(struct arena *a, const struct msg_queue_row *r)
 		{"Last", text_time(a, r->last)},
 		{"Next", text_time(a, r->next)},
 		{"Finished", text_time(a, r->finished)},
-		{"Reply", r->reply}, {"Remote", r->remote}};
+		{"Reply", r->reply}, {"Remote", r->remote},
+		{"Detail", r->detail}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (rows[i].value.n > 0 && !str_eq(rows[i].value, STR("-")))
 			printf("    %-12s %.*s\n", rows[i].name,
@@ -128,8 +181,8 @@ row_long(struct arena *a, const struct msg_queue_row *r)
 	putchar('\n');
 }
 
-static void
-message_long(struct arena *a, const struct msg_queue_row *r)
+void
+queue_message_long(struct arena *a, const struct msg_queue_row *r)
 {
 	printf("%.*s from <%.*s>, %lld octets, %.*s by %.*s%s%.*s%s%.*s\n",
 		STR_ARG(r->id), STR_ARG(text_safe(a, r->sender)),
@@ -137,47 +190,44 @@ message_long(struct arena *a, const struct msg_queue_row *r)
 		STR_ARG(text_safe(a, r->origin)), r->client.n > 0 ? " " : "",
 		STR_ARG(text_safe(a, r->client)),
 		r->user.n > 0 ? " as " : "", STR_ARG(text_safe(a, r->user)));
+	if (r->message_id.n > 0)
+		printf("    %-12s <%.*s>\n", "Message-ID",
+			STR_ARG(text_safe(a, r->message_id)));
 }
 
-/* Shows rows until done; how many there were. */
-static int64_t
-show_rows(struct ctl *c, int conversation, bool long_form, int *status)
+struct showing {
+	struct ctl *ctl;
+	bool whole;
+	int64_t shown, limit;
+	char last[64];
+};
+
+static bool
+show_row(void *ctx, const struct message *m)
 {
+	struct showing *x = ctx;
+	const struct msg_queue_row *r = &m->queue_row;
 	struct arena *a = arena_new("row");
-	struct arena_mark mark = arena_mark(a);
-	struct message m;
-	char last[64] = "";
-	int64_t shown = 0;
-	for (;; shown++, arena_rewind(a, mark)) {
-		ctl_answer(a, conversation, &m);
-		if (m.kind != MSG_queue_row)
-			break;
-		const struct msg_queue_row *r = &m.queue_row;
-		bool first = !str_eq(r->id, str_from(last));
-		snprintf(last, sizeof last, "%.*s", STR_ARG(r->id));
-		if (c->json)
-			row_json(r);
-		else if (!long_form)
-			row_short(a, r, first);
-		if (!c->json && long_form && first)
-			message_long(a, r);
-		if (!c->json && long_form)
-			row_long(a, r);
-	}
-	*status = m.kind == MSG_done ? ctl_status(m.done.status) : EX_PROTOCOL;
+	bool first = !str_eq(r->id, str_from(x->last));
+	snprintf(x->last, sizeof x->last, "%.*s", STR_ARG(r->id));
+	if (x->ctl->json)
+		queue_row_json(r);
+	else if (!x->whole)
+		row_short(a, r, first);
+	if (!x->ctl->json && x->whole && first)
+		queue_message_long(a, r);
+	if (!x->ctl->json && x->whole)
+		queue_row_long(a, r);
 	arena_free(a);
-	return shown;
+	return ++x->shown != x->limit;
 }
 
 int
 queue_list(struct ctl *c, const struct msg_queue_list *filter)
 {
-	struct message ask = MESSAGE(queue_list);
-	int status;
-	ask.queue_list = *filter;
-	int conversation = ctl_ask(c, "surat", "queue", &ask);
-	int64_t n = show_rows(c, conversation, false, &status);
-	if (n == 0 && status == EX_OK && !c->json)
+	struct showing x = {.ctl = c, .limit = filter->limit};
+	int status = queue_pages(c, filter, show_row, &x);
+	if (x.shown == 0 && status == EX_OK && !c->json)
 		puts("nothing");
 	return status;
 }
@@ -185,12 +235,9 @@ queue_list(struct ctl *c, const struct msg_queue_list *filter)
 static int
 list(struct ctl *c)
 {
-	struct filter f = {0};
-	struct msg_queue_list ask = {0};
-	take_filter(c, &f);
-	FILL(ask, f, c);
-	ask.limit = f.limit;
-	ask.history = f.history;
+	struct msg_queue_list ask = {.limit = 0};
+	queue_filter(c, &ask);
+	one_id_at_most(c);
 	return queue_list(c, &ask);
 }
 
@@ -212,11 +259,11 @@ copy_out(int fd)
 }
 
 static int
-show_content(struct ctl *c, struct message *ask)
+show_content(struct ctl *c, const struct msg_queue_list *filter)
 {
-	struct message m;
-	ask->queue_list.content = 1;
-	ctl_answer(c->arena, ctl_ask(c, "surat", "queue", ask), &m);
+	struct message ask = MESSAGE(queue_list), m;
+	ask.queue_list = *filter;
+	ctl_answer(c->arena, ctl_ask(c, "surat", "queue", &ask), &m);
 	if (m.kind == MSG_done)
 		return ctl_status(m.done.status);
 	if (m.kind != MSG_opened)
@@ -229,64 +276,104 @@ show_content(struct ctl *c, struct message *ask)
 static int
 show(struct ctl *c)
 {
-	struct filter f = {0};
-	struct message ask = MESSAGE(queue_list);
-	int status;
-	take_filter(c, &f);
+	struct msg_queue_list ask = {.limit = 0};
+	struct showing x = {.ctl = c, .whole = true};
+	queue_filter(c, &ask);
 	if (c->argc != 1)
 		ctl_fail(EX_USAGE, "show needs a queue id");
-	FILL(ask.queue_list, f, c);
-	ask.queue_list.history = f.history;
-	if (f.content)
+	if (ask.content != 0)
 		return show_content(c, &ask);
-	int conversation = ctl_ask(c, "surat", "queue", &ask);
-	if (show_rows(c, conversation, true, &status) > 0 || status != EX_OK)
+	int status = queue_pages(c, &ask, show_row, &x);
+	if (x.shown > 0 || status != EX_OK)
 		return status;
 	fprintf(stderr, "surat: nothing in the queue is %s%s\n", c->argv[0],
-		f.history ? "" : "; --history looks among the finished");
+		ask.history ? "" : "; --history looks among the finished");
 	return EX_NOTHING;
 }
 
 /* ------------------------------------------------------------- changing */
 
-static int
-change(struct ctl *c, const char *verb)
+/* What both messages have in common, by name. */
+static struct msg_queue_change
+change_of(const struct msg_queue_list *l)
 {
-	struct filter f = {0};
-	struct message ask = MESSAGE(queue_change), m;
-	take_filter(c, &f);
-	FILL(ask.queue_change, f, c);
-	ask.queue_change.verb = str_from(verb);
-	if (str_eq(ask.queue_change.id, STR("all"))) {
-		ask.queue_change.text = STR("all");
-		ask.queue_change.id = STR("");
-	}
-	ctl_answer(c->arena, ctl_ask(c, "surat", "queue", &ask), &m);
-	if (m.kind != MSG_done)
-		return EX_PROTOCOL;
-	if (status_is_fine(m.done.status) && c->json) {
+	return (struct msg_queue_change){.id = l->id, .sender = l->sender,
+		.rcpt = l->rcpt, .domain = l->domain, .state = l->state,
+		.reply = l->reply, .older = l->older, .larger = l->larger};
+}
+
+static int
+say_changed(struct ctl *c, const char *verb, int64_t count)
+{
+	if (c->json) {
 		struct json_row *j = json_begin();
 		json_text(j, "verb", str_from(verb));
-		json_number(j, "count", m.done.count);
+		json_number(j, "count", count);
 		json_end(j);
-	} else if (status_is_fine(m.done.status)) {
-		printf("%lld recipients\n", (long long)m.done.count);
+	} else {
+		printf("%lld recipients\n", (long long)count);
 	}
-	if (status_is_fine(m.done.status) && m.done.count == 0)
-		return EX_NOTHING;
-	return ctl_status(m.done.status);
+	return count == 0 ? EX_NOTHING : EX_OK;
+}
+
+static int
+change(struct ctl *c, const char *verb, struct msg_queue_change order)
+{
+	struct message ask = MESSAGE(queue_change), m;
+	int64_t count = 0;
+	ask.queue_change = order;
+	ask.queue_change.verb = str_from(verb);
+	if (str_eq(order.id, STR("all"))) {
+		if (order.text.n == 0)
+			ask.queue_change.text = STR("all");
+		ask.queue_change.id = STR("");
+	}
+	do {
+		int conversation = ctl_ask(c, "surat", "queue", &ask);
+		ctl_answer(c->arena, conversation, &m);
+		close(conversation);
+		if (m.kind != MSG_done)
+			return EX_PROTOCOL;
+		count += m.done.count;
+		ask.queue_change.after = m.done.next;
+	} while (status_is_fine(m.done.status) && m.done.next.n > 0);
+	if (!status_is_fine(m.done.status))
+		return ctl_status(m.done.status);
+	return say_changed(c, verb, count);
+}
+
+static int
+change_with(struct ctl *c, const char *verb)
+{
+	struct msg_queue_list filter = {.limit = 0};
+	queue_filter(c, &filter);
+	one_id_at_most(c);
+	return change(c, verb, change_of(&filter));
 }
 
 #define CHANGE(verb) \
 	static int change_##verb(struct ctl *c) \
 	{ \
-		return change(c, #verb); \
+		return change_with(c, #verb); \
 	}
 CHANGE(retry)
 CHANGE(hold)
 CHANGE(release)
 CHANGE(delete)
 CHANGE(expire)
+
+static int
+redirect(struct ctl *c)
+{
+	struct msg_queue_list filter = {.limit = 0};
+	queue_filter(c, &filter);
+	if (c->argc != 2)
+		ctl_fail(EX_USAGE, "redirect needs a queue id, or all and a "
+			"filter, and an address");
+	struct msg_queue_change order = change_of(&filter);
+	order.text = str_from(c->argv[1]);
+	return change(c, "redirect", order);
+}
 
 int
 ctl_queue(struct ctl *c)
@@ -297,6 +384,13 @@ ctl_queue(struct ctl *c)
 			list},
 		{"show", "ID [--history] [--content] [--json]",
 			"Shows all of one message, or its content.", show},
+		{"why", "ID", "Says what a message waits for.", queue_why},
+		{"counts", "[FILTER]... [--json]",
+			"Counts recipients by destination and age.",
+			queue_counts},
+		{"top", "[--once] [--json]",
+			"Shows what is being worked on, again and again.",
+			queue_top},
 		{"retry", "ID|all [FILTER]...", "Tries again at once.",
 			change_retry},
 		{"hold", "ID|all [FILTER]...", "Keeps from being tried.",
@@ -307,6 +401,8 @@ ctl_queue(struct ctl *c)
 			"Deletes; nobody is told.", change_delete},
 		{"expire", "ID|all [FILTER]...",
 			"Gives up; the sender is told.", change_expire},
+		{"redirect", "ID|all ADDRESS [FILTER]...",
+			"Sends on to another address instead.", redirect},
 	};
 	if (c->argc == 0 || c->argv[0][0] == '-')
 		return list(c);

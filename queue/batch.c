@@ -59,7 +59,7 @@ batch_add(struct queue *q, const struct op *op)
 	struct op *o = append(b, op);
 	struct str *texts[] = {&o->address, &o->orcpt, &o->notify, &o->agent,
 		&o->user, &o->home, &o->ids, &o->destination, &o->reply,
-		&o->remote, &o->outcome};
+		&o->remote, &o->outcome, &o->detail};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		keep(b->arena, texts[i]);
 }
@@ -69,7 +69,8 @@ op_of(enum op_kind kind, const struct rcpt *r)
 {
 	return (struct op){.kind = kind, .message = r->msg->id,
 		.number = r->number, .attempts = r->attempts,
-		.parked = r->parked, .attempted = r->attempted, .notified = r->notified,
+		.parked = r->parked, .attempted = r->attempted,
+		.notified = r->notified, .started = r->started,
 		.address = r->address, .orcpt = r->orcpt, .notify = r->notify,
 		.agent = r->agent, .user = r->user, .home = r->home,
 		.ids = r->ids, .destination = r->destination,
@@ -83,7 +84,7 @@ copy_message(struct arena *a, const struct new_message *m)
 	struct new_rcpt *r = arena_copy(a, m->rcpts, m->count * sizeof *r);
 	struct str *texts[] = {&c->token, &c->sender, &c->origin, &c->session,
 		&c->client, &c->user, &c->ret, &c->envid, &c->body_type,
-		&c->body, &c->content, &c->hold};
+		&c->body, &c->content, &c->message_id, &c->trace, &c->hold};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		keep(a, texts[i]);
 	for (size_t i = 0; i < m->count; i++) {

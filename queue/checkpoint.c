@@ -76,10 +76,11 @@ settle(struct queue *q, struct agent *g)
 {
 	list_each(&g->settling, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
-		struct result x = {.status = status_fine()};
+		struct result x = {.status = status_fine(), .took = r->took,
+			.detail = r->detail};
 		list_remove(at);
 		report_success(q, r, &x);
-		outcome_finished(q, r, "delivered", STR(""), STR(""));
+		outcome_finished(q, r, "delivered", &x);
 	}
 }
 

@@ -1,320 +1,265 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The operator's questions and orders.  Questions are answered from indexed
- * rows, with what only memory knows (active, delivered) laid over them; orders
- * find their rows the same way and change them one by one, in memory too where
- * they are there.
+ * The operator's orders.  Rows are found as questions find them, a page at a
+ * time, and changed one by one: in memory too, where they are there.  What an
+ * agent has in hand cannot be had; it is noted, and obeyed when the attempt
+ * was not the last one anyway.
  */
 #include "queue.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/address.h"
+#include "mail/encode.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-enum { ROWS_MOST = 100000 };
-
-struct filter {
-	struct str id, sender, rcpt, domain, state, reply;
-	int64_t older, larger, limit;
-};
-
-static const char *const states[] = {
-	[ROW_NEW] = "new", [ROW_DUE] = "due", [ROW_HELD] = "held"};
-
-/* -1: any; the two that are both ROW_DUE are told apart row by row. */
-static int
-state_number(struct str s)
-{
-	if (str_eq(s, STR("deferred")))
-		return ROW_DUE;
-	for (int i = 0; i < 3; i++)
-		if (str_eq(s, str_from(states[i])))
-			return i;
-	return -1;
-}
-
-static sqlite3_stmt *
-select_rows(struct queue *q, enum statement which, const struct filter *f)
-{
-	sqlite3_stmt *s = table_get(q->reader, which);
-	int64_t id = 0;
-	if (f->id.n > 0 && !qid_parse(f->id, &id))
-		id = -1;
-	sqlite3_bind_int64(s, 1, id);
-	table_bind_text(s, 2, f->sender);
-	table_bind_text(s, 3, f->rcpt);
-	table_bind_text(s, 4, f->domain);
-	sqlite3_bind_int(s, 5, state_number(f->state));
-	table_bind_text(s, 6, f->reply);
-	sqlite3_bind_int64(s, 7, f->older > 0 ? clock_wall() - f->older : 0);
-	sqlite3_bind_int64(s, 8, f->larger);
-	sqlite3_bind_int64(s, 9, f->limit > 0 && f->limit < ROWS_MOST
-			? f->limit : ROWS_MOST);
-	return s;
-}
-
-static struct rcpt *
-in_memory(struct queue *q, int64_t id, int64_t number)
-{
-	struct msg *m = msg_find(q, id);
-	return m == NULL ? NULL : rcpt_find(m, number);
-}
-
-static struct str
-state_of(struct queue *q, const struct msg_queue_row *r, int64_t id,
-	int state)
-{
-	struct rcpt *loaded = in_memory(q, id, r->number);
-	if (loaded != NULL && loaded->where == RCPT_ACTIVE)
-		return STR("active");
-	if (loaded != NULL && loaded->where == RCPT_DELIVERED)
-		return STR("delivered");
-	if (state != ROW_HELD && (r->attempts > 0 || r->next > clock_wall()))
-		return STR("deferred");
-	if (state >= 0 && state < 3)
-		return str_from(states[state]);
-	return STR("unknown");
-}
-
-static int64_t
-read_row(struct queue *q, struct arena *a, sqlite3_stmt *s,
-	struct msg_queue_row *r)
-{
-	char qid[QID_LENGTH + 1];
-	int64_t id = sqlite3_column_int64(s, 0);
-	int state = sqlite3_column_int(s, 12);
-	struct str *texts[] = {[1] = &r->sender, [4] = &r->origin,
-		[5] = &r->client, [6] = &r->user, [8] = &r->rcpt,
-		[9] = &r->orcpt, [10] = &r->agent, [11] = &r->destination,
-		[16] = &r->reply, [17] = &r->remote};
-	int64_t *numbers[] = {[2] = &r->size, [3] = &r->arrival,
-		[7] = &r->number, [13] = &r->attempts, [14] = &r->last,
-		[15] = &r->next, [18] = &r->finished};
-	qid_format(id, qid);
-	r->id = str_copy(a, str_from(qid));
-	for (int i = 0; i < (int)(sizeof texts / sizeof *texts); i++)
-		if (texts[i] != NULL)
-			*texts[i] = table_text(a, s, i);
-	for (int i = 0; i < (int)(sizeof numbers / sizeof *numbers); i++)
-		if (numbers[i] != NULL)
-			*numbers[i] = sqlite3_column_int64(s, i);
-	r->state = r->finished > 0 ? table_text(a, s, 19)
-				   : state_of(q, r, id, state);
-	return id;
-}
-
-static void
-send_done(struct peer *p, struct status s, int64_t count)
-{
-	struct message m = MESSAGE(done);
-	m.done.status = s;
-	m.done.count = count;
-	peer_send(p, &m);
-}
-
-/* ------------------------------------------------------------- content */
-
-static int
-memory_file(struct str content)
-{
-	int fd = memfd_create("content", MFD_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	while (content.n > 0) {
-		ssize_t n = write(fd, content.p, content.n);
-		if (n <= 0) {
-			close(fd);
-			return -1;
-		}
-		content = str_skip(content, (size_t)n);
-	}
-	lseek(fd, 0, SEEK_SET);
-	return fd;
-}
-
-static void
-send_content(struct queue *q, struct peer *p, struct arena *a, struct str qid)
-{
-	struct message answer = MESSAGE(opened);
-	struct str content;
-	int64_t id;
-	struct msg *m = qid_parse(qid, &id) ? load_message(q, id) : NULL;
-	if (m == NULL) {
-		answer.opened.status = STATUS(STATUS_NEVER, 5, 4,
-			"There is no such message in the queue");
-		peer_send(p, &answer);
-		return;
-	}
-	struct status s = msg_content(q, a, m, &content, &answer.fd);
-	if (status_is_fine(s) && answer.fd < 0)
-		answer.fd = memory_file(content);
-	if (status_is_fine(s) && answer.fd < 0)
-		s = STATUS(STATUS_LATER, 3, 0, "no memory file");
-	answer.opened.status = s;
-	peer_send(p, &answer);
-	message_drop(&answer);
-	/* Loaded for this only: nobody else will let go of it. */
-	msg_release(q, m);
-}
-
-/* ---------------------------------------------------------------- list */
-
-void
-control_list(struct peer *p, struct arena *a, struct message *m)
-{
-	struct queue *q = p->peers->ctx;
-	const struct msg_queue_list *l = &m->queue_list;
-	struct filter f = {l->id, l->sender, l->rcpt, l->domain, l->state,
-		l->reply, l->older, l->larger, l->limit};
-	int64_t count = 0;
-	if (l->content != 0) {
-		send_content(q, p, a, l->id);
-		return;
-	}
-	sqlite3_stmt *s = select_rows(
-		q, l->history != 0 ? SELECT_HISTORY : SELECT_ROWS, &f);
-	while (sqlite3_step(s) == SQLITE_ROW) {
-		struct arena_mark mark = arena_mark(a);
-		struct message row = MESSAGE(queue_row);
-		read_row(q, a, s, &row.queue_row);
-		bool wanted = f.state.n == 0 || l->history != 0 ||
-			str_eq(f.state, row.queue_row.state);
-		if (wanted) {
-			peer_send(p, &row);
-			count++;
-		}
-		arena_rewind(a, mark);
-	}
-	sqlite3_reset(s);
-	send_done(p, status_fine(), count);
-}
-
-/* -------------------------------------------------------------- change */
-
+/* A row that was found. */
 struct target {
+	struct list link;
 	int64_t id, number;
-	struct msg_queue_row row;
+	struct str state, agent;
 };
 
+/* r: the recipient in memory; NULL when it is a row only. */
 typedef bool (*change_fn)(struct queue *q, const struct target *t,
-	struct rcpt *loaded, struct str text);
+	struct rcpt *r, struct str text);
 
-/* A recipient that is being tried or is delivered is not to be had. */
-static bool
-is_busy(const struct rcpt *r)
-{
-	return r != NULL && r->where != RCPT_QUEUED;
-}
+struct order {
+	struct str verb;
+	change_fn fn;
+	bool may_wait; /* for an agent */
+};
+
+/* -------------------------------------------------------------- changes */
 
 /* Its row's change, which follows, is its last. */
 static void
 take_out(struct queue *q, struct rcpt *r)
 {
-	lane_remove(q, r);
+	if (r->where == RCPT_QUEUED)
+		lane_remove(q, r);
 	rcpt_move(q, r, RCPT_LEAVING);
 	outcome_settled(q, r->msg);
 }
 
 static void
-set_row(struct queue *q, const struct target *t, struct rcpt *loaded,
-	enum row_state state)
+set_row(struct queue *q, const struct target *t, struct rcpt *r,
+	enum row_state state, struct str reply)
 {
 	struct op o = {.kind = OP_STATE, .message = t->id,
 		.number = t->number, .state = state, .next = clock_wall(),
-		.forget = loaded};
+		.reply = reply, .forget = r};
+	if (r != NULL)
+		take_out(q, r);
 	batch_add(q, &o);
 }
 
+static enum row_state
+state_for(const struct target *t)
+{
+	return t->agent.n > 0 ? ROW_DUE : ROW_NEW;
+}
+
+/* One in memory is being tried, or about to. */
 static bool
-change_retry(struct queue *q, const struct target *t, struct rcpt *loaded,
+change_retry(struct queue *q, const struct target *t, struct rcpt *r,
 	struct str text)
 {
 	(void)text;
-	if (loaded != NULL)
-		return false; /* it is being tried, or about to */
-	if (str_eq(t->row.state, STR("held")))
+	if (r != NULL || str_eq(t->state, STR("held")))
 		return false;
-	set_row(q, t, NULL, t->row.agent.n > 0 ? ROW_DUE : ROW_NEW);
+	set_row(q, t, NULL, state_for(t), STR(""));
 	return true;
 }
 
 static bool
-change_release(struct queue *q, const struct target *t, struct rcpt *loaded,
+change_release(struct queue *q, const struct target *t, struct rcpt *r,
 	struct str text)
 {
 	(void)text;
-	if (loaded != NULL || !str_eq(t->row.state, STR("held")))
+	if (r != NULL || !str_eq(t->state, STR("held")))
 		return false;
 	struct op o = {.kind = OP_CRASHES, .message = t->id};
 	batch_add(q, &o);
-	set_row(q, t, NULL, t->row.agent.n > 0 ? ROW_DUE : ROW_NEW);
+	set_row(q, t, NULL, state_for(t), STR(""));
 	return true;
 }
 
 static bool
-change_hold(struct queue *q, const struct target *t, struct rcpt *loaded,
+change_hold(struct queue *q, const struct target *t, struct rcpt *r,
 	struct str text)
 {
 	(void)text;
-	if (is_busy(loaded) || str_eq(t->row.state, STR("held")))
+	if (str_eq(t->state, STR("held")))
 		return false;
-	if (loaded != NULL)
-		take_out(q, loaded);
-	set_row(q, t, loaded, ROW_HELD);
+	set_row(q, t, r, ROW_HELD, STR("held by the operator"));
 	return true;
 }
 
 static bool
-change_delete(struct queue *q, const struct target *t, struct rcpt *loaded,
+change_delete(struct queue *q, const struct target *t, struct rcpt *r,
 	struct str text)
 {
-	(void)text;
-	if (is_busy(loaded))
-		return false;
-	if (loaded != NULL)
-		take_out(q, loaded);
 	struct op o = {.kind = OP_FINISH, .message = t->id,
 		.number = t->number, .outcome = STR("deleted"),
-		.attempted = clock_wall(), .forget = loaded};
+		.attempted = clock_wall(), .forget = r};
+	(void)text;
+	if (r != NULL)
+		take_out(q, r);
 	batch_add(q, &o);
 	return true;
 }
 
-static const struct {
-	struct str verb;
-	change_fn fn;
-} verbs[] = {
-	{STR_INIT("retry"), change_retry},
-	{STR_INIT("release"), change_release},
-	{STR_INIT("hold"), change_hold},
-	{STR_INIT("delete"), change_delete},
+/* The sender is told, by the same way as when it had become too old. */
+static bool
+change_expire(struct queue *q, const struct target *t, struct rcpt *r,
+	struct str text)
+{
+	struct result x = {.status = STATUS(STATUS_NEVER, 4, 7,
+		"the operator has given up on delivering this message")};
+	(void)text;
+	if (r == NULL)
+		r = load_rcpt(q, t->id, t->number);
+	if (r == NULL)
+		return false;
+	if (r->where == RCPT_QUEUED)
+		lane_remove(q, r);
+	r->started = 0;
+	outcome(q, r, NULL, &x);
+	return true;
+}
+
+static int64_t
+free_number(struct queue *q, struct msg *m)
+{
+	if (m->free_number != 0)
+		return m->free_number++;
+	sqlite3_stmt *s = table_get(q->reader, SELECT_LAST_NUMBER);
+	sqlite3_bind_int64(s, 1, m->id);
+	if (table_step(q->reader, s))
+		m->free_number = sqlite3_column_int64(s, 0) + 1;
+	sqlite3_reset(s);
+	return m->free_number++;
+}
+
+/* It begins anew as a recipient that was not expanded yet: its number too. */
+static bool
+change_redirect(struct queue *q, const struct target *t, struct rcpt *r,
+	struct str text)
+{
+	if (r == NULL)
+		r = load_rcpt(q, t->id, t->number);
+	if (r == NULL)
+		return false;
+	struct op o = op_of(OP_REDIRECT, r);
+	struct buf *orcpt = buf_new(r->msg->arena);
+	if (r->orcpt.n == 0) {
+		buf_adds(orcpt, "rfc822;");
+		xtext_encode(orcpt, r->address);
+		o.orcpt = buf_str(orcpt);
+	}
+	o.new_number = free_number(q, r->msg);
+	if (o.new_number >> NUMBER_BITS != 0) {
+		/* Redirected a million times. */
+		if (r->where == RCPT_ROUTING)
+			rcpt_forget(q, r);
+		return false;
+	}
+	log_info(str_from(r->msg->qid), "redirected",
+		LOG_STR("from", r->address), LOG_STR("to", text));
+	o.address = text;
+	o.next = clock_wall();
+	o.state = ROW_NEW;
+	o.forget = r;
+	take_out(q, r);
+	batch_add(q, &o);
+	return true;
+}
+
+static const struct order orders[] = {
+	{STR_INIT("retry"), change_retry, false},
+	{STR_INIT("release"), change_release, false},
+	{STR_INIT("hold"), change_hold, true},
+	{STR_INIT("delete"), change_delete, true},
+	{STR_INIT("expire"), change_expire, true},
+	{STR_INIT("redirect"), change_redirect, false},
 };
 
-/* Rows first, changes after: the statement must not see its own effect. */
-static size_t
-find_targets(struct queue *q, struct arena *a, const struct filter *f,
-	struct target **out)
+static const struct order *
+find_order(struct str verb)
 {
-	sqlite3_stmt *s = select_rows(q, SELECT_ROWS, f);
-	struct target *t = arena_array(a, 64, sizeof *t);
-	size_t n = 0, cap = 64;
-	while (sqlite3_step(s) == SQLITE_ROW) {
-		if (n == cap) {
-			cap *= 2;
-			struct target *more = arena_array(a, cap, sizeof *t);
-			memcpy(more, t, n * sizeof *t);
-			t = more;
-		}
-		t[n].id = read_row(q, a, s, &t[n].row);
-		t[n].number = t[n].row.number;
-		if (f->state.n == 0 || str_eq(f->state, t[n].row.state))
-			n++;
-	}
-	sqlite3_reset(s);
-	*out = t;
-	return n;
+	for (size_t i = 0; i < sizeof orders / sizeof *orders; i++)
+		if (str_eq(verb, orders[i].verb))
+			return &orders[i];
+	return NULL;
+}
+
+static bool
+obey(struct queue *q, const struct order *o, const struct target *t,
+	struct str text)
+{
+	struct msg *m = msg_find(q, t->id);
+	struct rcpt *r = m == NULL ? NULL : rcpt_find(m, t->number);
+	if (r == NULL || r->where == RCPT_QUEUED)
+		return o->fn(q, t, r, text);
+	if (r->where != RCPT_ACTIVE || !o->may_wait)
+		return false;
+	r->wish = o;
+	return true;
+}
+
+bool
+control_wish(struct queue *q, struct rcpt *r)
+{
+	const struct order *o = r->wish;
+	if (o == NULL)
+		return false;
+	struct target t = {.id = r->msg->id, .number = r->number,
+		.state = STR("active"), .agent = r->agent};
+	r->wish = NULL;
+	log_info(str_from(r->msg->qid), "operator", LOG_STR("verb", o->verb),
+		LOG_STR("rcpt", r->address));
+	return o->fn(q, &t, r, STR(""));
+}
+
+/* --------------------------------------------------------------- orders */
+
+struct finding {
+	struct arena *arena;
+	struct list found;
+	int64_t count;
+};
+
+/* Rows first, changes after: a question must not see what it causes. */
+static void
+note_target(void *ctx, const struct msg_queue_row *r, int64_t id)
+{
+	struct finding *x = ctx;
+	struct target *t = arena_one(x->arena, struct target);
+	t->id = id;
+	t->number = r->number;
+	t->state = str_copy(x->arena, r->state);
+	t->agent = str_copy(x->arena, r->agent);
+	list_add(&x->found, &t->link);
+	x->count++;
+}
+
+static struct status
+check_order(struct arena *a, const struct msg_queue_change *c)
+{
+	const struct order *o = find_order(c->verb);
+	struct address to;
+	bool any = c->id.n + c->sender.n + c->rcpt.n + c->domain.n +
+		c->state.n + c->reply.n > 0 || c->older > 0 || c->larger > 0;
+	if (o == NULL)
+		return STATUS(STATUS_NEVER, 5, 4, "There is no such order");
+	if (!any && !str_eq(c->text, STR("all")))
+		return STATUS(STATUS_NEVER, 5, 4,
+			"Say what to change: a filter, or all");
+	if (o->fn == change_redirect && !address_parse(a, c->text, true, &to))
+		return STATUS(STATUS_NEVER, 1, 3,
+			"A redirection needs an address");
+	return status_fine();
 }
 
 void
@@ -322,26 +267,26 @@ control_change(struct peer *p, struct arena *a, struct message *m)
 {
 	struct queue *q = p->peers->ctx;
 	const struct msg_queue_change *c = &m->queue_change;
-	struct filter f = {c->id, c->sender, c->rcpt, c->domain, c->state,
-		c->reply, c->older, c->larger, 0};
-	struct target *t;
-	change_fn fn = NULL;
-	bool any = f.id.n + f.sender.n + f.rcpt.n + f.domain.n + f.state.n +
-		f.reply.n > 0 || f.older > 0 || f.larger > 0;
-	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-		if (str_eq(c->verb, verbs[i].verb))
-			fn = verbs[i].fn;
-	if (fn == NULL || (!any && !str_eq(c->text, STR("all")))) {
-		send_done(p, STATUS(STATUS_NEVER, 5, 4, "Say what to change: "
-			"a filter, or all"), 0);
-		return;
-	}
-	size_t n = find_targets(q, a, &f, &t);
-	int64_t changed = 0;
-	for (size_t i = 0; i < n; i++)
-		changed += fn(q, &t[i], in_memory(q, t[i].id, t[i].number),
-			c->text);
-	log_info(LOG_NO_ID, "operator", LOG_STR("verb", c->verb),
-		LOG_NUM("found", n), LOG_NUM("changed", changed));
-	send_done(p, status_fine(), changed);
+	struct message answer = MESSAGE(done);
+	struct filter f = {rows_id(c->id), c->sender, c->rcpt, c->domain,
+		c->state, c->reply, STR(""), rows_older(c->older), c->larger};
+	struct arena *own = arena_new("change");
+	struct finding x = {.arena = own};
+	struct str at = c->after;
+	list_init(&x.found);
+	answer.done.status = check_order(a, c);
+	if (status_is_fine(answer.done.status))
+		answer.done.status = rows_read(q, a, ROWS_LIVE, &f, &at, 0,
+			note_target, &x);
+	const struct order *o = find_order(c->verb);
+	list_each(&x.found, link, save)
+		answer.done.count += obey(q, o,
+			list_entry(link, struct target, link), c->text);
+	if (x.count > 0)
+		log_info(LOG_NO_ID, "operator", LOG_STR("verb", c->verb),
+			LOG_NUM("found", x.count),
+			LOG_NUM("changed", answer.done.count));
+	answer.done.next = at;
+	peer_send(p, &answer);
+	arena_free(own);
 }

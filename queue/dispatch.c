@@ -112,17 +112,19 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 		str_eq(m->scope, STR("host"));
 	struct lane *l = j->lane;
 	bool bears_less = down && lane_failure(q, l);
+	struct result x = {s, m->remote, m->detail,
+		clock_wall_us() - r->started};
 	list_remove(&r->of_work);
 	rcpt_recovered(q, r);
 	if (!down)
 		lane_success(q, l);
 	if (bears_less && r->bumps++ < BUMPS_MOST) {
 		/* Its place is taken by others just now: no attempt. */
-		lane_add(q, r);
+		if (!control_wish(q, r))
+			lane_add(q, r);
 	} else {
 		if (down && !bears_less)
 			lane_park(q, l, s);
-		struct result x = {s, m->remote, m->detail};
 		if (down)
 			outcome_down(q, r, &x, l->parked_until);
 		else
@@ -204,7 +206,7 @@ return_job(struct queue *q, struct job *j)
 		if (held)
 			outcome_held(q, r, STR("its delivery ended the agent "
 				"three times"));
-		else
+		else if (!control_wish(q, r))
 			lane_add(q, r);
 	}
 	if (held)
@@ -473,9 +475,12 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	j->msg = lane_next(l);
 	j->lane = l;
 	size_t n = lane_take(q, l, &j->rcpts, JOB_RECIPIENTS);
-	list_each(&j->rcpts, at, save)
-		rcpt_move(q, list_entry(at, struct rcpt, of_work),
-			RCPT_ACTIVE);
+	int64_t now = clock_wall_us();
+	list_each(&j->rcpts, at, save) {
+		struct rcpt *r = list_entry(at, struct rcpt, of_work);
+		r->started = now;
+		rcpt_move(q, r, RCPT_ACTIVE);
+	}
 	list_remove(&g->of_idle);
 	list_add(&g->jobs, &j->link);
 	g->lane = l;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "mail/address.h"
 #include "mail/date.h"
+#include "mail/header.h"
 #include "mail/trace.h"
 #include "sys/ipc.h"
 
@@ -26,7 +27,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { BODIES_PER_PEER = 4, RCPTS_MOST = 100000, TEXT_MOST = 2000 };
+enum {
+	BODIES_PER_PEER = 4,
+	RCPTS_MOST = 100000,
+	TEXT_MOST = 2000,
+	HEAD_MOST = 32 * 1024,
+};
 
 /* Of a peer: the body files it was given and has not submitted. */
 struct submitter {
@@ -225,41 +231,6 @@ on_body_open(struct peer *p, struct arena *a, struct message *m)
 	message_drop(&answer);
 }
 
-/* The file the peer was given under that name, closed by everybody who could
- * write to it. */
-static struct status
-claim_body(struct queue *q, struct submitter *s, struct arena *a,
-	struct str name, int64_t *size)
-{
-	struct stat st;
-	int64_t id = 0, *slot = NULL;
-	qid_parse(name, &id);
-	for (int i = 0; i < BODIES_PER_PEER && id != 0; i++)
-		if (s->bodies[i] == id)
-			slot = &s->bodies[i];
-	/* Not a mistake of the client: a queue that was restarted meanwhile
-	 * knows the file no more. */
-	if (slot == NULL)
-		return STATUS(STATUS_LATER, 3, 0, "That is not your body file");
-	int fd = openat(q->bodies, str_cstr(a, name),
-		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) != 0)
-		return status_errno(a, "body file", errno);
-	/* File systems without leases cannot tell; the owner's mode and the
-	 * missing path are what is left then. */
-	bool busy = fcntl(fd, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN;
-	if (!busy)
-		fcntl(fd, F_SETLEASE, F_UNLCK);
-	close(fd);
-	if (busy)
-		return STATUS(STATUS_LATER, 3, 0, "The body is still open");
-	*size = st.st_size;
-	*slot = 0;
-	return status_fine();
-}
-
-/* ----------------------------------------------------------------- submit */
-
 static bool
 is_text(struct str s)
 {
@@ -268,6 +239,61 @@ is_text(struct str s)
 			return false;
 	return s.n <= TEXT_MOST;
 }
+
+/* For `surat trace`, whatever the header says. */
+static struct str
+message_id(struct arena *a, struct str text)
+{
+	struct str header = str_head(text, header_length(text)), value;
+	if (!header_find(header, STR("Message-ID"), &value))
+		return STR("");
+	struct str_list ids = header_message_ids(a, value);
+	return ids.n > 0 && is_text(ids.v[0]) ? ids.v[0] : STR("");
+}
+
+static struct str
+body_head(struct arena *a, int fd)
+{
+	char *p = arena_alloc(a, HEAD_MOST);
+	ssize_t n = pread(fd, p, HEAD_MOST, 0);
+	return str_of(p, n > 0 ? (size_t)n : 0);
+}
+
+/* The file the peer was given under that name, closed by everybody who could
+ * write to it. */
+static struct status
+claim_body(struct queue *q, struct submitter *s, struct arena *a,
+	struct new_message *m)
+{
+	struct stat st;
+	int64_t id = 0, *slot = NULL;
+	qid_parse(m->body, &id);
+	for (int i = 0; i < BODIES_PER_PEER && id != 0; i++)
+		if (s->bodies[i] == id)
+			slot = &s->bodies[i];
+	/* Not a mistake of the client: a queue that was restarted meanwhile
+	 * knows the file no more. */
+	if (slot == NULL)
+		return STATUS(STATUS_LATER, 3, 0, "That is not your body file");
+	int fd = openat(q->bodies, str_cstr(a, m->body),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return status_errno(a, "body file", errno);
+	/* File systems without leases cannot tell; the owner's mode and the
+	 * missing path are what is left then. */
+	bool busy = fcntl(fd, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN;
+	if (!busy)
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+	m->message_id = message_id(a, body_head(a, fd));
+	close(fd);
+	if (busy)
+		return STATUS(STATUS_LATER, 3, 0, "The body is still open");
+	m->size = st.st_size;
+	*slot = 0;
+	return status_fine();
+}
+
+/* ----------------------------------------------------------------- submit */
 
 static bool
 is_list(struct str_list l, size_t count)
@@ -305,7 +331,7 @@ check_submit(struct arena *a, const struct msg_submit *m)
 {
 	const struct str texts[] = {m->token, m->session, m->origin, m->client,
 		m->user, m->sender, m->ret, m->envid, m->body_type, m->body,
-		m->hold};
+		m->trace, m->hold};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (!is_text(texts[i]))
 			return STATUS(STATUS_NEVER, 5, 4, "Malformed envelope");
@@ -396,15 +422,18 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 		.sender = m->sender, .origin = m->origin,
 		.session = m->session, .client = m->client, .user = m->user,
 		.ret = m->ret, .envid = m->envid, .body_type = m->body_type,
-		.hold = m->hold, .body = m->body, .content = m->content, .utf8 = m->utf8 != 0,
+		.hold = m->hold, .body = m->body, .content = m->content,
+		.trace = m->trace, .utf8 = m->utf8 != 0,
 		.requiretls = m->requiretls != 0, .arrival = clock_wall(),
 		.size = (int64_t)m->content.n, .count = m->rcpt.n};
 	struct new_rcpt *r = arena_array(a, n.count + 1, sizeof *r);
 	struct status st = check_space(q, 0);
 	if (status_is_fine(st) && m->body.n > 0)
-		st = claim_body(q, s, a, m->body, &n.size);
+		st = claim_body(q, s, a, &n);
 	if (!status_is_fine(st))
 		return st;
+	if (m->body.n == 0)
+		n.message_id = message_id(a, m->content);
 	if (p->who == PEER_LOCAL && m->body.n == 0) {
 		struct str two[] = {received_line(q, a, p, n.id), m->content};
 		n.content = str_join(a, (struct str_list){two, 2}, STR(""));
@@ -476,7 +505,7 @@ on_change(struct peer *p, struct arena *a, struct message *m)
 static const struct peer_row rows[] = {
 	{MSG_submit, PEER_SMTPD | PEER_LOCAL, on_submit},
 	{MSG_body_open, PEER_SMTPD | PEER_LOCAL, on_body_open},
-	{MSG_queue_list, PEER_SURAT, control_list},
+	{MSG_queue_list, PEER_SURAT, rows_list},
 	{MSG_queue_change, PEER_SURAT | PEER_SMTPD, on_change},
 };
 

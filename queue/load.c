@@ -81,7 +81,8 @@ void
 load_row(struct queue *q, const struct op *o)
 {
 	bool in_lane = o->kind == OP_ROUTE || o->kind == OP_RCPT;
-	bool changed = o->kind == OP_DEFER || o->kind == OP_STATE;
+	bool changed = o->kind == OP_DEFER || o->kind == OP_STATE ||
+		o->kind == OP_REDIRECT;
 	if (in_lane ? o->forget == NULL : !changed || o->state == ROW_HELD)
 		return;
 	/* Also for what is due later: the clock may have been set back. */
@@ -109,6 +110,7 @@ copy_fields(struct msg *m, const struct new_message *n)
 	m->envid = str_copy(a, n->envid);
 	m->body_type = str_copy(a, n->body_type);
 	m->body = str_copy(a, n->body);
+	m->message_id = str_copy(a, n->message_id);
 	m->utf8 = n->utf8;
 	m->requiretls = n->requiretls;
 	m->arrival = n->arrival;
@@ -298,6 +300,24 @@ take_row(struct queue *q, sqlite3_stmt *s)
 		route_rcpt(q, r);
 	else
 		lane_add(q, r);
+}
+
+struct rcpt *
+load_rcpt(struct queue *q, int64_t message, int64_t number)
+{
+	sqlite3_stmt *s = table_get(q->reader, SELECT_ROW);
+	struct msg *m = load_message(q, message);
+	struct rcpt *r = NULL;
+	sqlite3_bind_int64(s, 1, message);
+	sqlite3_bind_int64(s, 2, number);
+	if (m != NULL && table_step(q->reader, s)) {
+		r = rcpt_new(q, m, number);
+		read_rcpt(r, s);
+	}
+	sqlite3_reset(s);
+	if (m != NULL && r == NULL)
+		msg_release(q, m);
+	return r;
 }
 
 static bool

@@ -56,16 +56,21 @@ leave(struct queue *q, struct rcpt *r, struct op *o)
 }
 
 void
-outcome_finished(struct queue *q, struct rcpt *r, const char *result,
-	struct str reply, struct str remote)
+outcome_finished(struct queue *q, struct rcpt *r, const char *outcome_,
+	const struct result *x)
 {
+	struct arena *a = arena_new("reply");
 	struct op o = op_of(OP_FINISH, r);
 	o.lazy = r->where == RCPT_DELIVERED;
-	o.outcome = str_from(result);
+	o.outcome = str_from(outcome_);
 	o.attempted = clock_wall();
-	o.reply = reply;
-	o.remote = remote;
+	o.reply = x->status.class == 0 ? STR("")
+				       : status_format(a, x->status);
+	o.remote = x->remote;
+	o.took = x->took;
+	o.detail = x->detail;
 	leave(q, r, &o);
+	arena_free(a);
 }
 
 void
@@ -86,9 +91,10 @@ add_failure(struct rcpt *r, const struct result *x, bool delay)
 	struct msg *m = r->msg;
 	struct failure *f = arena_one(m->arena, struct failure);
 	f->rcpt = r;
-	f->status = x->status;
-	f->status.text = str_copy(m->arena, x->status.text);
-	f->remote = str_copy(m->arena, x->remote);
+	f->result = *x;
+	f->result.status.text = str_copy(m->arena, x->status.text);
+	f->result.remote = str_copy(m->arena, x->remote);
+	f->result.detail = str_copy(m->arena, x->detail);
 	f->delay = delay;
 	list_add(&m->failures, &f->link);
 	if (m->failed++ == 0)
@@ -120,6 +126,8 @@ write_defer(struct queue *q, struct rcpt *r, const struct result *x,
 	o.next = next;
 	o.reply = status_format(a, x->status);
 	o.remote = x->remote;
+	o.took = x->took;
+	o.detail = x->detail;
 	leave(q, r, &o);
 	arena_free(a);
 }
@@ -160,12 +168,13 @@ succeed(struct queue *q, struct rcpt *r, struct agent *g,
 		LOG_STR("reply", x->status.text));
 	if (g != NULL && g->local &&
 		str_eq(q->conf->queue.durability, STR("batch"))) {
+		r->took = x->took;
+		r->detail = str_copy(r->msg->arena, x->detail);
 		checkpoint_add(q, g, r);
 		return;
 	}
 	report_success(q, r, x);
-	outcome_finished(q, r, local ? "delivered" : "relayed",
-		x->status.text, x->remote);
+	outcome_finished(q, r, local ? "delivered" : "relayed", x);
 }
 
 /* Old by the wall clock and tried a few times: a clock that jumped a year
@@ -196,6 +205,8 @@ outcome(struct queue *q, struct rcpt *r, struct agent *g,
 		succeed(q, r, g, x);
 	} else if (!status_is_later(x->status)) {
 		fail(q, r, x);
+	} else if (control_wish(q, r)) {
+		/* It is not tried again. */
 	} else if (is_too_old(q, r)) {
 		give_up(q, r, x);
 	} else {
@@ -209,7 +220,9 @@ void
 outcome_down(struct queue *q, struct rcpt *r, const struct result *x,
 	int64_t next)
 {
-	if (is_too_old(q, r)) {
+	if (control_wish(q, r)) {
+		/* It is not tried again. */
+	} else if (is_too_old(q, r)) {
 		give_up(q, r, x);
 	} else {
 		r->parked++;
@@ -225,6 +238,7 @@ outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 {
 	struct result x = {.status = s};
 	list_remove(&r->of_work);
+	r->started = 0;
 	if (is_too_old(q, r)) {
 		give_up(q, r, &x);
 	} else {

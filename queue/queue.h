@@ -17,7 +17,8 @@
  *	checkpoint.c	delivered mail to disk, then rows to history
  *	outcome.c	what a result means: finished, deferred, failed
  *	report.c	delivery reports
- *	control.c	the operator's questions and orders
+ *	rows.c		the operator's questions
+ *	control.c	the operator's orders
  *
  * The loop thread owns everything here but the writer's connection; it hands
  * over a batch, goes on reading, and hears of the commit by an eventfd.
@@ -41,11 +42,16 @@ struct table;
 struct lane;
 struct agent;
 struct seen;
+struct order;
 
 enum {
 	INLINE_MOST = 64 * 1024, /* larger content lies in a body file */
 	QID_LENGTH = 11,
 	JOB_RECIPIENTS = 50,
+	/* A recipient's number has its place in the envelope in its lowest
+	 * bits, unique within the message, and above them which of its final
+	 * recipients it is. */
+	NUMBER_BITS = 20,
 	CRASHES_MOST = 3,
 	/* Recipients in memory that wait for auth or an agent.  Rows are read
 	 * up to WINDOW; what was just taken may come on top up to twice that,
@@ -94,6 +100,9 @@ struct rcpt {
 	bool verify; /* may have been delivered before a crash */
 	bool rewrite; /* what was delivered may not be on the disk */
 	bool recovers; /* sessions wait for its verification */
+	const struct order *wish; /* of an operator, while an agent has it */
+	int64_t started, took; /* the attempt, microseconds, since 1970 */
+	struct str detail; /* what its agent said of it */
 	struct str remote;
 };
 
@@ -103,7 +112,7 @@ struct msg {
 	int64_t id;
 	char qid[QID_LENGTH + 1];
 	struct str sender, origin, session, client, user;
-	struct str ret, envid, body_type, body;
+	struct str ret, envid, body_type, body, message_id, trace;
 	bool utf8, requiretls;
 	bool fresh; /* just taken: none of its rows was routed before */
 	bool suspect; /* was with an agent that died */
@@ -120,15 +129,23 @@ struct msg {
 	size_t unsent; /* routing or queued */
 	struct list failures; /* of this round, for one report */
 	size_t failed; /* how many */
+	int64_t free_number; /* for the next redirection; 0: not known yet */
 	int64_t failed_since; /* boot clock */
+};
+
+/* What an attempt came to. */
+struct result {
+	struct status status;
+	struct str remote; /* who said so */
+	struct str detail; /* the agent's words for log and trace */
+	int64_t took; /* microseconds */
 };
 
 /* One recipient's failure or delay, waiting for its report. */
 struct failure {
 	struct list link;
 	struct rcpt *rcpt;
-	struct status status;
-	struct str remote;
+	struct result result; /* texts are the message's */
 	bool delay;
 };
 
@@ -241,7 +258,7 @@ struct new_message {
 	int64_t id;
 	struct str token;
 	struct str sender, origin, session, client, user;
-	struct str ret, envid, body_type, body, content;
+	struct str ret, envid, body_type, body, content, message_id, trace;
 	struct str hold; /* why it begins held, or empty */
 	bool utf8, requiretls;
 	int64_t arrival, size;
@@ -261,6 +278,7 @@ enum op_kind {
 	OP_DEFER,
 	OP_STATE,
 	OP_FINISH,
+	OP_REDIRECT,
 	OP_CRASHES,
 	OP_LANE, /* what was learned of a destination */
 	OP_PRUNE,
@@ -273,10 +291,14 @@ struct op {
 	bool lazy; /* a crash that loses it costs work, nothing else */
 	struct rcpt *forget; /* once committed */
 	int64_t message, number;
+	int64_t new_number; /* OP_REDIRECT */
 	enum row_state state;
 	int64_t next, attempts, parked, attempted, notified;
 	struct str address, orcpt, notify, agent, user, home, ids, destination;
 	struct str reply, remote, outcome;
+	/* OP_DEFER, OP_FINISH: the attempt, in microseconds; 0: none was made */
+	int64_t started, took;
+	struct str detail;
 	/* OP_MESSAGE */
 	struct new_message *fresh;
 	batch_stored_fn stored;
@@ -331,6 +353,9 @@ void load_row(struct queue *q, const struct op *o);
 /* All rows that are due once more. */
 void load_again(struct queue *q);
 struct msg *load_message(struct queue *q, int64_t id);
+/* One recipient's row into memory, held or not; NULL when it is not there or
+ * makes no sense. */
+struct rcpt *load_rcpt(struct queue *q, int64_t message, int64_t number);
 /* A message just stored, without reading it back. */
 void load_fresh(struct queue *q, const struct new_message *m);
 
@@ -486,13 +511,6 @@ void checkpoint_answered(struct queue *q, struct agent *g, struct status s);
 void checkpoint_lost(struct queue *q, struct agent *g);
 
 /* ------------------------------------------------------------ outcome.c */
-/* What an attempt came to. */
-struct result {
-	struct status status;
-	struct str remote; /* who said so */
-	struct str detail; /* the agent's words for log and trace */
-};
-
 /* g: the agent, NULL when none had it. */
 void outcome(struct queue *q, struct rcpt *r, struct agent *g,
 	const struct result *x);
@@ -506,7 +524,7 @@ void outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 void outcome_held(struct queue *q, struct rcpt *r, struct str reason);
 /* Off the queue, into history. */
 void outcome_finished(struct queue *q, struct rcpt *r, const char *outcome,
-	struct str reply, struct str remote);
+	const struct result *x);
 /* Seconds until the next attempt after so many. */
 int64_t outcome_next(const struct queue *q, int attempts);
 /* One recipient less under way; the last one's answer ends the round. */
@@ -520,9 +538,37 @@ void report_success(struct queue *q, struct rcpt *r, const struct result *x);
 /* Reports that waited long enough for the rest of their message. */
 void report_sweep(struct queue *q);
 
+/* --------------------------------------------------------------- rows.c */
+/*
+ * The operator's questions: a page of rows that fit a filter.  A page is a
+ * bounded number of rows looked at, so that no question holds up the mail.
+ */
+struct filter {
+	int64_t id; /* 0: any, -1: none has it */
+	struct str sender, rcpt, domain, state, reply, about;
+	int64_t before, larger; /* arrival, size */
+};
+
+enum rows_of { ROWS_LIVE, ROWS_HISTORY, ROWS_ATTEMPTS };
+
+/* One row that fits; its texts live until the call returns. */
+typedef void (*row_fn)(void *ctx, const struct msg_queue_row *r, int64_t id);
+
+/* Calls fn for each that fits, on one page from *place (a text as done.next
+ * has it); sets it to where the next page begins, empty at the end.  limit:
+ * at most so many are told, 0 for a page's worth. */
+struct status rows_read(struct queue *q, struct arena *a, enum rows_of of,
+	const struct filter *f, struct str *place, int64_t limit, row_fn fn,
+	void *ctx);
+int64_t rows_older(int64_t age); /* the arrival before which */
+int64_t rows_id(struct str qid);
+
+void rows_list(struct peer *p, struct arena *a, struct message *m);
+
 /* ------------------------------------------------------------ control.c */
-void control_list(struct peer *p, struct arena *a, struct message *m);
 void control_change(struct peer *p, struct arena *a, struct message *m);
+/* The recipient has left its agent: what an operator wished meanwhile. */
+bool control_wish(struct queue *q, struct rcpt *r);
 
 /* -------------------------------------------------------------- table.c */
 #include <sqlite3.h>
@@ -538,10 +584,14 @@ enum statement {
 	DEFER_RCPT,
 	SET_STATE,
 	INSERT_HISTORY,
+	INSERT_ATTEMPT,
+	REDIRECT_RCPT,
+	REDIRECT_ATTEMPTS,
 	DELETE_RCPT,
 	DELETE_MESSAGE,
 	DELETE_CONTENT,
 	SET_CRASHES,
+	PRUNE_ATTEMPTS,
 	UNDO_FUTURE,
 	SAVE_DESTINATION,
 	PRUNE_DESTINATIONS,
@@ -553,11 +603,14 @@ enum statement {
 	SELECT_MESSAGE,
 	SELECT_CONTENT,
 	SELECT_ROUTED,
+	SELECT_LAST_NUMBER,
 	SELECT_DESTINATION,
 	SELECT_HIGHEST,
 	SELECT_BODY,
+	SELECT_ROW,
 	SELECT_ROWS,
 	SELECT_HISTORY,
+	SELECT_ATTEMPTS,
 	PROBE,
 	STATEMENTS
 };

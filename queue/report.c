@@ -84,9 +84,10 @@ collect(const struct queue *q, struct msg *m, struct dsn *d,
 		if (!is_wanted(f) || (f->delay && robot))
 			continue;
 		out[n++] = (struct dsn_recipient){.address = f->rcpt->address,
-			.original = f->rcpt->orcpt, .status = f->status,
+			.original = f->rcpt->orcpt,
+			.status = f->result.status,
 			.action = f->delay ? DSN_DELAYED : DSN_FAILED,
-			.remote = f->remote,
+			.remote = f->result.remote,
 			.will_retry_until = f->delay
 				? m->arrival + q->conf->queue.max_age : 0};
 		d->utf8 = d->utf8 || !is_ascii(f->rcpt->address);
@@ -161,12 +162,10 @@ finish_all(struct queue *q, struct msg *m)
 {
 	list_each(&m->failures, at, save) {
 		struct failure *f = list_entry(at, struct failure, link);
-		struct arena *a = arena_new("reply");
 		list_remove(at);
 		if (!f->delay)
-			outcome_finished(q, f->rcpt, outcome_of(f->status),
-				status_format(a, f->status), f->remote);
-		arena_free(a);
+			outcome_finished(q, f->rcpt,
+				outcome_of(f->result.status), &f->result);
 	}
 	m->failed = 0;
 }

@@ -11,8 +11,7 @@
 #include "base/log.h"
 #include "mail/encode.h"
 
-enum { AWAY_MS = 500, NUMBER_SHIFT = 20, SHIFT_STEP = 10,
-	SHIFT_MOST = 50 };
+enum { AWAY_MS = 500 };
 
 struct routing {
 	struct queue *queue;
@@ -124,33 +123,23 @@ go(struct queue *q, struct rcpt *r, enum op_kind kind)
 	if (twice) {
 		log_info(str_from(m->qid), "duplicate",
 			LOG_STR("rcpt", r->address));
-		outcome_finished(q, r, "duplicate", STR(""), STR(""));
+		outcome_finished(q, r, "duplicate", &(struct result){0});
 	} else if (fits) {
 		lane_add(q, r);
 	}
 	outcome_settled(q, m);
 }
 
-/* Numbers of expanded ones lie apart by level, so that those of an expansion
- * of an expansion (a redirection) meet no others.  auth gives at most 1000. */
-static int
-shift_for(int64_t number)
-{
-	int shift = NUMBER_SHIFT;
-	while (shift < SHIFT_MOST && number >> shift != 0)
-		shift += SHIFT_STEP;
-	return shift;
-}
-
+/* Numbers follow from the one that was expanded, so that a route that is asked
+ * for again after a crash names the same files. */
 static void
 expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 {
 	struct msg *msg = r->msg;
-	int shift = shift_for(r->number);
 	keep_original(r, m->agent.n > 1 ? STR("") : m->address.v[0]);
 	set_final(r, m, 0);
 	for (size_t i = 1; i < m->agent.n; i++) {
-		int64_t number = ((int64_t)i << shift) + r->number;
+		int64_t number = ((int64_t)i << NUMBER_BITS) + r->number;
 		struct rcpt *more = rcpt_new(q, msg, number);
 		more->orcpt = r->orcpt;
 		more->notify = r->notify;
@@ -173,9 +162,7 @@ answered(void *ctx, struct arena *a, struct message *m)
 		return;
 	}
 	struct result x = {.status = m->route_result.status};
-	bool sound = is_route(&m->route_result) &&
-		shift_for(r->number) < SHIFT_MOST;
-	if (status_is_fine(x.status) && sound) {
+	if (status_is_fine(x.status) && is_route(&m->route_result)) {
 		expand(q, r, &m->route_result);
 		return;
 	}

@@ -19,7 +19,8 @@ static const char schema[] =
 	" id INTEGER PRIMARY KEY, sender TEXT NOT NULL, arrival INTEGER,"
 	" size INTEGER, origin TEXT, session TEXT, client TEXT, user TEXT,"
 	" ret TEXT, envid TEXT, body_type TEXT, utf8 INTEGER,"
-	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT);"
+	" requiretls INTEGER, crashes INTEGER DEFAULT 0, body TEXT,"
+	" message_id TEXT, trace TEXT);"
 	"CREATE INDEX IF NOT EXISTS message_body ON message (body)"
 	" WHERE body <> '';"
 	"CREATE TABLE IF NOT EXISTS content ("
@@ -48,17 +49,19 @@ static const char schema[] =
 	" sender TEXT, size INTEGER, arrival INTEGER, origin TEXT,"
 	" client TEXT, user TEXT, address TEXT, orcpt TEXT, agent TEXT,"
 	" mailbox TEXT, destination TEXT, attempts INTEGER, reply TEXT,"
-	" remote TEXT, PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	" remote TEXT, session TEXT, message_id TEXT, trace TEXT,"
+	" started INTEGER, took INTEGER, detail TEXT,"
+	" PRIMARY KEY (message, number)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS attempt ("
+	" message INTEGER, number INTEGER, started INTEGER, took INTEGER,"
+	" reply TEXT, remote TEXT, detail TEXT,"
+	" PRIMARY KEY (message, number, started)) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS probe (at INTEGER);"
 	"PRAGMA user_version = 1;";
 
-/* What a row of surat queue shows, in the order of queue_row. */
-#define FILTERS \
-	" (?1 = 0 OR r.message = ?1) AND (?2 = '' OR m.sender = ?2)" \
-	" AND (?3 = '' OR r.address = ?3)" \
-	" AND (?4 = '' OR r.address LIKE '%@' || ?4)" \
-	" AND (?6 = '' OR instr(r.reply, ?6) > 0)" \
-	" AND (?7 = 0 OR m.arrival <= ?7) AND (?8 = 0 OR m.size >= ?8)"
+/* What rows.c reads, whatever it comes from. */
+#define SHOWN_OF_MESSAGE " m.sender, m.size, m.arrival, m.origin, m.client," \
+	" m.user, m.session, m.message_id, m.trace"
 
 /* What take_row in load.c reads. */
 #define ROW "SELECT next, message, number, state, address, orcpt, notify," \
@@ -68,8 +71,9 @@ static const char schema[] =
 static const char *const texts[STATEMENTS] = {
 	[INSERT_MESSAGE] = "INSERT INTO message (id, sender, arrival, size,"
 		" origin, session, client, user, ret, envid, body_type, utf8,"
-		" requiretls, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-		" ?9, ?10, ?11, ?12, ?13, ?14)",
+		" requiretls, body, message_id, trace) VALUES (?1, ?2, ?3,"
+		" ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+		" ?16)",
 	[INSERT_CONTENT] = "INSERT INTO content VALUES (?1, ?2)",
 	[INSERT_RCPT] = "INSERT OR REPLACE INTO recipient (message, number,"
 		" state, next, address, orcpt, notify, agent, user, home, ids,"
@@ -91,10 +95,20 @@ static const char *const texts[STATEMENTS] = {
 	[INSERT_HISTORY] = "INSERT OR REPLACE INTO history SELECT r.message,"
 		" r.number, ?3, ?4, m.sender, m.size, m.arrival, m.origin,"
 		" m.client, m.user, r.address, r.orcpt, r.agent, r.user,"
-		" r.destination, r.attempts + 1,"
-		" CASE ?5 WHEN '' THEN r.reply ELSE ?5 END, ?6"
+		" r.destination, r.attempts + (?7 > 0),"
+		" CASE ?5 WHEN '' THEN r.reply ELSE ?5 END, ?6, m.session,"
+		" m.message_id, m.trace, ?7, ?8, ?9"
 		" FROM recipient r JOIN message m ON m.id = r.message"
 		" WHERE r.message = ?1 AND r.number = ?2",
+	[INSERT_ATTEMPT] = "INSERT OR REPLACE INTO attempt VALUES"
+		" (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[REDIRECT_RCPT] = "UPDATE recipient SET state = 0, next = ?3,"
+		" address = ?4, orcpt = ?5, number = ?6, agent = '',"
+		" user = '', home = '', ids = '', destination = '',"
+		" attempts = 0, parked = 0, reply = '', remote = ''"
+		" WHERE message = ?1 AND number = ?2",
+	[REDIRECT_ATTEMPTS] = "UPDATE attempt SET number = ?3"
+		" WHERE message = ?1 AND number = ?2",
 	[DELETE_RCPT] = "DELETE FROM recipient WHERE message = ?1"
 		" AND number = ?2",
 	[DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
@@ -103,6 +117,10 @@ static const char *const texts[STATEMENTS] = {
 	[SET_CRASHES] = "UPDATE message SET crashes = ?2 WHERE id = ?1",
 	[SAVE_DESTINATION] = "INSERT OR REPLACE INTO destination VALUES"
 		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[PRUNE_ATTEMPTS] = "DELETE FROM attempt WHERE message IN"
+		" (SELECT DISTINCT message FROM attempt WHERE"
+		" message < ?1 * 1000000 AND NOT EXISTS (SELECT 1 FROM"
+		" message WHERE id = attempt.message) LIMIT ?2)",
 	[UNDO_FUTURE] = "UPDATE recipient SET next = ?1"
 		" WHERE state = ?3 AND next > ?2",
 	[PRUNE_DESTINATIONS] = "DELETE FROM destination WHERE changed < ?1",
@@ -133,6 +151,10 @@ static const char *const texts[STATEMENTS] = {
 		" WHERE message = ?1 AND agent <> '' UNION ALL"
 		" SELECT mailbox, address FROM history WHERE message = ?1"
 		" AND agent <> ''",
+	[SELECT_LAST_NUMBER] = "SELECT max(n) FROM (SELECT"
+		" max(number & 1048575) AS n FROM recipient"
+		" WHERE message = ?1 UNION ALL SELECT max(number & 1048575)"
+		" FROM history WHERE message = ?1)",
 	[SELECT_DESTINATION] = "SELECT most, ceiling, ceiling_until,"
 		" ceiling_hold, failures, parked_until, horizon, reply"
 		" FROM destination WHERE name = ?1",
@@ -140,19 +162,23 @@ static const char *const texts[STATEMENTS] = {
 		" message), (SELECT ifnull(max(message), 0) FROM history))",
 	[SELECT_BODY] = "SELECT 1 FROM message WHERE body = ?1"
 		" AND body <> ''",
-	[SELECT_ROWS] = "SELECT r.message, m.sender, m.size, m.arrival,"
-		" m.origin, m.client, m.user, r.number, r.address, r.orcpt,"
-		" r.agent, r.destination, r.state, r.attempts, r.attempted,"
-		" r.next, r.reply, r.remote, 0, '' FROM recipient r"
-		" JOIN message m ON m.id = r.message WHERE" FILTERS
-		" AND (?5 < 0 OR r.state = ?5) ORDER BY r.message, r.number LIMIT ?9",
-	[SELECT_HISTORY] = "SELECT r.message, r.sender, r.size, r.arrival,"
-		" r.origin, r.client, r.user, r.number, r.address, r.orcpt,"
-		" r.agent, r.destination, -1, r.attempts, r.finished, 0,"
-		" r.reply, r.remote, r.finished, r.outcome FROM history r"
-		" JOIN history m ON m.message = r.message"
-		" AND m.number = r.number WHERE" FILTERS
-		" AND (?5 < 0 OR 1) ORDER BY r.finished DESC LIMIT ?9",
+	[SELECT_ROW] = ROW " WHERE message = ?1 AND number = ?2",
+	[SELECT_ROWS] = "SELECT r.message, r.number, r.state, r.address,"
+		" r.orcpt, r.agent, r.destination, r.attempts, r.attempted,"
+		" r.next, r.reply, r.remote, 0, '', 0, 0, '',"
+		SHOWN_OF_MESSAGE " FROM recipient r LEFT JOIN message m"
+		" ON m.id = r.message WHERE (r.message, r.number) > (?1, ?2)"
+		" ORDER BY r.message, r.number LIMIT ?3",
+	[SELECT_HISTORY] = "SELECT m.message, m.number, -1, m.address,"
+		" m.orcpt, m.agent, m.destination, m.attempts, m.finished, 0,"
+		" m.reply, m.remote, m.finished, m.outcome, m.started,"
+		" m.took, m.detail," SHOWN_OF_MESSAGE " FROM history m"
+		" WHERE (m.message, m.number) < (?1, ?2)"
+		" ORDER BY m.message DESC, m.number DESC LIMIT ?3",
+	[SELECT_ATTEMPTS] = "SELECT message, number, -1, '', '', '', '', 0,"
+		" 0, 0, reply, remote, started / 1000000, 'attempt', started,"
+		" took, detail, '', 0, 0, '', '', '', '', '', ''"
+		" FROM attempt WHERE message = ?1 ORDER BY started LIMIT ?3",
 	[PROBE] = "INSERT OR REPLACE INTO probe (rowid, at) VALUES (1, ?1)",
 };
 

@@ -33,7 +33,7 @@ struct writer {
 };
 
 enum {
-	TOKENS_KEPT = 3600,
+	TOKENS_KEPT = 600,
 	DESTINATIONS_KEPT = 30 * 86400,
 	PRUNED_AT_ONCE = 2000,
 };
@@ -110,6 +110,8 @@ insert_message(struct table *t, struct arena *a, struct op *o)
 	sqlite3_bind_int(s, 12, m->utf8);
 	sqlite3_bind_int(s, 13, m->requiretls);
 	table_bind_text(s, 14, m->body);
+	table_bind_text(s, 15, m->message_id);
+	table_bind_text(s, 16, m->trace);
 	bool ok = table_run(s) && (m->body.n > 0 || insert_content(t, m));
 	for (size_t i = 0; ok && i < m->count; i++) {
 		struct op r = {.next = m->arrival,
@@ -151,6 +153,34 @@ route(struct table *t, struct arena *a, struct op *o)
 }
 
 static bool
+add_attempt(struct table *t, const struct op *o)
+{
+	sqlite3_stmt *s = of_row(t, INSERT_ATTEMPT, o);
+	sqlite3_bind_int64(s, 3, o->started);
+	sqlite3_bind_int64(s, 4, o->took);
+	table_bind_text(s, 5, o->reply);
+	table_bind_text(s, 6, o->remote);
+	table_bind_text(s, 7, o->detail);
+	return table_run(s);
+}
+
+static bool
+redirect(struct table *t, struct arena *a, struct op *o)
+{
+	sqlite3_stmt *s = of_row(t, REDIRECT_RCPT, o);
+	(void)a;
+	sqlite3_bind_int64(s, 3, o->next);
+	table_bind_text(s, 4, o->address);
+	table_bind_text(s, 5, o->orcpt);
+	sqlite3_bind_int64(s, 6, o->new_number);
+	if (!table_run(s))
+		return false;
+	s = of_row(t, REDIRECT_ATTEMPTS, o);
+	sqlite3_bind_int64(s, 3, o->new_number);
+	return table_run(s);
+}
+
+static bool
 defer(struct table *t, struct arena *a, struct op *o)
 {
 	sqlite3_stmt *s = of_row(t, DEFER_RCPT, o);
@@ -161,7 +191,7 @@ defer(struct table *t, struct arena *a, struct op *o)
 		sqlite3_bind_int64(s, 3 + i, numbers[i]);
 	table_bind_text(s, 9, o->reply);
 	table_bind_text(s, 10, o->remote);
-	return table_run(s);
+	return table_run(s) && (o->started == 0 || add_attempt(t, o));
 }
 
 static bool
@@ -204,6 +234,9 @@ finish(struct table *t, struct arena *a, struct op *o)
 	table_bind_text(s, 4, o->outcome);
 	table_bind_text(s, 5, o->reply);
 	table_bind_text(s, 6, o->remote);
+	sqlite3_bind_int64(s, 7, o->started);
+	sqlite3_bind_int64(s, 8, o->took);
+	table_bind_text(s, 9, o->detail);
 	return table_run(s) && table_run(of_row(t, DELETE_RCPT, o)) &&
 		drop_message(t, a, o);
 }
@@ -267,7 +300,8 @@ static bool
 prune(struct table *t, struct arena *a, struct op *o)
 {
 	(void)a;
-	if (!prune_before(t, PRUNE_TOKENS, o->attempted - TOKENS_KEPT, 0) ||
+	if (!prune_before(t, PRUNE_ATTEMPTS, o->next, PRUNED_AT_ONCE) ||
+		!prune_before(t, PRUNE_TOKENS, o->attempted - TOKENS_KEPT, 0) ||
 		!prune_before(t, PRUNE_DESTINATIONS,
 			o->attempted - DESTINATIONS_KEPT, 0) ||
 		!prune_before(t, PRUNE_HISTORY, o->next, PRUNED_AT_ONCE))
@@ -285,6 +319,7 @@ static const apply_fn appliers[OP_KINDS] = {
 	[OP_DEFER] = defer,
 	[OP_STATE] = set_state,
 	[OP_FINISH] = finish,
+	[OP_REDIRECT] = redirect,
 	[OP_CRASHES] = set_crashes,
 	[OP_LANE] = save_lane,
 	[OP_PRUNE] = prune,

@@ -355,6 +355,9 @@ fill(struct incoming *in, struct msg_submit *m)
 	m->requiretls = t->requiretls;
 	m->hold = t->hold;
 	m->size = (int64_t)in->taken;
+	m->trace = str_printf(in->arena, "began=%lld helo=%.*s tls=%.*s",
+		(long long)s->began, STR_ARG(s->helo),
+		STR_ARG(s->tls ? s->tls_version : STR("no")));
 }
 
 /* Synced here, closed before it is named: then nobody can change it. */

@@ -6,6 +6,7 @@
  */
 #include "smtpd.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { ARENA_MOST = 16 << 20, RESOLVE_PATIENCE = 15 * 1000 };
@@ -286,6 +287,7 @@ start(struct session *s, struct program *p, struct client *c)
 	arena_limit(s->arena, ARENA_MOST);
 	s->conn = conn_new(s->arena, c->in, c->out);
 	s->id = program_session_id(s->arena);
+	s->began = clock_wall_us();
 	s->ip = net_ip(s->arena, &c->peer);
 	s->state = SMTP_FRESH;
 	s->lmtp = str_eq(c->service, STR("lmtp"));

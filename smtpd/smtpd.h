@@ -107,6 +107,7 @@ struct session {
 	struct arena *transaction_arena;
 	struct conn *conn;
 	struct str id, ip;
+	int64_t began; /* connected, microseconds since 1970 */
 	enum smtp_state state;
 	bool lmtp, submission, trusted; /* trusted: relay_networks */
 	bool xclient; /* this host may say for whom it speaks */

@@ -86,6 +86,9 @@ FIELDS_TABLE(queue_list)
 #define ROW_OF struct msg_queue_row
 FIELDS_TABLE(queue_row)
 #undef ROW_OF
+#define ROW_OF struct msg_queue_count
+FIELDS_TABLE(queue_count)
+#undef ROW_OF
 #define ROW_OF struct msg_queue_change
 FIELDS_TABLE(queue_change)
 #undef ROW_OF

@@ -64,9 +64,10 @@ enum peer_who {
 /* clang-format off */
 
 /* ------------------------------------------------------------------ all */
-/* The end of an exchange that yields nothing else; count: rows or changes. */
+/* The end of an exchange that yields nothing else; count: rows or changes;
+ * next: where to go on (after), empty at the end. */
 #define FIELDS_done(F) \
-	F(STATUS, status) F(NUM, count)
+	F(STATUS, status) F(NUM, count) F(TEXT, next)
 /* A descriptor asked for: a body file, a delivery agent, a content. */
 #define FIELDS_opened(F) \
 	F(STATUS, status) F(TEXT, name)
@@ -174,13 +175,16 @@ enum peer_who {
  * naming a file from body_open (then content is empty).  ret: "", FULL or
  * HDRS; body_type: 7BIT, 8BITMIME, BINARYMIME; notify: "", NEVER or the
  * keywords as sent; origin: smtp, submission, lmtp, local, report; hold: why
- * the message is to be held until somebody releases it, or empty.
+ * the message is to be held until somebody releases it, or empty; trace: how it
+ * came here, for `surat trace`: "began=", in microseconds since 1970, when the
+ * client connected, and more words of that form.
  */
 #define FIELDS_submit(F) \
 	F(TEXT, token) F(TEXT, session) F(TEXT, origin) F(TEXT, client) \
 	F(TEXT, user) F(TEXT, sender) F(LIST, rcpt) F(LIST, orcpt) \
 	F(LIST, notify) F(TEXT, ret) F(TEXT, envid) F(TEXT, body_type) \
 	F(NUM, utf8) F(NUM, requiretls) F(NUM, size) F(TEXT, hold) \
+	F(TEXT, trace) \
 	F(TEXT, body) F(BYTES, content)
 #define FIELDS_submitted(F) \
 	F(STATUS, status) F(TEXT, id)
@@ -213,29 +217,52 @@ enum peer_who {
 #define FIELDS_checkpoint(F) \
 	F(NUM, turn)
 /*
- * Rows of the queue, or of finished messages (history 1).  Filters, empty or
- * 0 for any: id, sender, rcpt, domain (of a recipient), state, reply (part of
- * the last reply), older and larger (seconds, octets).  content 1 with an id:
- * answered by opened with the message to read.
+ * Rows of the queue, or of finished messages (history 1), or of the attempts
+ * on the message id (attempts 1).  Filters, empty or 0 for any: id, sender,
+ * rcpt, domain (of a recipient), state, reply (part of the last reply), older
+ * and larger (seconds, octets); sender and rcpt may have "*" in them; about:
+ * the sender, a recipient as it is or was, or the Message-ID.  A page
+ * at a time: the same question with after as done's next has it goes on.
+ * content 1 with an id: answered by opened with the message to read.
+ * group: not the rows, but queue_count of them by "domain"; or, of "lanes",
+ * what memory knows of them.
  */
 #define FIELDS_queue_list(F) \
 	F(TEXT, id) F(TEXT, sender) F(TEXT, rcpt) F(TEXT, domain) \
-	F(TEXT, state) F(TEXT, reply) F(NUM, older) F(NUM, larger) \
-	F(NUM, limit) F(NUM, history) F(NUM, content)
-/* One recipient.  state: due, active, deferred, held, delivered (waits for a
- * checkpoint), and in history: delivered, failed, relayed, expired, deleted. */
+	F(TEXT, state) F(TEXT, reply) F(TEXT, about) F(NUM, older) \
+	F(NUM, larger) F(NUM, limit) F(NUM, history) F(NUM, attempts) F(NUM, content) \
+	F(TEXT, group) F(TEXT, after)
+/*
+ * One recipient.  state: new (not routed), due, active, deferred, held,
+ * delivered (waits for a checkpoint), leaving (its last change is being
+ * written); in history: delivered, relayed, failed, expired, duplicate,
+ * deleted.  last, next, finished, arrival: seconds since 1970; accepted,
+ * started (the attempt) and took: microseconds.  detail: the agent's words for it.
+ */
 #define FIELDS_queue_row(F) \
 	F(TEXT, id) F(TEXT, sender) F(NUM, size) F(NUM, arrival) \
-	F(TEXT, origin) F(TEXT, client) F(TEXT, user) F(NUM, number) \
+	F(NUM, accepted) F(TEXT, origin) F(TEXT, client) F(TEXT, user) \
+	F(TEXT, session) \
+	F(TEXT, message_id) F(TEXT, trace) F(NUM, number) \
 	F(TEXT, rcpt) F(TEXT, orcpt) F(TEXT, agent) F(TEXT, destination) \
 	F(TEXT, state) F(NUM, attempts) F(NUM, last) F(NUM, next) \
-	F(TEXT, reply) F(TEXT, remote) F(NUM, finished)
+	F(TEXT, reply) F(TEXT, remote) F(NUM, finished) F(NUM, started) \
+	F(NUM, took) F(TEXT, detail)
+/*
+ * A group of rows of one page (whoever asks adds them up), or a lane.  ages:
+ * how many are younger than 5 minutes, 1, 6, 24, 120 hours, and older.  next:
+ * the earliest attempt, or until when the lane is parked.  active, limit:
+ * jobs out, and how many may be.
+ */
+#define FIELDS_queue_count(F) \
+	F(TEXT, key) F(NUM, count) F(NUM, oldest) F(NUM, next) F(LIST, ages) \
+	F(NUM, active) F(NUM, limit) F(NUM, failures) F(TEXT, reply)
 /* verb: retry, hold, release, delete, expire, redirect (to text).  Same
- * filters; all of them empty is refused unless text is "all". */
+ * filters and pages; all filters empty is refused unless text is "all". */
 #define FIELDS_queue_change(F) \
 	F(TEXT, verb) F(TEXT, text) F(TEXT, id) F(TEXT, sender) \
 	F(TEXT, rcpt) F(TEXT, domain) F(TEXT, state) F(TEXT, reply) \
-	F(NUM, older) F(NUM, larger)
+	F(NUM, older) F(NUM, larger) F(TEXT, after)
 
 /* -------------------------------------------------------------- resolve */
 /* type: A, AAAA, MX, TXT, TLSA, PTR, CNAME.  A name without trailing dot. */
@@ -279,7 +306,8 @@ enum peer_who {
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \
 	M(body_open, FD_NO) M(submit, FD_NO) M(submitted, FD_NO) \
 	M(job, FD_MAY) M(job_result, FD_NO) M(checkpoint, FD_NO) \
-	M(queue_list, FD_NO) M(queue_row, FD_NO) M(queue_change, FD_NO) \
+	M(queue_list, FD_NO) M(queue_row, FD_NO) M(queue_count, FD_NO) \
+	M(queue_change, FD_NO) \
 	M(dns_ask, FD_NO) M(dns_answer, FD_NO) \
 	M(agent_start, FD_NO) M(session_start, FD_MAY) \
 	M(service, FD_NO) M(service_row, FD_NO)

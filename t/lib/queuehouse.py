@@ -292,14 +292,18 @@ class QueueHouse:
         rows = []
         with self.connect('surat') as s:
             s.settimeout(30 * SLOW)
-            send(s, kind, **fields)
             while True:
-                got = receive(s)
-                if got is None:
-                    return rows, None
-                if got[0] != 'queue_row':
+                send(s, kind, **fields)
+                while True:
+                    got = receive(s)
+                    if got is None:
+                        return rows, None
+                    if got[0] != 'queue_row':
+                        break
+                    rows.append(got[1])
+                if not got[1].get('next'):
                     return rows, got[1]
-                rows.append(got[1])
+                fields['after'] = got[1]['next']
 
     def rows(self, **fields):
         try:

@@ -7,6 +7,6 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_intake, suite_dispatch,
-		suite_outcome, suite_report, suite_hostile};
+		suite_outcome, suite_report, suite_control, suite_hostile};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -397,22 +397,28 @@ stand_list(struct stand *s, const struct msg_queue_list *l)
 {
 	struct peer *p = stand_connect(s, "surat");
 	struct message m = MESSAGE(queue_list);
-	struct stand_rows rows = {NULL, 0, {0}};
+	struct stand_rows rows = {NULL, 0, {0}, 0};
 	size_t cap = 16;
 	rows.v = arena_array(s->arena, cap, sizeof *rows.v);
-	m.queue_list = *l;
-	peer_send(p, &m);
-	while (stand_answer(s, p, &m) && m.kind == MSG_queue_row) {
-		if (rows.n == cap) {
-			struct msg_queue_row *more = arena_array(
-				s->arena, cap *= 2, sizeof *more);
-			memcpy(more, rows.v, rows.n * sizeof *more);
-			rows.v = more;
+	struct msg_queue_list ask = *l;
+	do {
+		m = MESSAGE(queue_list);
+		m.queue_list = ask;
+		peer_send(p, &m);
+		while (stand_answer(s, p, &m) && m.kind == MSG_queue_row) {
+			if (rows.n == cap) {
+				struct msg_queue_row *more = arena_array(
+					s->arena, cap *= 2, sizeof *more);
+				memcpy(more, rows.v, rows.n * sizeof *more);
+				rows.v = more;
+			}
+			rows.v[rows.n++] = m.queue_row;
 		}
-		rows.v[rows.n++] = m.queue_row;
-	}
-	ck_assert_int_eq(m.kind, MSG_done);
-	rows.status = m.done.status;
+		ck_assert_int_eq(m.kind, MSG_done);
+		rows.pages++;
+		rows.status = m.done.status;
+		ask.after = m.done.next;
+	} while (m.done.next.n > 0);
 	stand_drop(s, p);
 	return rows;
 }
@@ -429,12 +435,18 @@ int64_t
 stand_change(struct stand *s, struct msg_queue_change c)
 {
 	struct peer *p = stand_connect(s, "surat");
-	struct message m = MESSAGE(queue_change);
-	m.queue_change = c;
-	peer_send(p, &m);
-	ck_assert(stand_answer(s, p, &m) && m.kind == MSG_done);
+	int64_t count = 0;
+	struct message m;
+	do {
+		m = MESSAGE(queue_change);
+		m.queue_change = c;
+		peer_send(p, &m);
+		ck_assert(stand_answer(s, p, &m) && m.kind == MSG_done);
+		count += m.done.count;
+		c.after = m.done.next;
+	} while (m.done.next.n > 0);
 	stand_drop(s, p);
-	return status_is_fine(m.done.status) ? m.done.count : -1;
+	return status_is_fine(m.done.status) ? count : -1;
 }
 
 /* ------------------------------------------------------------ the queue */

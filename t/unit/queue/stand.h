@@ -91,6 +91,7 @@ struct stand_rows {
 	struct msg_queue_row *v;
 	size_t n;
 	struct status status;
+	size_t pages;
 };
 struct stand_rows stand_list(struct stand *s, const struct msg_queue_list *l);
 /* Rows of one message; state as text of its first row, "" when gone. */
