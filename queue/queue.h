@@ -8,6 +8,7 @@
  *	batch.c		what is to be written, gathered by the loop thread
  *	writer.c	the thread that commits one batch after another
  *	table.c		the database: schema, statements, rows
+ *	repair.c	what to do when it is damaged
  *	load.c		rows into memory, as there is room
  *	msg.c		messages and recipients in memory
  *	seen.c		a set of final addresses
@@ -342,6 +343,13 @@ struct writer *writer_start(struct queue *q);
 /* False while it is busy with another. */
 bool writer_give(struct writer *w, struct batch *b);
 bool writer_is_idle(struct writer *w);
+
+/* ------------------------------------------------------------- repair.c */
+/* Leaves a mark and ends the process: the database is damaged. */
+void repair_later(struct queue *q) __attribute__((noreturn));
+bool repair_is_due(struct queue *q);
+/* Before anything has opened the database. */
+void repair_now(struct queue *q);
 
 /* --------------------------------------------------------------- load.c */
 /* The highest id, rows no state of ours fits; body files nobody names. */

@@ -107,10 +107,31 @@ check_recovery(void *ctx)
 	asker_ask(q->master, &m, told, q);
 }
 
+/* A damaged one is repaired at once when it cannot even be opened. */
+static void
+open_database(struct queue *q)
+{
+	struct arena *a = q->arena;
+	char *path = str_cstr(a,
+		str_printf(a, "%.*s/queue.db", STR_ARG(q->directory)));
+	q->reader = arena_one(a, struct table);
+	if (repair_is_due(q))
+		repair_now(q);
+	struct status s = table_open(a, path, q->reader);
+	if (!status_is_fine(s) && q->reader->damaged) {
+		repair_now(q);
+		s = table_open(a, path, q->reader);
+	}
+	if (!status_is_fine(s))
+		fatal("queue database", str_cstr(a, s.text));
+}
+
 static void
 end_turn(void *ctx)
 {
 	struct queue *q = ctx;
+	if (q->reader->damaged)
+		repair_later(q);
 	if (q->dispatching)
 		dispatch(q);
 	batch_flush(q);
@@ -133,13 +154,8 @@ queue_run(struct program *p)
 	struct arena *a = p->arena;
 	q->loop = loop_new(a);
 	q->messages = map_new(a);
+	open_database(q);
 	q->writer = writer_start(q);
-	q->reader = arena_one(a, struct table);
-	char *path = str_cstr(a,
-		str_printf(a, "%.*s/queue.db", STR_ARG(q->directory)));
-	struct status s = table_open(a, path, q->reader);
-	if (!status_is_fine(s))
-		fatal("queue database", str_cstr(a, s.text));
 	q->auth = asker_new(a, q->loop, p->sockets, "auth");
 	q->master = asker_new(a, q->loop, p->sockets, "master");
 	srandom((unsigned)clock_us());

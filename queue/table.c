@@ -224,6 +224,7 @@ prepare(struct table *t, const char *path)
 		"PRAGMA wal_autocheckpoint = 8000;"
 		"PRAGMA journal_size_limit = 67108864;"
 		"PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
+		"PRAGMA cell_size_check = ON;"
 		"PRAGMA secure_delete = OFF;"
 		"PRAGMA trusted_schema = OFF;";
 	/* One thread per connection: SQLite need not lock it. */
