@@ -127,6 +127,9 @@ void
 batch_flush(struct queue *q)
 {
 	struct batch *b = q->gathering;
+	/* What follows from rows that could not be read is not written. */
+	if (q->reader->damaged)
+		repair_later(q);
 	if (b == NULL)
 		return;
 	if (b->urgent) {

@@ -130,8 +130,6 @@ static void
 end_turn(void *ctx)
 {
 	struct queue *q = ctx;
-	if (q->reader->damaged)
-		repair_later(q);
 	if (q->dispatching)
 		dispatch(q);
 	batch_flush(q);

@@ -78,7 +78,11 @@ class QueueHouse:
                 key.data(key.fileobj)
             self.reap()
             if self.keep and self.queue is None:
-                self.launch()
+                try:
+                    self.launch()
+                except OSError as e:
+                    print('# not started:', e, flush=True)
+                    time.sleep(0.2)
 
     def reap(self):
         """Notes who died.  Only the serving thread starts a queue again."""
