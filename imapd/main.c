@@ -13,6 +13,8 @@ static const struct service login_service = {
 	.name = "imapd",
 	.asker = "imapd",
 	.profile = SANDBOX_ASKER,
+	.idle = offsetof(struct conf, imap.idle_processes),
+	.most = offsetof(struct conf, imap.max_processes),
 	.serve = login_serve,
 	.usage = "imapd serves IMAP clients until they have logged in; their "
 		 "sessions run in\nprocesses of their own, as the user.",

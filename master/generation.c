@@ -23,101 +23,20 @@ enum { LONGEST_ASK_PATH = sizeof "/deliver/resolve" };
 
 /* ------------------------------------------------------------- listeners */
 
-static const struct {
-	const char *service;
-	const char *file;
-	size_t list; /* offset in struct conf */
-} listens[] = {
-#define LISTEN(service, file) {#service, file, offsetof(struct conf, \
-	listen.service)}
-	LISTEN(smtp, "smtpd"), LISTEN(submission, "smtpd"),
-	LISTEN(submissions, "smtpd"), LISTEN(lmtp, "smtpd"),
-	LISTEN(imap, "imapd"), LISTEN(imaps, "imapd"), LISTEN(pop3, "pop3d"),
-	LISTEN(pop3s, "pop3d"),
-};
-
-enum { LISTENS = sizeof listens / sizeof *listens };
-
-static struct str_list
-listen_list(const struct conf *c, size_t row)
-{
-	const void *member = (const char *)c + listens[row].list;
-	return *(const struct str_list *)member;
-}
-
-static void
-add_listeners(struct generation *g, size_t row, struct str spec)
-{
-	struct net_address at[2];
-	const char *service = listens[row].service;
-	size_t n;
-	if (net_take_proxy(&spec))
-		service = str_cstr(g->arena, str_printf(
-			g->arena, "%s.proxy", service));
-	if (!net_parse_listen(spec, at, &n))
-		return;
-	for (size_t i = 0; i < n; i++)
-		g->listeners[g->listener_count++] = (struct listener){
-			service, listens[row].file, at[i], spec, -1};
-}
-
-static void
-collect_listeners(struct generation *g)
-{
-	size_t specs = 0;
-	for (size_t row = 0; row < LISTENS; row++)
-		specs += listen_list(g->conf, row).n;
-	g->listeners = arena_array(g->arena, specs * 2, sizeof *g->listeners);
-	for (size_t row = 0; row < LISTENS; row++) {
-		struct str_list list = listen_list(g->conf, row);
-		for (size_t i = 0; i < list.n; i++)
-			add_listeners(g, row, list.v[i]);
-	}
-}
-
+/* A socket is a socket, whatever is spoken there now. */
 static int
 kept_from(const struct generation *old, const struct listener *l)
 {
-	for (size_t i = 0; old != NULL && i < old->listener_count; i++) {
-		const struct listener *o = &old->listeners[i];
-		/* A socket is a socket, whatever is spoken there now. */
-		if (o->fd >= 0 && o->at.n == l->at.n &&
-			memcmp(&o->at.sa, &l->at.sa, o->at.n) == 0)
-			return o->fd;
-	}
-	return -1;
-}
-
-/* A host without IPv6 is no reason to refuse "*:25". */
-static bool
-may_be_missing(const struct listener *l, int err)
-{
-	return str_starts(l->spec, STR("*")) &&
-		l->at.sa.ss_family == AF_INET6 &&
-		(err == EAFNOSUPPORT || err == EADDRNOTAVAIL);
-}
-
-static bool
-open_listener(struct listener *l, struct buf *errors)
-{
-	const struct sockaddr_un *sun = (const void *)&l->at.sa;
-	l->fd = net_listen(&l->at);
-	if (l->fd < 0 && !may_be_missing(l, errno)) {
-		buf_printf(errors, "listen.%s: %.*s: %s\n", l->service,
-			STR_ARG(l->spec), strerror(errno));
-		return false;
-	}
-	/* As with a loopback port: whoever is on this host may talk to it. */
-	if (l->fd >= 0 && l->at.sa.ss_family == AF_UNIX)
-		chmod(sun->sun_path, 0666);
-	return true;
+	const struct listener *o = old == NULL ? NULL :
+		listen_at(&old->listeners, &l->at);
+	return o == NULL ? -1 : o->fd;
 }
 
 static void
 close_new(struct generation *g, const struct generation *old)
 {
-	for (size_t i = 0; i < g->listener_count; i++) {
-		struct listener *l = &g->listeners[i];
+	for (size_t i = 0; i < g->listeners.n; i++) {
+		struct listener *l = &g->listeners.v[i];
 		if (l->fd >= 0 && kept_from(old, l) != l->fd)
 			close(l->fd);
 		l->fd = -1;
@@ -129,20 +48,19 @@ generation_listen(struct generation *g, struct generation *old,
 	struct buf *errors)
 {
 	bool ok = true;
-	for (size_t i = 0; i < g->listener_count; i++) {
-		struct listener *l = &g->listeners[i];
+	for (size_t i = 0; i < g->listeners.n; i++) {
+		struct listener *l = &g->listeners.v[i];
 		l->fd = kept_from(old, l);
 		if (l->fd < 0)
-			ok = open_listener(l, errors) && ok;
+			ok = listen_open(l, errors) && ok;
 	}
 	if (!ok) {
 		close_new(g, old);
 		return false;
 	}
-	for (size_t i = 0; old != NULL && i < old->listener_count; i++)
-		for (size_t j = 0; j < g->listener_count; j++)
-			if (old->listeners[i].fd == g->listeners[j].fd)
-				old->listeners[i].fd = -1;
+	for (size_t i = 0; old != NULL && i < old->listeners.n; i++)
+		if (listen_at(&g->listeners, &old->listeners.v[i].at) != NULL)
+			old->listeners.v[i].fd = -1;
 	return true;
 }
 
@@ -161,11 +79,11 @@ program_directory(struct arena *a, const struct conf *c)
 	return str_copy(a, str_from(dirname(path)));
 }
 
-static bool
-has_listeners(const struct generation *g, const char *file)
+bool
+generation_serves(const struct generation *g, const char *file)
 {
-	for (size_t i = 0; i < g->listener_count; i++)
-		if (strcmp(g->listeners[i].file, file) == 0)
+	for (size_t i = 0; i < g->listeners.n; i++)
+		if (strcmp(g->listeners.v[i].file, file) == 0)
 			return true;
 	return false;
 }
@@ -181,7 +99,7 @@ check_programs(struct generation *g, struct buf *errors)
 		const char *path = str_cstr(g->arena, str_printf(g->arena,
 			"%.*s/%s", STR_ARG(dir), roles[i].file));
 		if (roles[i].kind == ROLE_POOL &&
-			!has_listeners(g, roles[i].file))
+			!generation_serves(g, roles[i].file))
 			continue;
 		if (access(path, X_OK) == 0)
 			continue;
@@ -261,7 +179,7 @@ generation_read(const struct source *from, bool root, struct buf *errors)
 	if (fd >= 0)
 		close(fd);
 	if (g->conf != NULL) {
-		collect_listeners(g);
+		g->listeners = listen_collect(a, g->conf);
 		if (check_world(g, root, errors)) {
 			take_snapshots(g);
 			return g;
@@ -274,13 +192,14 @@ generation_read(const struct source *from, bool root, struct buf *errors)
 void
 generation_free(struct generation *g)
 {
-	for (size_t i = 0; i < g->listener_count; i++) {
-		if (g->listeners[i].fd < 0)
+	for (size_t i = 0; i < g->listeners.n; i++) {
+		int fd = g->listeners.v[i].fd;
+		if (fd < 0)
 			continue;
 		/* Workers of this generation hold it too: close would leave
 		 * it listening with nobody to accept. */
-		shutdown(g->listeners[i].fd, SHUT_RDWR);
-		close(g->listeners[i].fd);
+		shutdown(fd, SHUT_RDWR);
+		close(fd);
 	}
 	arena_free(g->arena);
 }

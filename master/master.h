@@ -27,7 +27,8 @@
 #include "base/list.h"
 #include "base/str.h"
 #include "sys/conf.h"
-#include "sys/net.h"
+#include "sys/inherit.h"
+#include "sys/listen.h"
 
 #include <sys/types.h>
 
@@ -85,14 +86,6 @@ bool roles_identify(struct ids ids[ROLES_MOST], struct buf *errors);
 
 /* ---------------------------------------------------------- generations */
 
-struct listener {
-	const char *service; /* smtp, imaps, ... */
-	const char *file; /* the program that accepts */
-	struct net_address at;
-	struct str spec;
-	int fd;
-};
-
 struct generation {
 	struct arena *arena;
 	const struct conf *conf;
@@ -100,8 +93,7 @@ struct generation {
 	struct str public; /* without secrets */
 	int config; /* snapshot without secrets */
 	int secret; /* snapshot with them */
-	struct listener *listeners;
-	size_t listener_count;
+	struct listeners listeners;
 };
 
 struct source {
@@ -120,6 +112,9 @@ bool generation_listen(struct generation *g, struct generation *old,
 	struct buf *errors);
 /* Ends listening where the newer generation does not, and frees. */
 void generation_free(struct generation *g);
+
+/* Has this program sockets to accept on? */
+bool generation_serves(const struct generation *g, const char *file);
 
 /* Directory of the programs: general.libexec or where suratd lies. */
 struct str program_directory(struct arena *a, const struct conf *c);
@@ -221,14 +216,9 @@ int64_t team_size(const struct team *t);
 
 /* ---------------------------------------------------------------- spawn */
 
-struct named_fd {
-	const char *name;
-	int fd;
-};
-
 struct spawn {
 	const struct role *role;
-	const struct named_fd *fds;
+	const struct inherited *fds;
 	size_t fd_count;
 	const struct ids *ids; /* NULL: stays what master is */
 	struct str home; /* see struct start */

@@ -15,39 +15,13 @@
 
 enum { DESPAIR_AFTER = 3 };
 
-static void
-announce(const struct master *m)
-{
-	struct arena *a = arena_new("announce");
-	struct buf *line = buf_new(a);
-	const char *last = "";
-	buf_printf(line, "surat: ready pid=%d", (int)getpid());
-	for (size_t i = 0; i < m->now->listener_count; i++) {
-		const struct listener *l = &m->now->listeners[i];
-		if (l->fd < 0)
-			continue;
-		if (strcmp(last, l->service) == 0)
-			buf_addc(line, ',');
-		else
-			buf_printf(line, " %s=", l->service);
-		buf_printf(line, "%.*s", STR_ARG(l->spec));
-		last = l->service;
-	}
-	puts(str_cstr(a, buf_str(line)));
-	fflush(stdout);
-	arena_free(a);
-}
-
 static bool
 is_up(const struct team *t)
 {
-	bool wanted = false;
-	for (size_t i = 0; i < t->master->now->listener_count; i++)
-		wanted |= strcmp(t->master->now->listeners[i].file,
-			t->role->file) == 0;
 	if (t->role->kind == ROLE_SINGLE)
 		return t->in[CHILD_BUSY] > 0;
-	return t->role->kind != ROLE_POOL || !wanted ||
+	return t->role->kind != ROLE_POOL || 
+		!generation_serves(t->master->now, t->role->file) ||
 		t->in[CHILD_IDLE] + t->in[CHILD_BUSY] > 0;
 }
 
@@ -62,8 +36,10 @@ ready_look(struct master *m)
 	m->ready = true;
 	log_info(LOG_NO_ID, "ready", LOG_NUM("children", m->children));
 	notify_starter("READY=1");
-	if (m->announce)
-		announce(m);
+	if (!m->announce)
+		return;
+	printf("surat: ready pid=%d\n", (int)getpid());
+	fflush(stdout);
 }
 
 void

@@ -43,16 +43,6 @@ put(struct environment *e, const char *name, struct str value)
 		str_printf(e->arena, "%s=%.*s", name, STR_ARG(value)));
 }
 
-static struct str
-names(struct arena *a, const struct spawn *s)
-{
-	struct str_list list = {arena_array(a, s->fd_count, sizeof *list.v),
-		s->fd_count};
-	for (size_t i = 0; i < list.n; i++)
-		list.v[i] = str_from(s->fds[i].name);
-	return str_join(a, list, STR(":"));
-}
-
 /* The last variable is the pid, which only the child knows. */
 static void
 fill(struct environment *e, const struct spawn *s)
@@ -62,27 +52,12 @@ fill(struct environment *e, const struct spawn *s)
 		if (getenv(passed_on[i]) != NULL)
 			put(e, passed_on[i], str_from(getenv(passed_on[i])));
 	put(e, "LISTEN_FDS", str_printf(e->arena, "%zu", s->fd_count));
-	put(e, "LISTEN_FDNAMES", names(e->arena, s));
+	put(e, "LISTEN_FDNAMES", inherit_names(e->arena, s->fds, s->fd_count));
 	if (s->home.n > 0)
 		put(e, "SURAT_HOME", s->home);
 	if (s->root.n > 0)
 		put(e, "SURAT_ROOT", s->root);
 	put(e, "LISTEN_PID", STR("0000000000"));
-}
-
-/* From anywhere to 3, 4, ...: first out of the way, then into place. */
-static void
-place(const struct spawn *s, int *high)
-{
-	int count = (int)s->fd_count, null = open("/dev/null", O_RDWR);
-	for (int i = 0; i < count; i++)
-		high[i] = fcntl(s->fds[i].fd, F_DUPFD, FIRST_FD + count);
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	for (int i = 0; i < count; i++)
-		if (high[i] < 0 || dup2(high[i], FIRST_FD + i) < 0)
-			fatal("descriptors of a child", s->fds[i].name);
-	close_range((unsigned)(FIRST_FD + count), ~0u, 0);
 }
 
 static void
@@ -110,13 +85,13 @@ give_up(const struct master *m, const struct spawn *s)
 
 static void
 become(const struct master *m, const struct spawn *s, struct environment *e,
-	const char *path, int *high)
+	const char *path, int *scratch)
 {
 	char *argv[] = {(char *)(uintptr_t)s->role->file,
 		(char *)(uintptr_t)s->role->argument, NULL};
 	settle();
 	give_up(m, s);
-	place(s, high);
+	inherit_place(s->fds, s->fd_count, scratch);
 	snprintf(e->v[e->n - 1], sizeof "LISTEN_PID=0000000000",
 		"LISTEN_PID=%d", (int)getpid());
 	execve(path, argv, e->v);
@@ -133,11 +108,11 @@ spawn(const struct master *m, const struct spawn *s)
 	struct str dir = program_directory(a, m->now->conf);
 	const char *path = str_cstr(a,
 		str_printf(a, "%.*s/%s", STR_ARG(dir), s->role->file));
-	int *high = arena_array(a, s->fd_count, sizeof *high);
+	int *scratch = arena_array(a, s->fd_count, sizeof *scratch);
 	fill(&e, s);
 	pid_t pid = fork();
 	if (pid == 0)
-		become(m, s, &e, path, high);
+		become(m, s, &e, path, scratch);
 	int err = errno;
 	if (pid > 0)
 		setpgid(pid, pid);

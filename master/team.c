@@ -80,28 +80,29 @@ number(const struct team *t, size_t offset)
 }
 
 static size_t
-add_sockets(const struct team *t, struct named_fd *fds)
+add_sockets(const struct team *t, struct inherited *fds)
 {
 	const struct master *m = t->master;
 	const struct generation *g = m->now;
 	size_t n = 0;
-	for (size_t i = 0; i < g->listener_count && n < FDS_MOST; i++)
-		if (t->role->kind == ROLE_POOL && g->listeners[i].fd >= 0 &&
-			strcmp(g->listeners[i].file, t->role->file) == 0)
-			fds[n++] = (struct named_fd){g->listeners[i].service,
-				g->listeners[i].fd};
+	for (size_t i = 0; i < g->listeners.n && n < FDS_MOST; i++) {
+		const struct listener *l = &g->listeners.v[i];
+		if (t->role->kind == ROLE_POOL && l->fd >= 0 &&
+			strcmp(l->file, t->role->file) == 0)
+			fds[n++] = (struct inherited){l->service, l->fd};
+	}
 	return n;
 }
 
 static size_t
-add_asks(struct arena *a, const struct team *t, struct named_fd *fds)
+add_asks(struct arena *a, const struct team *t, struct inherited *fds)
 {
 	const struct master *m = t->master;
 	size_t n = 0;
 	for (size_t i = 0; i < m->ask_count && n < FDS_MOST; i++)
 		if (t->role->kind == ROLE_SINGLE &&
 			strcmp(m->asks[i].asked, t->role->file) == 0)
-			fds[n++] = (struct named_fd){
+			fds[n++] = (struct inherited){
 				str_cstr(a, str_printf(a, "ask.%s",
 					m->asks[i].asker)), m->asks[i].fd};
 	return n;
@@ -110,7 +111,7 @@ add_asks(struct arena *a, const struct team *t, struct named_fd *fds)
 /* Files that only root may read, for those who need them.  One that cannot be
  * opened is missed, and complained of, by the program. */
 static size_t
-add_files(struct arena *a, const struct team *t, struct named_fd *fds)
+add_files(struct arena *a, const struct team *t, struct inherited *fds)
 {
 	const struct conf_tls *c = &t->master->now->conf->tls;
 	const struct {
@@ -125,7 +126,7 @@ add_files(struct arena *a, const struct team *t, struct named_fd *fds)
 			continue;
 		int fd = open(str_cstr(a, rows[i].path), O_RDONLY | O_CLOEXEC);
 		if (fd >= 0)
-			fds[n++] = (struct named_fd){rows[i].name,
+			fds[n++] = (struct inherited){rows[i].name,
 				arena_own_fd(a, fd)};
 	}
 	return n;
@@ -151,16 +152,16 @@ launch(struct team *t, const struct start *with, int link)
 	const struct master *m = t->master;
 	bool secrets = t->role->flags & ROLE_SECRETS;
 	struct arena *a = arena_new("launch");
-	struct named_fd *fds = arena_array(a, 2 * FDS_MOST + 5, sizeof *fds);
+	struct inherited *fds = arena_array(a, 2 * FDS_MOST + 5, sizeof *fds);
 	struct spawn s = {.role = t->role, .fds = fds, .home = with->home};
 	s.fd_count = add_sockets(t, fds);
 	s.fd_count += add_asks(a, t, fds + s.fd_count);
 	s.fd_count += add_files(a, t, fds + s.fd_count);
-	fds[s.fd_count++] = (struct named_fd){"config",
+	fds[s.fd_count++] = (struct inherited){"config",
 		secrets ? m->now->secret : m->now->config};
-	fds[s.fd_count++] = (struct named_fd){"master", link};
+	fds[s.fd_count++] = (struct inherited){"master", link};
 	if (with->queue >= 0)
-		fds[s.fd_count++] = (struct named_fd){"queue", with->queue};
+		fds[s.fd_count++] = (struct inherited){"queue", with->queue};
 	if (m->root)
 		set_place(a, t, with, &s);
 	pid_t pid = spawn(m, &s);
@@ -216,17 +217,6 @@ team_start(struct team *t, const struct start *with)
 /* -------------------------------------------------------------- tending */
 
 static bool
-has_clients(const struct team *t)
-{
-	const struct generation *g = t->master->now;
-	for (size_t i = 0; i < g->listener_count; i++)
-		if (g->listeners[i].fd >= 0 &&
-			strcmp(g->listeners[i].file, t->role->file) == 0)
-			return true;
-	return false;
-}
-
-static bool
 lacks(const struct team *t)
 {
 	const struct role *r = t->role;
@@ -234,7 +224,8 @@ lacks(const struct team *t)
 	if (r->kind == ROLE_SINGLE)
 		return size == 0 && (t->in[CHILD_RETIRED] == 0 ||
 			(r->flags & ROLE_LINGERS));
-	return r->kind == ROLE_POOL && has_clients(t) &&
+	return r->kind == ROLE_POOL &&
+		generation_serves(t->master->now, r->file) &&
 		size < number(t, r->most) &&
 		size - t->in[CHILD_BUSY] < number(t, r->idle) &&
 		(t->master->recovered || !(r->flags & ROLE_RECOVERED));

@@ -12,6 +12,8 @@ static const struct service login_service = {
 	.name = "pop3d",
 	.asker = "pop3d",
 	.profile = SANDBOX_ASKER,
+	.idle = offsetof(struct conf, pop3.idle_processes),
+	.most = offsetof(struct conf, pop3.max_processes),
 	.serve = login_serve,
 	.usage = "pop3d serves POP3 clients until they have logged in; their "
 		 "sessions run in\nprocesses of their own, as the user.",

@@ -9,6 +9,8 @@ main(int argc, char **argv)
 		.name = "smtpd",
 		.asker = "smtpd",
 		.profile = SANDBOX_ASKER,
+		.idle = offsetof(struct conf, smtp.idle_processes),
+		.most = offsetof(struct conf, smtp.max_processes),
 		.serve = smtp_serve,
 		.usage = "Takes mail by SMTP, submission and LMTP and hands it "
 			"to the queue.",

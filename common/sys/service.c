@@ -5,23 +5,21 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/listen.h"
 #include "sys/notify.h"
-#include "sys/proxy.h"
+#include "sys/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { FIRST_INHERITED = 3, FDS_MOST = 256, CLIENTS_BEFORE_RETIRING = 100,
-	PROXY_PATIENCE = 10 * 1000, BREATH_MS = 100 };
 
 struct options {
 	const char *config;
@@ -32,40 +30,6 @@ struct options {
 
 /* ---------------------------------------------------------- inheritance */
 
-/* LISTEN_PID may be 0 from a starter that does not know our pid yet. */
-static size_t
-count_inherited(void)
-{
-	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-	uint64_t p, n;
-	if (pid == NULL || count == NULL ||
-		!str_number(str_from(pid), INT32_MAX, &p) ||
-		!str_number(str_from(count), FDS_MOST, &n))
-		return 0;
-	return p == 0 || p == (uint64_t)getpid() ? (size_t)n : 0;
-}
-
-static void
-inherit(struct program *p)
-{
-	struct str names = str_from(getenv("LISTEN_FDNAMES")), name;
-	p->fd_count = count_inherited();
-	p->fds = arena_array(p->arena, p->fd_count, sizeof *p->fds);
-	for (size_t i = 0; i < p->fd_count; i++) {
-		if (!str_cut(&names, ':', &name))
-			name = STR("unknown");
-		p->fds[i].name = str_cstr(p->arena, name);
-		p->fds[i].fd = FIRST_INHERITED + (int)i;
-		fcntl(p->fds[i].fd, F_SETFD, FD_CLOEXEC);
-	}
-	/* What nobody named is nobody's business (S16). */
-	close_range(FIRST_INHERITED + (unsigned)p->fd_count, ~0u, 0);
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
-	errno = 0;
-}
-
 int
 program_fd(const struct program *p, const char *name, size_t nth)
 {
@@ -75,12 +39,80 @@ program_fd(const struct program *p, const char *name, size_t nth)
 	return -1;
 }
 
+/* A systemd unit has its secrets in a directory of its own
+ * (LoadCredential=). */
+static int
+open_credential(const struct program *p, const char *name)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	return dir == NULL ? -1 : open(str_cstr(p->arena,
+		str_printf(p->arena, "%s/%s", dir, name)),
+		O_RDONLY | O_CLOEXEC);
+}
+
 int
 program_open(const struct program *p, const char *name, struct str path)
 {
 	int fd = program_fd(p, name, 0);
+	if (fd < 0)
+		fd = open_credential(p, name);
 	return fd >= 0 ? fd : open(str_cstr(p->arena, path),
 		O_RDONLY | O_CLOEXEC);
+}
+
+/* systemd names sockets after their units, or not at all. */
+static void
+name_sockets(struct program *p)
+{
+	static const char *const ours[] = {"config", "master", "queue",
+		"certificate", "key"};
+	for (size_t i = 0; i < p->fd_count; i++) {
+		struct inherited *in = &p->fds[i];
+		struct str name = str_from(in->name);
+		bool known = str_starts(name, STR("ask."));
+		for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+			known |= str_eq(name, str_from(ours[k]));
+		if (!known)
+			listen_is_tls(str_head(name, str_find(name, '.')),
+				&known);
+		const char *found = known ? NULL :
+			listen_name(p->arena, p->conf, in->fd);
+		if (found != NULL)
+			in->name = found;
+	}
+	errno = 0;
+}
+
+/* -------------------------------------------------- the end, without suratd */
+
+/* SIGTERM is then what the end of the link to the starter is otherwise. */
+static int end_of_link = -1;
+
+static void
+on_term(int signal)
+{
+	(void)signal;
+	close(end_of_link);
+}
+
+/* For programs that answer others: theirs is to finish what was asked. */
+static void
+make_master(struct program *p)
+{
+	struct inherited *all;
+	bool answers = false;
+	int pair[2];
+	for (size_t i = 0; i < p->fd_count; i++)
+		answers |= strncmp(p->fds[i].name, "ask.", 4) == 0;
+	if (!answers || program_fd(p, "master", 0) >= 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return;
+	all = arena_array(p->arena, p->fd_count + 1, sizeof *all);
+	memcpy(all, p->fds, p->fd_count * sizeof *all);
+	all[p->fd_count++] = (struct inherited){"master", pair[0]};
+	p->fds = all;
+	end_of_link = pair[1];
+	signal(SIGTERM, on_term);
 }
 
 /* -------------------------------------------------------- configuration */
@@ -251,182 +283,27 @@ confine(const struct service *s, struct program *p)
 	sandbox_enter(&box);
 }
 
-/* -------------------------------------------------------------- serving */
-
-static const struct {
-	const char *name;
-	bool tls;
-} stream_services[] = {
-	{"smtp", false}, {"submission", false}, {"submissions", true},
-	{"lmtp", false}, {"imap", false}, {"imaps", true}, {"pop3", false},
-	{"pop3s", true},
-};
-
-/* "smtp" or "smtp.proxy": what is spoken there, and how it begins. */
-static bool
-take_service(const char *name, struct client *c)
-{
-	struct str service = str_from(name);
-	c->proxy = str_ends(service, STR(".proxy"));
-	if (c->proxy)
-		service = str_head(service, service.n - 6);
-	for (size_t i = 0;
-		i < sizeof stream_services / sizeof *stream_services; i++) {
-		if (!str_eq(service, str_from(stream_services[i].name)))
-			continue;
-		c->service = service;
-		c->tls = stream_services[i].tls;
-		return true;
-	}
-	return false;
-}
-
-struct server {
-	const struct service *service;
-	struct program *program;
-	int master;
-	int epoll;
-};
-
-/* Each listening socket wakes one waiting process, not all of them. */
-static void
-watch(struct server *s, int fd, uint32_t events, uint64_t index)
-{
-	struct epoll_event e = {.events = events, .data.u64 = index};
-	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) != 0)
-		fatal("epoll_ctl", NULL);
-}
-
-static size_t
-watch_all(struct server *s)
-{
-	size_t count = 0;
-	struct client any;
-	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (s->epoll < 0)
-		fatal("epoll_create1", NULL);
-	for (size_t i = 0; i < s->program->fd_count; i++) {
-		const struct inherited *in = &s->program->fds[i];
-		if (!take_service(in->name, &any))
-			continue;
-		fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
-		watch(s, in->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
-		count++;
-	}
-	if (s->master >= 0)
-		watch(s, s->master, EPOLLIN | EPOLLRDHUP, UINT64_MAX);
-	return count;
-}
-
-/* False when this process shall end: the starter is gone or wants it to. */
-static bool
-next_client(struct server *s, struct client *c)
-{
-	for (;;) {
-		struct epoll_event e;
-		int n = epoll_wait(s->epoll, &e, 1, -1);
-		if (n < 0 && errno != EINTR)
-			fatal("epoll_wait", NULL);
-		if (n <= 0)
-			continue;
-		if (e.data.u64 == UINT64_MAX)
-			return false;
-		const struct inherited *in = &s->program->fds[e.data.u64];
-		int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
-		/* Another worker was faster; or there are no more descriptors
-		 * on this host, and nobody is served by spinning. */
-		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
-			usleep(BREATH_MS * 1000);
-		if (fd < 0)
-			continue;
-		*c = (struct client){.in = fd, .out = fd,
-			.peer = net_peer(fd), .local = net_local(fd)};
-		take_service(in->name, c);
-		return true;
-	}
-}
-
-static void
-tell_master(const struct program *p, const char *state)
-{
-	int master = program_fd(p, "master", 0);
-	if (master >= 0)
-		send(master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* Before a program is confined it can reach the starter's socket. */
 static void
 tell_ready(const struct program *p)
 {
-	if (program_fd(p, "master", 0) < 0)
+	if (program_fd(p, "master", 0) < 0 || end_of_link >= 0)
 		notify_starter("READY=1");
 }
 
 static void
-serve_inetd(const struct service *s, struct program *p, const char *name)
+work(const struct service *s, struct program *p, const struct options *o)
 {
-	struct client c = {.in = STDIN_FILENO, .out = STDOUT_FILENO,
-		.inetd = true, .peer = net_peer(STDIN_FILENO),
-		.local = net_local(STDIN_FILENO)};
-	/* Without --service: imap for imapd, and so on. */
-	struct str service = str_from(s->name);
-	service = str_head(service, service.n - 1);
-	if (name != NULL)
-		service = str_from(name);
-	if (!take_service(str_cstr(p->arena, service), &c))
-		fatal("no such service", name);
-	s->serve(p, &c);
-}
-
-static bool
-may_proxy(const struct program *p, const struct client *c)
-{
-	const struct str_list *l = &p->conf->listen.proxy_from;
-	for (size_t i = 0; i < l->n; i++)
-		if (net_within(&c->peer, l->v[i]))
-			return true;
-	return false;
-}
-
-/* Who the client really is; false when that cannot be known. */
-static bool
-unwrap(const struct program *p, struct client *c)
-{
-	struct arena *a = arena_new("proxy");
-	struct str from = net_ip(a, &c->peer);
-	bool allowed = may_proxy(p, c);
-	enum proxy_result r = !allowed ? PROXY_BAD : proxy_read(c->in,
-		clock_in(PROXY_PATIENCE), &c->peer, &c->local);
-	if (r == PROXY_BAD)
-		log_warn(LOG_NO_ID, "proxy-refused", LOG_STR("from", from),
-			LOG_CSTR("why", allowed ? "no header" :
-				"not in listen.proxy_from"));
-	arena_free(a);
-	if (r == PROXY_BAD)
-		close(c->in);
-	return r != PROXY_BAD;
-}
-
-static void
-serve_clients(const struct service *s, struct program *p)
-{
-	struct server server = {.service = s, .program = p,
-		.master = program_fd(p, "master", 0)};
-	unsigned left = s->max_clients > 0 ? s->max_clients
-					   : CLIENTS_BEFORE_RETIRING;
-	struct client c;
-	if (watch_all(&server) == 0)
-		fatal("no sockets", "start it from suratd or a systemd unit, "
-			"or with -i from inetd");
-	tell_master(p, "-");
-	while (left-- > 0 && next_client(&server, &c)) {
-		tell_master(p, "+");
-		if ((!c.proxy || unwrap(p, &c)) &&
-			s->serve(p, &c) == SERVED_RETIRE)
-			break;
-		tell_master(p, "-");
+	if (s->run != NULL) {
+		serve_tell(p, "-");
+		s->run(p);
+	} else if (o->inetd) {
+		serve_inetd(s, p, o->service);
+	} else {
+		serve_clients(s, p);
 	}
 }
+
 
 int
 service_main(const struct service *s, int argc, char **argv)
@@ -436,25 +313,27 @@ service_main(const struct service *s, int argc, char **argv)
 	struct options o = {.config = getenv("SURAT_CONF")};
 	if (o.config == NULL)
 		o.config = "/etc/surat/surat.conf";
+	/* Taking options out moves what is left; workers get all. */
+	char **all = arena_array(p.arena, (size_t)argc + 1, sizeof *all);
+	memcpy(all, argv, (size_t)argc * sizeof *all);
 	signal(SIGPIPE, SIG_IGN);
 	log_open(s->name, LOG_TO_STDERR, LOG_AS_TEXT);
-	inherit(&p);
+	struct inheritance in = inherit_take(p.arena);
+	p.fds = in.v;
+	p.fd_count = in.n;
 	parse_options(s, &p, &o);
 	load_config(&p, &o);
 	service_log(s->name, &p.conf->log);
 	umask(077);
+	name_sockets(&p);
+	if (s->serve != NULL && !o.inetd && program_fd(&p, "master", 0) < 0)
+		pool_run(s, &p, all);
+	make_master(&p);
 	if (s->prepare != NULL)
 		s->prepare(&p);
 	tell_ready(&p);
 	confine(s, &p);
-	if (s->run != NULL) {
-		tell_master(&p, "-");
-		s->run(&p);
-	} else if (o.inetd) {
-		serve_inetd(s, &p, o.service);
-	} else {
-		serve_clients(s, &p);
-	}
+	work(s, &p, &o);
 	arena_free(p.arena);
 	return 0;
 }

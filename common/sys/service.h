@@ -33,15 +33,11 @@
 
 #include "base/str.h"
 #include "sys/conf.h"
+#include "sys/inherit.h"
 #include "sys/net.h"
 #include "sys/sandbox.h"
 
 struct arena;
-
-struct inherited {
-	const char *name;
-	int fd;
-};
 
 struct program {
 	const char *name;
@@ -91,6 +87,9 @@ struct service {
 	void (*run)(struct program *p);
 	enum served (*serve)(struct program *p, struct client *c);
 	unsigned max_clients; /* serve: then retire; 0: 100 */
+	/* serve without suratd: offsets in struct conf of how many workers wait
+	 * and how many there may be. */
+	size_t idle, most;
 	const char *usage; /* one paragraph for --help */
 };
 

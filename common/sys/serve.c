@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Accepting.  Whatever the way, the program sees one client after another, and
+ * nothing of the header a load balancer puts before it.
+ */
+#include "sys/serve.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sys/listen.h"
+#include "sys/proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum { CLIENTS_BEFORE_RETIRING = 100, PROXY_PATIENCE = 10 * 1000,
+	BREATH_MS = 100 };
+
+/* "smtp" or "smtp.proxy": what is spoken there, and how it begins. */
+static bool
+take_service(const char *name, struct client *c)
+{
+	struct str service = str_from(name);
+	c->proxy = str_ends(service, STR(".proxy"));
+	if (c->proxy)
+		service = str_head(service, service.n - 6);
+	bool known;
+	c->service = service;
+	c->tls = listen_is_tls(service, &known);
+	return known;
+}
+
+struct server {
+	const struct service *service;
+	struct program *program;
+	int master;
+	int epoll;
+};
+
+/* Each listening socket wakes one waiting process, not all of them. */
+static void
+watch(struct server *s, int fd, uint32_t events, uint64_t index)
+{
+	struct epoll_event e = {.events = events, .data.u64 = index};
+	if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) != 0)
+		fatal("epoll_ctl", NULL);
+}
+
+static size_t
+watch_all(struct server *s)
+{
+	size_t count = 0;
+	struct client any;
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll < 0)
+		fatal("epoll_create1", NULL);
+	for (size_t i = 0; i < s->program->fd_count; i++) {
+		const struct inherited *in = &s->program->fds[i];
+		if (!take_service(in->name, &any))
+			continue;
+		fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
+		watch(s, in->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
+		count++;
+	}
+	if (s->master >= 0)
+		watch(s, s->master, EPOLLIN | EPOLLRDHUP, UINT64_MAX);
+	return count;
+}
+
+/* False when this process shall end: the starter is gone or wants it to. */
+static bool
+next_client(struct server *s, struct client *c)
+{
+	for (;;) {
+		struct epoll_event e;
+		int n = epoll_wait(s->epoll, &e, 1, -1);
+		if (n < 0 && errno != EINTR)
+			fatal("epoll_wait", NULL);
+		if (n <= 0)
+			continue;
+		if (e.data.u64 == UINT64_MAX)
+			return false;
+		const struct inherited *in = &s->program->fds[e.data.u64];
+		int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+		/* Another worker was faster; or there are no more descriptors
+		 * on this host, and nobody is served by spinning. */
+		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
+			usleep(BREATH_MS * 1000);
+		if (fd < 0)
+			continue;
+		*c = (struct client){.in = fd, .out = fd,
+			.peer = net_peer(fd), .local = net_local(fd)};
+		take_service(in->name, c);
+		return true;
+	}
+}
+
+void
+serve_tell(const struct program *p, const char *state)
+{
+	int master = program_fd(p, "master", 0);
+	if (master >= 0)
+		send(master, state, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static bool
+may_proxy(const struct program *p, const struct client *c)
+{
+	const struct str_list *l = &p->conf->listen.proxy_from;
+	for (size_t i = 0; i < l->n; i++)
+		if (net_within(&c->peer, l->v[i]))
+			return true;
+	return false;
+}
+
+/* Who the client really is; false when that cannot be known. */
+static bool
+unwrap(const struct program *p, struct client *c)
+{
+	struct arena *a = arena_new("proxy");
+	struct str from = net_ip(a, &c->peer);
+	bool allowed = may_proxy(p, c);
+	enum proxy_result r = !allowed ? PROXY_BAD : proxy_read(c->in,
+		clock_in(PROXY_PATIENCE), &c->peer, &c->local);
+	if (r == PROXY_BAD)
+		log_warn(LOG_NO_ID, "proxy-refused", LOG_STR("from", from),
+			LOG_CSTR("why", allowed ? "no header" :
+				"not in listen.proxy_from"));
+	arena_free(a);
+	if (r == PROXY_BAD)
+		close(c->in);
+	return r != PROXY_BAD;
+}
+
+void
+serve_inetd(const struct service *s, struct program *p, const char *name)
+{
+	struct client c = {.in = STDIN_FILENO, .out = STDOUT_FILENO,
+		.inetd = true, .peer = net_peer(STDIN_FILENO),
+		.local = net_local(STDIN_FILENO)};
+	/* imap for imapd, and so on */
+	struct str custom = str_from(s->name);
+	if (name == NULL)
+		name = listen_name(p->arena, p->conf, STDIN_FILENO);
+	if (name == NULL)
+		name = str_cstr(p->arena, str_head(custom, custom.n - 1));
+	if (!take_service(name, &c))
+		fatal("no such service", name);
+	if (!c.proxy || unwrap(p, &c))
+		s->serve(p, &c);
+}
+
+void
+serve_clients(const struct service *s, struct program *p)
+{
+	struct server server = {.service = s, .program = p,
+		.master = program_fd(p, "master", 0)};
+	unsigned left = s->max_clients > 0 ? s->max_clients
+					   : CLIENTS_BEFORE_RETIRING;
+	struct client c;
+	if (watch_all(&server) == 0)
+		fatal("no sockets", "start it from suratd or a systemd unit, "
+			"or with -i from inetd");
+	serve_tell(p, "-");
+	while (left-- > 0 && next_client(&server, &c)) {
+		serve_tell(p, "+");
+		if ((!c.proxy || unwrap(p, &c)) &&
+			s->serve(p, &c) == SERVED_RETIRE)
+			break;
+		serve_tell(p, "-");
+	}
+}
