@@ -189,6 +189,7 @@ session_new(struct trip *t, int fd)
 	s->opened = clock_ms();
 	s->conn = conn_new(a, fd, fd);
 	conn_write_timeout(s->conn, g->conf->remote.block_timeout * 1000);
+	conn_swallow(s->conn, 0);
 	return s;
 }
 

@@ -166,7 +166,9 @@ choose_body(struct transaction *t)
 	bool binary = str_eq_nocase(j->m.body_type, STR("BINARYMIME"));
 	unsigned avoid = 0;
 	t->content = j->content;
-	t->bdat = can->chunking && !t->s->lmtp &&
+	/* BDAT sends octets as they are: where a line end is not CRLF, DATA
+	 * and its one writer must put it right. */
+	t->bdat = can->chunking && !t->s->lmtp && (binary || !f->bare) &&
 		t->s->remote->conf->remote.chunking;
 	if (binary && t->bdat && can->binarymime) {
 		t->body = " BODY=BINARYMIME";

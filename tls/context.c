@@ -132,6 +132,7 @@ context_start(struct tls *t)
 		SSL_CTX_load_verify_locations(t->client, roots, NULL) != 1)
 		fatal(roots, str_cstr(t->arena, context_error(t->arena)));
 	SSL_CTX_dane_enable(t->client);
+	resume_start(t);
 	errno = 0;
 	if (path.n == 0)
 		return;
@@ -170,36 +171,72 @@ add_tlsa(struct arena *a, SSL *ssl, struct str record)
 }
 
 /* RFC 7672: usable records decide; none usable means encrypt, verify not. */
-static void
+static bool
 set_dane(struct arena *a, SSL *ssl, const char *name, struct str_list tlsa)
 {
 	bool usable = false;
 	if (SSL_dane_enable(ssl, name) != 1)
-		return;
+		return false;
 	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	for (size_t i = 0; i < tlsa.n; i++)
 		usable = add_tlsa(a, ssl, tlsa.v[i]) || usable;
 	if (usable)
 		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	return true;
+}
+
+/* The name or address the certificate must be for. */
+static bool
+set_verified(SSL *ssl, const char *name, bool is_ip)
+{
+	X509_VERIFY_PARAM *p = SSL_get0_param(ssl);
+	/* An empty name would be any name. */
+	if (name[0] == 0)
+		return false;
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return is_ip ? X509_VERIFY_PARAM_set1_ip_asc(p, name) == 1
+		     : SSL_set1_host(ssl, name) == 1;
 }
 
 static SSL *
-new_client(struct tls *t, struct arena *a, const struct msg_tls_start *m)
+new_client(struct tls *t, struct arena *a, const struct msg_tls_start *m,
+	struct status *s)
 {
 	SSL *ssl = SSL_new(t->client);
 	char *name = str_cstr(a, m->name);
+	struct net_address any;
+	bool is_ip = net_parse_ip(m->name, 0, &any), ok = true;
 	if (ssl == NULL)
 		fatal("SSL_new", NULL);
 	SSL_set_connect_state(ssl);
-	if (m->name.n > 0 && !str_has(m->name, ':'))
+	/* RFC 6066 3: an address is no server name. */
+	if (m->name.n > 0 && !is_ip)
 		SSL_set_tlsext_host_name(ssl, name);
-	if (str_eq(m->policy, STR("verified"))) {
-		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-		SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-		SSL_set1_host(ssl, name);
-	} else if (str_eq(m->policy, STR("dane"))) {
-		set_dane(a, ssl, name, m->tlsa);
+	if (str_eq(m->policy, STR("verified")))
+		ok = set_verified(ssl, name, is_ip);
+	else if (str_eq(m->policy, STR("dane")))
+		ok = set_dane(a, ssl, name, m->tlsa);
+	if (ok) {
+		resume_offer(a, ssl, m);
+		return ssl;
 	}
+	*s = STATUS(STATUS_LATER, 7, 5, "TLS: that name cannot be verified");
+	SSL_free(ssl);
+	return NULL;
+}
+
+static SSL *
+new_server(struct tls *t, struct status *s)
+{
+	SSL *ssl = t->server == NULL ? NULL : SSL_new(t->server);
+	if (t->server == NULL)
+		*s = STATUS(STATUS_LATER, 7, 0,
+			"TLS is not available: no certificate is configured");
+	else if (ssl == NULL)
+		fatal("SSL_new", NULL);
+	else
+		SSL_set_accept_state(ssl);
 	return ssl;
 }
 
@@ -223,14 +260,9 @@ context_new(struct tls *t, struct arena *a, const struct msg_tls_start *m,
 	if (service == NULL)
 		*s = STATUS(STATUS_NEVER, 5, 4, "No such service");
 	else if (str_eq(m->role, STR("client")))
-		ssl = new_client(t, a, m);
-	else if (t->server == NULL)
-		*s = STATUS(STATUS_LATER, 7, 0,
-			"TLS is not available: no certificate is configured");
-	else if ((ssl = SSL_new(t->server)) == NULL)
-		fatal("SSL_new", NULL);
+		ssl = new_client(t, a, m, s);
 	else
-		SSL_set_accept_state(ssl);
+		ssl = new_server(t, s);
 	if (ssl == NULL)
 		return NULL;
 	/* A table's string: it outlives every link. */

@@ -5,6 +5,7 @@
  *	main_tls.c	tls: service row, tls_start
  *	link.c		one stream: handshake, then octets both ways
  *	context.c	certificates, policies, ALPN, what was verified
+ *	resume.c	sessions with servers, to be taken up again
  *	remote_key.c	a private key that is somebody else's process
  *	main_keys.c	keys: loads them, signs, gives none away
  *	key_sign.c	what it signs, and what not
@@ -49,6 +50,13 @@ SSL *context_new(struct tls *t, struct arena *a, const struct msg_tls_start *m,
 struct str context_verified(SSL *ssl);
 /* The last error of the library, as words. */
 struct str context_error(struct arena *a);
+
+/* --------------------------------------------------------------- resume.c */
+/* The client context keeps sessions from now on. */
+void resume_start(struct tls *t);
+/* Offers the server the last session with it under the same demands, and lets
+ * this one be kept. */
+void resume_offer(struct arena *a, SSL *ssl, const struct msg_tls_start *m);
 
 /* ----------------------------------------------------------- remote_key.c */
 /* A private key that matches the certificate and asks keys for signatures. */

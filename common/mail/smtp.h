@@ -69,7 +69,7 @@ void smtp_reply_start(struct arena *a, struct smtp_reply *r);
 void smtp_reply_line(struct smtp_reply *r, struct str line);
 /* Class from the first digit; the enhanced code from the text when its class
  * agrees (the first digit is trusted over it), else from the context given
- * as subject and detail.  552 to RCPT is later (RFC 5321 4.5.3.1.10). */
+ * as subject and detail. */
 struct status smtp_reply_status(struct arena *a, const struct smtp_reply *r,
 	int subject, int detail);
 

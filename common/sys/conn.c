@@ -34,6 +34,7 @@ struct conn {
 	struct buf *input;
 	size_t chunk; /* octets to read at once */
 	size_t taken; /* octets of input already consumed */
+	size_t swallow_most;
 	struct buf *output;
 	struct buf *encoded;
 	struct conn_filter filter;
@@ -58,6 +59,7 @@ conn_new(struct arena *a, int in, int out)
 	c->deadline = CLOCK_FOREVER;
 	c->write_timeout = DEFAULT_WRITE_TIMEOUT;
 	c->chunk = READ_CHUNK;
+	c->swallow_most = SIZE_MAX;
 	c->input = buf_new(a);
 	c->output = buf_new(a);
 	c->encoded = buf_new(a);
@@ -201,6 +203,7 @@ fill(struct conn *c)
 static enum conn_line
 swallow_line(struct conn *c)
 {
+	size_t swallowed = 0;
 	for (;;) {
 		struct str have = unread(c);
 		size_t at = str_find(have, '\n');
@@ -209,9 +212,18 @@ swallow_line(struct conn *c)
 			return LINE_TOO_LONG;
 		}
 		c->taken += have.n;
+		swallowed += have.n;
+		if (swallowed > c->swallow_most)
+			fail(c, CONN_BROKEN);
 		if (!fill(c))
 			return LINE_NONE;
 	}
+}
+
+void
+conn_swallow(struct conn *c, size_t most)
+{
+	c->swallow_most = most;
 }
 
 static enum conn_line

@@ -62,6 +62,10 @@ void conn_write_timeout(struct conn *c, int64_t ms);
  */
 enum conn_line conn_line(struct conn *c, size_t limit, struct str *line);
 
+/* How much of a line that is too long is swallowed; beyond that the connection
+ * is broken.  Default: until the deadline. */
+void conn_swallow(struct conn *c, size_t most);
+
 /* True when a whole line (or any input) waits: do not flush yet. */
 bool conn_has_line(const struct conn *c);
 bool conn_has_input(const struct conn *c);

@@ -4,7 +4,7 @@
 by a real name server.  What is tested begins with its number among the edge
 cases an MTA is judged by, where it has one."""
 import os
-import shutil
+import random
 import socket
 import sys
 import tempfile
@@ -711,6 +711,90 @@ def row52_utf8(a):
              '52 another server may know it')
 
 
+SPELLINGS = [a + b'.' + c for a in (b'\r\n', b'\n', b'\r', b'\r\r\n', b'\n\n',
+                                     b'\n\r', b'\0\r\n') for c in
+             (b'\r\n', b'\n', b'\r', b'\r\r\n', b'\n\r', b'\r\0\n')]
+
+
+def row9_smuggling(a):
+    """Whatever stands in a message, it ends where we say: by DATA with CRLF
+    only, each dot at the start of a line doubled."""
+    raw = []
+
+    def read_raw(s):
+        got = b''
+        while not got.endswith(b'\r\n.\r\n'):
+            s.fill()
+            got += s.buffer
+            s.buffer = b''
+        raw.append(got)
+        return got
+    for caps in (('PIPELINING',), ('PIPELINING', 'CHUNKING')):
+        bad = []
+        with Servers((2, {'caps': caps, 'reader': read_raw})) as s:
+            for spelling in SPELLINGS:
+                text = b'A: b\r\n\r\nbefore' + spelling + \
+                    b'MAIL FROM:<x@y>\r\nRCPT TO:<z>\r\nend\r\n'
+                raw.clear()
+                code = a.one('one.test', content=text)[0]
+                got = s.messages[-1].data
+                lines = got.split(b'\r\n')
+                if raw:  # not by BDAT
+                    lines = got[:-3].split(b'\r\n')
+                if code != '2.0.0' or \
+                        any(b'\n' in l or b'\r' in l for l in lines) or \
+                        (raw and (got.count(b'\r\n.\r\n') != 1 or any(
+                            l[:1] == b'.' and l[:2] != b'..'
+                            for l in lines))):
+                    bad.append((spelling, code, got))
+        same(bad, [], '9 no spelling of an end gets through (%s)' % caps[-1])
+
+
+def at_random(a, count=250):
+    """A server that says whatever comes to its mind."""
+    rng = random.Random(5)
+    taken = []
+
+    def anything(stage):
+        def act(s, line):
+            kind = rng.randrange(12)
+            if kind < 6:
+                return None
+            if kind == 6:
+                return mx.DROP
+            if kind == 7:
+                s.sock.sendall(bytes(rng.randrange(256) for _ in range(
+                    rng.randrange(1, 300))) + b'\r\n')
+                return mx.DROP
+            code = rng.choice(['200', '220', '250', '251', '334', '354',
+                               '421', '450', '451', '452', '500', '521',
+                               '550', '552', '554', '599', '600', '25', '-1'])
+            text = ''.join(chr(rng.randrange(1, 256)) for _ in range(
+                rng.randrange(40))).replace('\n', ' ')
+            lines = rng.choice([[text], [text, text], ['5.1.1 ' + text]])
+            return code + ' ' + '\n'.join(lines)
+        return act
+    stages = {s: anything(s) for s in
+              ('greet', 'ehlo', 'helo', 'mail', 'rcpt', 'data', 'dot',
+               'bdat', 'rset')}
+    b = Agent(DNS, PORT, remote='command_timeout = 1s data_timeout = 1s '
+              'final_timeout = 1s greeting_timeout = 1s')
+    with Servers((2, dict(stages, caps=FULL, careless=True))) as s:
+        wrong = []
+        for _ in range(count):
+            got = b.relay('one.test', rng.choice([1, 1, 2, 5]))
+            for status, scope, _, _ in got:
+                if status[0] not in '245' or scope not in (
+                        'host', 'message', 'recipient') or any(
+                            c < ' ' and c != '\n' for c in status):
+                    wrong.append((status, scope))
+            if any(g[0][0] == '2' for g in got):
+                taken.append(got)
+        same(wrong, [], 'a server at random: every recipient has a status')
+        ok(len(taken) > 0, 'now and then it takes something', len(taken))
+    ok(b.stop(), 'the agent lives')
+
+
 # -------------------------------------------------------------- shutdown
 
 def no_queue(dns):
@@ -748,7 +832,7 @@ def main():
     row25_classes(a, FULL[:1], 'pipelined')
     row25_classes(a, PLAIN, 'in lockstep')
     for test in (row26_partial, row27_28_none, row29_after_dot,
-                 row31_too_many, hostile, control_characters, dead, reuse,
+                 row31_too_many, hostile, row9_smuggling, at_random, control_characters, dead, reuse,
                  pipelining, chunking, extensions, row51_8bit, row52_utf8):
         test(a)
     if not ok(a.stop(), 'the agent lives and ends with its queue'):

@@ -115,6 +115,29 @@ def fallback(dns, cert):
         ok(b.stop(), 'the agent lives')
 
 
+def resumption(dns, cert):
+    for more, names in (('', ''), ('tls = required', ''),
+                        ('tls = verified', cert[0])):
+        a = Agent(dns, PORT, remote='idle = 0s ' + more, roots=names)
+        with Servers((2, {'tls': cert})) as s:
+            for _ in range(3):
+                how(a)
+                until(lambda: all(x.ended for x in s.sessions), 10)
+            same([x.resumed for x in s.sessions], [False, True, True],
+                 'a session is taken up again (%s)' % (more or 'by default'))
+        ok(a.stop(), 'the agent lives')
+    # Not where more is demanded than was before.
+    a = Agent(dns, PORT, remote='idle = 0s tls_policies = '
+              '{"two.test verified"}', roots=cert[0])
+    with Servers((2, {'tls': cert})) as s:
+        for to in ('one.test', 'two.test', 'one.test', 'two.test'):
+            how(a, to)
+            until(lambda: all(x.ended for x in s.sessions), 10)
+        same([x.resumed for x in s.sessions], [False, False, True, True],
+             'only under the same demands')
+    ok(a.stop(), 'the agent lives')
+
+
 def required(dns, cert):
     a = Agent(dns, PORT, remote='tls = required')
     with Servers((2, {'caps': CAPS[:3]}), (3, {'tls': cert})) as (s2, s3):
@@ -453,7 +476,7 @@ def main():
     PORT = free_port()
     cert = mx.certificate(TOP, 'mx2.test', 'mx3.test', 'mx2.sig.test')
     dns = nsd.Nsd({'test': ZONE})
-    for test in (opportunistic, fallback, required, injection, smarthost,
+    for test in (opportunistic, fallback, resumption, required, injection, smarthost,
                  bad_logins, implicit, rules):
         test(dns, cert)
     clear_password()

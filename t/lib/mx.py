@@ -6,7 +6,7 @@
 Each stage (greet, ehlo, helo, lhlo, starttls, auth, mail, rcpt, data, dot,
 bdat, rset, quit) has an answer: a reply ("250 ok", lines joined by \\n), None
 for what is usual, one of the acts below, or a function of (session, line)
-that gives one of these.  What came is in mx.sessions.
+that gives one of these.  reader reads the message after 354 in its own way.  What came is in mx.sessions.
 """
 import base64
 import hashlib
@@ -49,7 +49,7 @@ class Session:
         self.server, self.sock = server, sock
         self.buffer = b''
         self.lines = []  # commands as they came
-        self.tls = False
+        self.tls = self.resumed = False
         self.message = Message()
         self.messages = []  # with their content, taken or not
         self.begun = time.time()
@@ -146,6 +146,7 @@ class Session:
         self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
         self.buffer = b''
         self.tls = True
+        self.resumed = self.sock.session_reused
 
     def on_starttls(self, line):
         if self.answer('starttls', line):
@@ -211,7 +212,8 @@ class Session:
         if not self.message.rcpts and not self.server.careless:
             self.say('554 5.5.1 no valid recipients')
         elif self.answer('data', line):
-            self.finish(self.read_data(), 'dot')
+            read = self.server.stages.get('reader', Session.read_data)
+            self.finish(read(self), 'dot')
 
     def read_data(self):
         out = b''

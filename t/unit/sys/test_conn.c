@@ -68,6 +68,21 @@ START_TEST(lines_and_their_ends)
 }
 END_TEST
 
+START_TEST(endless_lines_are_not)
+{
+	char x[1000];
+	struct str line;
+	open_pair();
+	conn_swallow(conn, 3000);
+	memset(x, 'x', sizeof x);
+	for (int i = 0; i < 6; i++)
+		say(str_of(x, sizeof x));
+	ck_assert_int_eq(conn_line(conn, 10, &line), LINE_NONE);
+	ck_assert_int_eq(conn_state(conn), CONN_BROKEN);
+	close_pair();
+}
+END_TEST
+
 START_TEST(too_long_lines_are_swallowed)
 {
 	static char big[70000];
@@ -261,7 +276,7 @@ Suite *
 suite_conn(void)
 {
 	return SUITE("conn", lines_and_their_ends,
-		too_long_lines_are_swallowed, a_deadline_ends_waiting,
+		too_long_lines_are_swallowed, endless_lines_are_not, a_deadline_ends_waiting,
 		output_waits_for_a_read_that_waits, literals_and_peeking,
 		a_swap_throws_away_what_was_said_before, files_large_and_small,
 		a_peer_that_does_not_read_breaks_the_connection,
