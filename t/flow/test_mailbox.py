@@ -9,7 +9,8 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import SLOW, House, done, message, ok, same, until
+from house import House, done, message, ok, same, until
+from maildir import problems
 
 COUNT = 60
 
@@ -117,12 +118,34 @@ def rebuild(house, maildir):
     c.logout()
 
 
+def many_keywords(house, maildir):
+    """What a stranger reads, who knows no more than doc/store.md."""
+    c = login(house, 'alice')
+    c.select('INBOX')
+    for n in range(30):
+        c.uid('STORE', '%d:%d' % (n + 1, n + 3), '+FLAGS.SILENT',
+              r'(\Seen word%02d)' % n)
+    c.uid('COPY', '5:20', 'Archive')
+    c.uid('MOVE', '25:28', 'Trash')
+    c.uid('STORE', '10', '+FLAGS.SILENT', r'(\Deleted)')
+    c.expunge()
+    c.logout()
+    wrong = until(lambda: not problems(maildir), 30) or problems(maildir)
+    same(wrong, True, 'a stranger reads the same from names and index')
+    r = house.surat('mailbox', 'rebuild', 'alice')
+    same((r.returncode, problems(maildir)), (0, []), 'also after a rebuild')
+    code, found = rows(house, 'stat', '--folder', 'Archive', 'alice')
+    ok('word29' not in found[0]['keywords'] and
+       'word10' in found[0]['keywords'], 'keywords were copied', found)
+
+
 def main():
     with House() as house:
         maildir = house.maildir('alice')
         show(house)
         mend(house, maildir)
         rebuild(house, maildir)
+        many_keywords(house, maildir)
         owners = {os.stat(os.path.join(d, f)).st_uid
                   for d, _, files in os.walk(maildir) for f in files}
         same(len(owners), 1, 'every file is the owner\'s')
