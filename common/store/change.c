@@ -11,6 +11,10 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Tries on a full disk: with what is kept for it, with what can be folded
+ * up. */
+enum { RELIEFS = 2 };
+
 /* ---------------------------------------------------------------- flags */
 
 struct flag_work {
@@ -114,8 +118,8 @@ intern_given(struct flag_work *w)
 			&w->words, in.v[i]);
 }
 
-struct status
-mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
+static struct status
+try_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct mailbox_store *how)
 {
 	struct folder_row f;
@@ -143,28 +147,51 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	return st;
 }
 
+struct status
+mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
+	struct mailbox_store *how)
+{
+	struct status st = try_store(m, a, uids, how);
+	for (int i = 0; i < RELIEFS && index_relieve(m->store, st); i++) {
+		how->changed = how->modified = (struct uid_set){0};
+		st = try_store(m, a, uids, how);
+	}
+	return st;
+}
+
 /* -------------------------------------------------------------- expunge */
 
 /* Files go before the client hears of it, if they are not too many. */
 enum { BURY_MS = 50 };
 
-struct status
-mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
-	bool force)
+static struct status
+try_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
+	bool force, bool *any)
 {
 	struct folder_row f;
 	struct status st = mailbox_begin(m, a, &f);
 	if (!status_is_fine(st))
 		return st;
 	struct uid_set gone = mailbox_existing(m, a, uids, force);
+	*any = gone.n > 0;
 	row_expunge(m->store, a, &f, &gone, EXPUNGE_FILES | EXPUNGE_REMEMBER);
-	if (gone.n > 0)
+	if (*any)
 		folder_save(m->store, a, &f);
-	st = index_commit(m->store, a);
-	if (!status_is_fine(st) || gone.n == 0)
+	return index_commit(m->store, a);
+}
+
+struct status
+mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
+	bool force)
+{
+	bool any = false;
+	struct status st = try_expunge(m, a, uids, force, &any);
+	for (int i = 0; i < RELIEFS && index_relieve(m->store, st); i++)
+		st = try_expunge(m, a, uids, force, &any);
+	if (!status_is_fine(st) || !any)
 		return st;
 	notify_send(m->store);
-	row_bury(m->store, f.id, clock_in(BURY_MS));
+	row_bury(m->store, m->row.id, clock_in(BURY_MS));
 	return st;
 }
 

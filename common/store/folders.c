@@ -130,16 +130,19 @@ bool
 folder_make(struct store *s, struct arena *a, struct str name,
 	struct str special)
 {
+	struct stat st;
 	/* the first marks need no sync: who loses the file loses UIDVALIDITY */
 	struct folder_row f = {.name = name, .special = special, .uidnext = 1,
 		.uid_mark = FIRST_UID_MARK, .modseq = 1,
 		.modseq_mark = FIRST_MODSEQ_MARK};
-	if (!maildir_dir(a, name, &f.dir) || !make_directories(s, a, f.dir))
+	if (!maildir_dir(a, name, &f.dir))
+		return false;
+	/* what an earlier folder of this name may have left */
+	f.rebuild = fstatat(s->dir, folder_path(a, f.dir, "cur"), &st, 0) == 0;
+	if (!make_directories(s, a, f.dir))
 		return false;
 	f.uidvalidity = control_validity(s, a);
 	f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
-	/* what an earlier folder of this name may have left */
-	f.rebuild = true;
 	add_row(s, &f);
 	return control_write(s, a, &f, false);
 }
@@ -594,7 +597,7 @@ folders_status(struct store *s, struct arena *a, struct str name,
 	struct folder_row f;
 	struct status st = folder_find(s, a, name, &f);
 	if (status_is_fine(st))
-		st = sync_folder(s, a, f.id, &f);
+		st = sync_to_read(s, a, f.id, &f);
 	if (status_is_fine(st))
 		*out = folder_view(s, &f, a);
 	return st;

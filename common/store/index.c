@@ -193,6 +193,13 @@ static int
 try_open(struct store *s)
 {
 	int version = 0;
+	/* SQLite's own mode would let others read; its other files have the
+	 * mode of this one.  Only a new one may be closed again: that of a
+	 * file in use would drop the locks of the process. */
+	int fd = openat(s->dir, "surat/index.db", O_WRONLY | O_CREAT | O_EXCL |
+		O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		close(fd);
 	int rc = sqlite3_open_v2(s->index_path, &s->ix.db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
 		SQLITE_OPEN_NOMUTEX, NULL);
@@ -325,6 +332,20 @@ struct status
 index_begin_read(struct store *s, struct arena *a)
 {
 	return begin(s, a, Q_BEGIN_READ);
+}
+
+bool
+index_relieve(struct store *s, struct status st)
+{
+	if (!status_is_later(st) || st.subject != 3 || st.detail != 1 ||
+		s->ix.db == NULL)
+		return false;
+	if (unlinkat(s->dir, "surat/reserve", 0) == 0)
+		return true;
+	/* what has reached the database need not stay in the log, whose room
+	 * can then be used again */
+	return sqlite3_wal_checkpoint_v2(s->ix.db, NULL,
+		SQLITE_CHECKPOINT_RESTART, NULL, NULL) == SQLITE_OK;
 }
 
 void

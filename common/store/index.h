@@ -136,6 +136,10 @@ void index_rollback(struct store *s);
 /* The failure so far. */
 struct status index_status(struct store *s, struct arena *a);
 
+/* A transaction that makes room failed on a full disk: true when it is worth
+ * another try. */
+bool index_relieve(struct store *s, struct status st);
+
 void index_run(struct store *s, enum index_query q, const char *fmt, ...);
 /* Then index_row until it is false; the statement resets itself then, or by
  * index_end when left early. */
@@ -420,6 +424,10 @@ struct status quota_take(struct store *s, uint64_t octets);
 /* Takes foreign changes in when directory times say there may be some; f is
  * as of afterwards.  Outside of transactions. */
 struct status sync_folder(struct store *s, struct arena *a, int64_t folder,
+	struct folder_row *f);
+/* For who only reads: rows that are whole but may be behind are better than
+ * none, when the disk is full, read-only or the index locked for long. */
+struct status sync_to_read(struct store *s, struct arena *a, int64_t folder,
 	struct folder_row *f);
 /* The same whatever the times say: messages gone and renamed in cur/ too. */
 struct status sync_whole(struct store *s, struct arena *a, int64_t folder,

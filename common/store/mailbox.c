@@ -260,7 +260,7 @@ look(struct mailbox *m, struct arena *a)
 	bool there = mailbox_resolve(m, a);
 	st = index_commit(m->store, a);
 	if (status_is_fine(st) && there)
-		st = sync_folder(m->store, a, m->row.id, &f);
+		st = sync_to_read(m->store, a, m->row.id, &f);
 	/* modseqs fall when an older Maildir was put in its place */
 	if (!there || st.class == STATUS_NEVER ||
 		(status_is_fine(st) &&
@@ -312,7 +312,7 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	struct folder_row f;
 	struct status st = folder_find(s, a, name, &f);
 	if (status_is_fine(st))
-		st = sync_folder(s, a, f.id, &f);
+		st = sync_to_read(s, a, f.id, &f);
 	if (!status_is_fine(st))
 		return st;
 	struct mailbox *m = arena_one(a, struct mailbox);

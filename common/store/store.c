@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,12 +124,46 @@ store_home(const struct store *s)
 	return str_head(s->path, s->path.n - strlen("/Maildir"));
 }
 
+/*
+ * On a full disk nothing could be deleted either, as that too is written to
+ * the index first: some room is kept for it (index_relieve).
+ */
+static void
+make_reserve(struct store *s)
+{
+	enum { RESERVE = 256 * 1024, PLENTY = 4 * 1024 * 1024 };
+	struct statvfs fs;
+	if (faccessat(s->dir, "surat/reserve", F_OK, 0) == 0 ||
+		fstatvfs(s->dir, &fs) != 0 ||
+		(uint64_t)fs.f_bavail * fs.f_bsize < PLENTY)
+		return;
+	int fd = openat(s->dir, "surat/reserve", O_WRONLY | O_CREAT |
+		O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	if (posix_fallocate(fd, 0, RESERVE) != 0)
+		unlinkat(s->dir, "surat/reserve", 0);
+	close(fd);
+}
+
+static bool
+has_inbox(struct store *s, struct arena *a)
+{
+	struct folder_row f;
+	struct status st = index_begin_read(s, a);
+	bool there = status_is_fine(st) &&
+		folder_named(s, a, STR("INBOX"), &f);
+	return status_is_fine(st) && status_is_fine(index_commit(s, a)) &&
+		there;
+}
+
 static struct status
 renew(struct store *s, struct arena *a)
 {
 	struct stat st;
 	if (!open_directories(s, a))
 		return status_errno(a, "Maildir", errno);
+	make_reserve(s);
 	notify_again(s);
 	struct status out = index_open(s, a);
 	if (status_is_fine(out))
@@ -137,6 +172,9 @@ renew(struct store *s, struct arena *a)
 		out = folder_make_account(s, a);
 	if (status_is_fine(out))
 		out = sync_folders(s, a);
+	/* who cannot write can read what there is */
+	if (status_is_later(out) && !s->ix.broken && has_inbox(s, a))
+		out = status_fine();
 	return out;
 }
 

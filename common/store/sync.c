@@ -718,6 +718,17 @@ sync_folder(struct store *s, struct arena *a, int64_t folder,
 	return st;
 }
 
+struct status
+sync_to_read(struct store *s, struct arena *a, int64_t folder,
+	struct folder_row *f)
+{
+	struct status st = sync_folder(s, a, folder, f), now;
+	if (!status_is_later(st))
+		return st;
+	now = current(s, a, folder, f);
+	return status_is_fine(now) && !f->rebuild ? now : st;
+}
+
 static bool
 has_other_size(struct store *s, struct arena *a, const struct folder_row *f,
 	const struct file_state *row)

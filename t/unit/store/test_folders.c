@@ -119,6 +119,8 @@ START_TEST(test_new_account)
 		"-d .Sent/tmp -a -f .Sent/maildirfolder -a "
 		"\"$(stat -c %%a . .Sent cur | tr '\\n' ' ')\" = "
 		"'700 700 700 '"), 0);
+	ck_assert_int_eq(shell_number(&h, "find . -type f -perm /077 | "
+		"wc -l"), 0);
 	home_gone(&h);
 }
 END_TEST
