@@ -623,6 +623,9 @@ enum statement {
 	STATEMENTS
 };
 
+/* The log's usual length: the pages at which it is folded back, and some. */
+enum { TABLE_LOG_OCTETS = 2500 * (4096 + 24) };
+
 struct table {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STATEMENTS];

@@ -221,7 +221,7 @@ prepare(struct table *t, const char *path)
 	 * pays for a thousand others. */
 	static const char setup[] = "PRAGMA busy_timeout = 10000;"
 		"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-		"PRAGMA wal_autocheckpoint = 8000;"
+		"PRAGMA wal_autocheckpoint = 2000;"
 		"PRAGMA journal_size_limit = 67108864;"
 		"PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
 		"PRAGMA cell_size_check = ON;"
