@@ -43,9 +43,9 @@ struct items {
 struct fetch {
 	struct imap_session *s;
 	struct buf *out;
-	/* Sections come last: what the index said of the message holds until
-	 * it is asked something else, as opening the file may need. */
-	struct items rows, sections;
+	/* In this order: what the index said of the message holds until it is
+	 * asked something else, as opening the file may need. */
+	struct items rows, fields, sections;
 	unsigned want;
 	bool marks;       /* an item sets \Seen */
 	bool tells_flags; /* FLAGS is among the items */
@@ -149,6 +149,21 @@ write_section(struct fetch *f, const struct item *it)
 
 enum { ROW_FLAGS, ROW_MODSEQ };
 
+/* Fields the index has; few messages have more of them than it keeps. */
+static void
+write_fields(struct fetch *f, const struct item *it)
+{
+	struct body none = {0};
+	if (f->row.fields.p == NULL) {
+		write_section(f, it);
+		return;
+	}
+	buf_add(f->out, it->label);
+	body_write(f->s->conn, &none,
+		body_pick(f->s->transaction, f->row.fields, &it->section),
+		&it->section);
+}
+
 static const struct item_row rows[] = {
 	[ROW_FLAGS] = {"FLAGS", write_flags},
 	[ROW_MODSEQ] = {"MODSEQ", write_modseq},
@@ -164,6 +179,8 @@ static const struct item_row rows[] = {
 };
 
 static const struct item_row section_row = {"BODY[", write_section, WANT_FILE};
+static const struct item_row fields_row = {
+	"BODY[", write_fields, WANT_FILE | WANT_FIELDS};
 
 static const struct {
 	const char *name;
@@ -185,12 +202,20 @@ find_item(const struct items *list, const struct item_row *row)
 	return it;
 }
 
+static struct items *
+list_of(struct fetch *f, const struct item_row *row)
+{
+	if (row == &fields_row)
+		return &f->fields;
+	return row->write == write_section ? &f->sections : &f->rows;
+}
+
 /* Named twice, sent once, but for sections. */
 static struct item *
 add_item(struct fetch *f, const struct item_row *row)
 {
 	bool section = row->write == write_section;
-	struct items *to = section ? &f->sections : &f->rows;
+	struct items *to = list_of(f, row);
 	struct item *it = find_item(&f->rows, row);
 	if (it != NULL)
 		return it;
@@ -239,7 +264,8 @@ add_section(struct fetch *f, const struct arg **arg, const char **why)
 	if (!section_parse(f->s->transaction, arg, &section, why))
 		return false;
 	struct buf *label = buf_new(f->s->transaction);
-	struct item *it = add_item(f, &section_row);
+	struct item *it = add_item(f,
+		section_is_kept(&section) ? &fields_row : &section_row);
 	section_print(&section, label);
 	it->section = section;
 	it->label = buf_str(label);
@@ -265,7 +291,8 @@ add_items(struct fetch *f, const struct arg *arg, const char **why)
 		arg = arg->next;
 	}
 	*why = "FETCH items expected";
-	return f->rows.first != NULL || f->sections.first != NULL;
+	return f->rows.first != NULL || f->fields.first != NULL ||
+	       f->sections.first != NULL;
 }
 
 /* (CHANGEDSINCE n), behind the items; a client that asks for that or for
@@ -358,6 +385,7 @@ write_message(struct fetch *f)
 	buf_printf(f->out, "* %u FETCH (", seq);
 	write_items(f, &f->rows);
 	write_marked(f);
+	write_items(f, &f->fields);
 	write_items(f, &f->sections);
 	buf_adds(f->out, ")\r\n");
 	conn_pace(f->s->conn);

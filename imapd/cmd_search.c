@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "mail/charset.h"
 #include "mail/date.h"
+#include "mail/facts.h"
 #include "mail/header.h"
 #include "mail/text.h"
 #include "mail/word.h"
@@ -189,13 +190,10 @@ open_body(struct searching *q)
 }
 
 static bool
-is_in_file(struct searching *q, const struct search_key *key)
+is_in_header(
+	struct searching *q, const struct search_key *key, struct str header)
 {
-	struct body *b = open_body(q);
 	struct header_field field;
-	if (b == NULL)
-		return false;
-	struct str header = b->file.raw;
 	while (header_next(&header, &field)) {
 		if (!str_eq_nocase(field.name, key->field))
 			continue;
@@ -207,6 +205,15 @@ is_in_file(struct searching *q, const struct search_key *key)
 			return true;
 	}
 	return false;
+}
+
+static bool
+is_in_file(struct searching *q, const struct search_key *key)
+{
+	if (q->row.fields.p != NULL && facts_keeps(key->field))
+		return is_in_header(q, key, q->row.fields);
+	struct body *b = open_body(q);
+	return b != NULL && is_in_header(q, key, b->file.raw);
 }
 
 /* The id stands in the row without its brackets; the text may have them. */
@@ -321,6 +328,8 @@ prepare_key(struct searching *q, struct search_key *key)
 	if (key->op == SEARCH_HEADER &&
 		(!is_column(key->field) || key->text.n == 0)) {
 		q->scan.want |= WANT_FILE;
+		if (facts_keeps(key->field))
+			q->scan.want |= WANT_FIELDS;
 		q->opens = true;
 	}
 	for (inner = key->first; inner != NULL; inner = inner->next)

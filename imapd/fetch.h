@@ -39,6 +39,10 @@ void body_close(struct imap_session *s);
 bool body_section(struct arena *a, struct body *b,
 	const struct section *section, struct str *raw);
 
+/* The fields a section names, from the text of a header. */
+struct str body_pick(struct arena *a, struct str header,
+	const struct section *section);
+
 /* " {n}" and the octets in wire form, of which from and most (if partial)
  * pick a stretch. */
 void body_write(struct conn *c, struct body *b, struct str raw,

@@ -81,8 +81,8 @@ is_named(const struct section *s, struct str name)
 }
 
 /* Fields in their order, folded as they are, and the empty line. */
-static struct str
-pick_fields(struct arena *a, struct str header, const struct section *s)
+struct str
+body_pick(struct arena *a, struct str header, const struct section *s)
 {
 	struct buf *out = buf_new(a);
 	struct header_field field;
@@ -140,7 +140,7 @@ body_section(struct arena *a, struct body *b, const struct section *s,
 	else if (s->kind == SECTION_HEADER)
 		*raw = mime_header(all, p);
 	else
-		*raw = pick_fields(a, mime_header(all, p), s);
+		*raw = body_pick(a, mime_header(all, p), s);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "section.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mail/facts.h"
 
 static const struct {
 	struct str word;
@@ -139,6 +140,17 @@ section_parse(struct arena *a, const struct arg **arg, struct section *out,
 		return true;
 	*why = "No such body section";
 	return false;
+}
+
+bool
+section_is_kept(const struct section *s)
+{
+	if (s->depth > 0 || s->kind != SECTION_FIELDS)
+		return false;
+	for (size_t i = 0; i < s->fields.n; i++)
+		if (!facts_keeps(s->fields.v[i]))
+			return false;
+	return true;
 }
 
 static void

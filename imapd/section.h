@@ -40,6 +40,9 @@ struct section {
 bool section_parse(struct arena *a, const struct arg **arg, struct section *out,
 	const char **why);
 
+/* Can it be answered from the fields the index has (facts_keeps)? */
+bool section_is_kept(const struct section *s);
+
 /* "BODY[1.HEADER.FIELDS (From)]<0>", as a response names it. */
 void section_print(const struct section *s, struct buf *out);
 

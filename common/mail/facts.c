@@ -30,6 +30,67 @@ read_fields(struct str header, struct str values[F_COUNT])
 				values[i] = f.value;
 }
 
+/* What the common clients ask for when they list a mailbox, and what people
+ * search by. */
+static const struct str kept[] = {
+	STR_INIT("auto-submitted"), STR_INIT("bcc"), STR_INIT("cc"),
+	STR_INIT("chat-is-post-message"), STR_INIT("chat-version"),
+	STR_INIT("content-description"), STR_INIT("content-disposition"),
+	STR_INIT("content-language"), STR_INIT("content-transfer-encoding"),
+	STR_INIT("content-type"), STR_INIT("date"), STR_INIT("delivered-to"),
+	STR_INIT("disposition-notification-to"), STR_INIT("envelope-to"),
+	STR_INIT("from"), STR_INIT("importance"), STR_INIT("in-reply-to"),
+	STR_INIT("keywords"), STR_INIT("lines"), STR_INIT("list-help"),
+	STR_INIT("list-id"), STR_INIT("list-post"),
+	STR_INIT("list-subscribe"), STR_INIT("list-unsubscribe"),
+	STR_INIT("mail-followup-to"), STR_INIT("mail-reply-to"),
+	STR_INIT("message-id"), STR_INIT("mime-version"),
+	STR_INIT("newsgroups"), STR_INIT("organization"),
+	STR_INIT("precedence"), STR_INIT("priority"), STR_INIT("references"),
+	STR_INIT("reply-to"), STR_INIT("resent-date"),
+	STR_INIT("resent-from"), STR_INIT("resent-message-id"),
+	STR_INIT("resent-to"), STR_INIT("return-path"), STR_INIT("sender"),
+	STR_INIT("status"), STR_INIT("subject"), STR_INIT("to"),
+	STR_INIT("user-agent"), STR_INIT("x-label"), STR_INIT("x-mailer"),
+	STR_INIT("x-microsoft-original-message-id"),
+	STR_INIT("x-mozilla-draft-info"), STR_INIT("x-original-to"),
+	STR_INIT("x-priority"), STR_INIT("x-spam-flag"),
+	STR_INIT("x-spam-status"), STR_INIT("x-status"),
+	STR_INIT("x-tuid"),
+};
+
+bool
+facts_keeps(struct str name)
+{
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (kept[i].n == name.n && name.n > 0 &&
+			char_lower(name.p[0]) == kept[i].p[0] &&
+			str_eq_nocase(name, kept[i]))
+			return true;
+	return false;
+}
+
+/* NUL has no place in a text of the index. */
+static struct str
+keep_fields(struct arena *a, struct str header)
+{
+	static const struct str none = {NULL, 0};
+	struct buf *out = buf_new(a);
+	struct header_field f;
+	buf_room(out, 1);
+	while (header_next(&header, &f)) {
+		if (f.name.n == 0 || !facts_keeps(f.name))
+			continue;
+		if (out->n + f.whole.n > FACTS_FIELDS_MOST ||
+			str_has(f.whole, 0))
+			return none;
+		buf_add(out, f.whole);
+		if (!str_ends(f.whole, STR("\n")))
+			buf_addc(out, '\n');
+	}
+	return buf_str(out);
+}
+
 static struct str
 decoded(struct arena *a, struct str value)
 {
@@ -229,6 +290,7 @@ facts_find(struct arena *a, struct str message, struct facts *out)
 		.wire_size = root->end.wire,
 		.header_size = root->body.offset};
 	read_fields(mime_header(message, root), values);
+	out->fields = keep_fields(a, mime_header(message, root));
 	out->has_date = date_parse(
 		header_unfold(a, values[F_DATE]), &sent);
 	if (out->has_date) {

@@ -36,8 +36,16 @@ struct facts {
 	struct str_list references;
 	struct str envelope, body, bodystructure;
 	struct str preview; /* UTF-8, one line (RFC 8970) */
+	/* Fields of the names that clients list messages by, as they stand;
+	 * p is NULL when they are too long to be kept. */
+	struct str fields;
 	bool has_attachment;
 };
+
+enum { FACTS_FIELDS_MOST = 8 * 1024 };
+
+/* Is this one of those names?  In any case. */
+bool facts_keeps(struct str name);
 
 /* Views and texts live in the arena or in the message. */
 void facts_find(struct arena *a, struct str message, struct facts *out);

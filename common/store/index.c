@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 4, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 5, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -58,7 +58,7 @@ static const char schema[] =
 	" sort_cc TEXT, sort_subject TEXT, display_from TEXT,"
 	" display_to TEXT);"
 	"CREATE TABLE content(key INTEGER PRIMARY KEY, preview TEXT,"
-	" envelope TEXT, body TEXT, structure TEXT);"
+	" envelope TEXT, body TEXT, structure TEXT, fields TEXT);"
 	"CREATE TABLE run(folder INTEGER, first INTEGER, last INTEGER,"
 	" PRIMARY KEY(folder, first)) WITHOUT ROWID;"
 	"CREATE TABLE tombstone(folder INTEGER, modseq INTEGER,"
@@ -180,7 +180,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=4");
+			rc = exec(s, "PRAGMA user_version=5");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");
@@ -470,8 +470,11 @@ index_copy(struct store *s, struct arena *a, enum index_query get,
 		return;
 	int n = sqlite3_column_count(st);
 	assert(n <= MOST);
-	for (int i = 1; i < n; i++)
-		texts[i] = str_copy(a, index_text(st, i));
+	for (int i = 1; i < n; i++) {
+		texts[i] = index_text(st, i);
+		if (texts[i].p != NULL)
+			texts[i] = str_copy(a, texts[i]);
+	}
 	index_end(st);
 	st = index_query(s, add, "i", to);
 	for (int i = 1; i < n && st != NULL; i++)

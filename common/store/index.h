@@ -353,7 +353,7 @@ void scan_row(sqlite3_stmt *st, unsigned want, struct message_row *row);
 /* One row, texts in the arena; within a transaction or not. */
 bool scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	struct message_row *row);
-enum { WANT_ALL = 0x1ff };
+enum { WANT_ALL = 0x3ff };
 
 /* -------------------------------------------------------------- control */
 /* False when there is none, or it cannot be understood.  Keywords go to the

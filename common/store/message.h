@@ -59,6 +59,7 @@ enum message_want {
 	WANT_STRUCTURE = 1 << 6,
 	WANT_PREVIEW = 1 << 7,
 	WANT_HEADERS = 1 << 8, /* the folded header texts */
+	WANT_FIELDS = 1 << 9,
 };
 
 struct message_row {
@@ -86,6 +87,9 @@ struct message_row {
 	struct str body;
 	struct str structure;
 	struct str preview; /* UTF-8, at most 256 octets */
+	/* Header fields of the names that facts_keeps (mail/facts.h), as they
+	 * lie on disk; p is NULL when they are only in the file. */
+	struct str fields;
 
 	/* Decoded to UTF-8 and case-folded, without line breaks. */
 	struct str from, to, cc, bcc, subject;

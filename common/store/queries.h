@@ -79,7 +79,7 @@
 	Q(CONTENT_GET, "SELECT * FROM content WHERE key=?1") \
 	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
 		"?10,?11,?12,?13,?14)") \
-	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5)") \
+	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5,?6)") \
 	Q(MESSAGE_DROP, "DELETE FROM message WHERE key=?1") \
 	Q(HEADER_DROP, "DELETE FROM header WHERE key=?1") \
 	Q(CONTENT_DROP, "DELETE FROM content WHERE key=?1") \

@@ -330,6 +330,7 @@ row_from_content(struct arena *a, struct str raw, struct message_row *row)
 	row->body = k.body;
 	row->structure = k.bodystructure;
 	row->preview = k.preview;
+	row->fields = k.fields;
 	row->thread = thread_of(&k, row->name);
 }
 
@@ -357,8 +358,9 @@ insert_texts(struct store *s, const struct folder_row *f,
 		r->references, r->from, r->to, r->cc, r->bcc, r->subject,
 		r->sort_from, r->sort_to, r->sort_cc, r->sort_subject,
 		r->display_from, r->display_to);
-	index_run(s, Q_CONTENT_ADD, "itttt", key, r->preview, r->envelope,
-		r->body, r->structure);
+	index_run(s, Q_CONTENT_ADD, r->fields.p == NULL ? "ittttn" : "ittttt",
+		key, r->preview, r->envelope, r->body, r->structure,
+		r->fields);
 }
 
 void

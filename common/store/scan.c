@@ -60,12 +60,14 @@ static const struct column columns[] = {
 	COLUMN("c.body", WANT_BODY, TEXT, body),
 	COLUMN("c.structure", WANT_STRUCTURE, TEXT, structure),
 	COLUMN("c.preview", WANT_PREVIEW, TEXT, preview),
+	COLUMN("c.fields", WANT_FIELDS, TEXT, fields),
 };
 
 enum {
 	COLUMNS = sizeof(columns) / sizeof(columns[0]),
 	IN_HEADER = WANT_SORT | WANT_HEADERS,
-	IN_CONTENT = WANT_ENVELOPE | WANT_BODY | WANT_STRUCTURE | WANT_PREVIEW,
+	IN_CONTENT = WANT_ENVELOPE | WANT_BODY | WANT_STRUCTURE |
+		WANT_PREVIEW | WANT_FIELDS,
 };
 
 static bool
@@ -247,7 +249,8 @@ message_keep(struct arena *a, unsigned want, struct message_row *row)
 			continue;
 		struct str *t = (struct str *)(void *)((char *)row +
 			columns[i].offset);
-		*t = str_copy(a, *t);
+		if (t->p != NULL)
+			*t = str_copy(a, *t);
 	}
 }
 

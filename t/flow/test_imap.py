@@ -82,6 +82,17 @@ def check_parts(c, uid, whole, structure):
     return wrong
 
 
+KEPT = 'From To Cc Subject Date Message-ID References Content-Type Sender'
+
+
+def check_fields(c, uid):
+    """The index and the file say the same."""
+    items = 'BODY.PEEK[HEADER.FIELDS (%s)]'
+    f = c.fetch(str(uid), (items + ' ' + items) % (KEPT, KEPT + ' X-Never'),
+                uid=True)[0]
+    return len(set(f[k] for k in f if k != 'UID')) == 1
+
+
 def check_message(c, f, wrong):
     uid, whole = f['UID'], f['BODY[]']
     if f['RFC822.SIZE'] != len(whole):
@@ -91,6 +102,8 @@ def check_message(c, f, wrong):
     bad = check_parts(c, uid, whole, f['BODYSTRUCTURE'])
     if bad:
         wrong.append((uid, bad))
+    if not check_fields(c, uid):
+        wrong.append((uid, 'fields differ'))
     pieces = b''
     step = max(1000, len(whole) // 7)
     for at in range(0, len(whole), step):

@@ -199,6 +199,32 @@ START_TEST(facts_of_a_message)
 }
 END_TEST
 
+START_TEST(fields_as_they_stand)
+{
+	struct arena *a = arena_new("test");
+	struct facts f;
+	facts_find(a, STR("Received: x\nSUBJECT: a\n b\nX-Other: c\r\n"
+		"From : d\r\nto:e\n\nCc: body\n"), &f);
+	ck_assert_view(f.fields, "SUBJECT: a\n b\nFrom : d\r\nto:e\n");
+	facts_find(a, STR("Subject: ends with the message"), &f);
+	ck_assert_view(f.fields, "Subject: ends with the message\n");
+	facts_find(a, STR("X-Other: c\n\n"), &f);
+	ck_assert(f.fields.p != NULL && f.fields.n == 0);
+	facts_find(a, STR("Subject: a\0b\n\n"), &f);
+	ck_assert_ptr_null(f.fields.p);
+	struct buf *m = buf_new(a);
+	buf_adds(m, "To: ");
+	for (int i = 0; i < FACTS_FIELDS_MOST; i++)
+		buf_addc(m, 'x');
+	buf_adds(m, "\n\n");
+	facts_find(a, buf_str(m), &f);
+	ck_assert_ptr_null(f.fields.p);
+	ck_assert(facts_keeps(STR("message-ID")));
+	ck_assert(!facts_keeps(STR("received")) && !facts_keeps(STR("")));
+	arena_free(a);
+}
+END_TEST
+
 /* However the text is cut on the way: whole characters, so many of them. */
 START_TEST(previews_of_long_texts)
 {
@@ -286,7 +312,7 @@ suite_text(void)
 {
 	return SUITE("text", encoded_words, encoded_parameters,
 		words_there_and_back, mailbox_names, folding, subjects,
-		facts_of_a_message, previews_of_long_texts,
+		facts_of_a_message, fields_as_they_stand, previews_of_long_texts,
 		searching_decoded_text,
 		a_match_across_pieces_is_found, wire_form_and_parts_of_it);
 }
