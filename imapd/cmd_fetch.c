@@ -75,7 +75,8 @@ static void
 write_uid(struct fetch *f, const struct item *it)
 {
 	(void)it;
-	buf_printf(f->out, "UID %u", f->row.uid);
+	buf_adds(f->out, "UID ");
+	buf_addn(f->out, f->row.uid);
 }
 
 static void
@@ -84,7 +85,9 @@ write_date(struct fetch *f, const struct item *it)
 	struct date d = {f->row.date, f->row.zone};
 	struct str text = date_format_imap(f->s->transaction, d);
 	(void)it;
-	buf_printf(f->out, "INTERNALDATE \"%.*s\"", STR_ARG(text));
+	buf_adds(f->out, "INTERNALDATE \"");
+	buf_add(f->out, text);
+	buf_addc(f->out, '"');
 }
 
 static void
@@ -107,7 +110,8 @@ write_modseq(struct fetch *f, const struct item *it)
 static void
 write_text(struct fetch *f, const struct item *it, struct str text)
 {
-	buf_printf(f->out, "%s ", it->row->name);
+	buf_add(f->out, it->label);
+	buf_addc(f->out, ' ');
 	buf_add(f->out, text);
 }
 
@@ -382,7 +386,9 @@ write_message(struct fetch *f)
 	if (seq == 0)
 		return;
 	f->first = true;
-	buf_printf(f->out, "* %u FETCH (", seq);
+	buf_adds(f->out, "* ");
+	buf_addn(f->out, seq);
+	buf_adds(f->out, " FETCH (");
 	write_items(f, &f->rows);
 	write_marked(f);
 	write_items(f, &f->fields);

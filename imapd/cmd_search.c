@@ -35,6 +35,7 @@ struct searching {
 	bool extended;
 	unsigned returns;
 	bool opens; /* some test asks for more than the row */
+	bool bare;  /* the scan has done it all */
 	/* Of the message in hand: */
 	struct arena *arena;
 	struct message_row row;
@@ -336,26 +337,43 @@ prepare_key(struct searching *q, struct search_key *key)
 		prepare_key(q, inner);
 }
 
-/* What every message must have: one set, any flags, a modseq. */
+/* Takes one of the keys that every message must match into the scan. */
+static bool
+take_into_scan(
+	struct mailbox_scan *c, const struct search_key *key, bool *has_set)
+{
+	bool set = key->op == SEARCH_SEQ || key->op == SEARCH_UID;
+	if (key->op == SEARCH_FLAG && !(c->mask & key->flag)) {
+		c->mask |= key->flag;
+		c->value |= key->negated ? 0 : key->flag;
+		return true;
+	}
+	if (set && !key->negated && !*has_set) {
+		*has_set = true;
+		c->uids = key->set;
+		return true;
+	}
+	if (key->op == SEARCH_MODSEQ && !key->negated && key->low > 0)
+		c->since = (uint64_t)key->low - 1;
+	return key->op == SEARCH_ALL && !key->negated;
+}
+
+/* One set, any flags, a modseq; when there is nothing else, the UIDs that the
+ * scan finds are the answer. */
 static void
 narrow(struct searching *q)
 {
-	struct mailbox_scan *c = &q->scan;
 	static struct uid_range all = {1, UINT32_MAX};
-	c->uids = (struct uid_set){&all, 1};
+	struct mailbox_scan *c = &q->scan;
+	bool has_set = false;
+	q->bare = !q->wants_modseq;
 	for (const struct search_key *key = q->key->first; key != NULL;
-		key = key->next) {
-		bool set = key->op == SEARCH_SEQ || key->op == SEARCH_UID;
-		if (key->op == SEARCH_FLAG && !(c->mask & key->flag)) {
-			c->mask |= key->flag;
-			c->value |= key->negated ? 0 : key->flag;
-		} else if (set && !key->negated && c->uids.v == &all) {
-			c->uids = key->set;
-		} else if (key->op == SEARCH_MODSEQ && !key->negated &&
-			   key->low > 0) {
-			c->since = (uint64_t)key->low - 1;
-		}
-	}
+		key = key->next)
+		q->bare &= take_into_scan(c, key, &has_set);
+	if (!has_set)
+		c->uids = (struct uid_set){&all, 1};
+	if (q->bare)
+		c->want = WANT_UID;
 }
 
 static struct status
@@ -368,7 +386,7 @@ search(struct searching *q)
 		/* another question to the index would void the texts */
 		if (q->opens)
 			message_keep(q->arena, q->scan.want, &q->row);
-		if (is_match(q, q->key)) {
+		if (q->bare || is_match(q, q->key)) {
 			uid_set_add(q->s->transaction, &q->found, q->row.uid);
 			if (q->row.modseq > q->modseq)
 				q->modseq = q->row.modseq;

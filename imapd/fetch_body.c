@@ -213,7 +213,9 @@ body_write(struct conn *c, struct body *b, struct str raw,
 		size = size - from < s->most ? size - from : s->most;
 	}
 	move_to(b, from);
-	buf_printf(conn_out(c), " {%llu}\r\n", (unsigned long long)size);
+	buf_adds(conn_out(c), " {");
+	buf_addn(conn_out(c), size);
+	buf_adds(conn_out(c), "}\r\n");
 	write_wire(c, &b->wire, size);
 	b->at += size;
 }

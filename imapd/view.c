@@ -63,7 +63,10 @@ put_row(struct imap_session *s, const struct message_row *row, bool flags)
 	uint32_t seq = mailbox_seq(s->mailbox, row->uid);
 	if (seq == 0)
 		return;
-	buf_printf(out, "* %u FETCH (UID %u", seq, row->uid);
+	buf_adds(out, "* ");
+	buf_addn(out, seq);
+	buf_adds(out, " FETCH (UID ");
+	buf_addn(out, row->uid);
 	if (flags) {
 		buf_adds(out, " FLAGS (");
 		flags_print(out, row->flags, row->keywords,
@@ -93,13 +96,23 @@ view_put_rows(struct imap_session *s, const struct uid_set *uids, bool flags)
 
 /* ----------------------------------------------------------------- news */
 
+static void
+put_number(struct imap_session *s, uint32_t n, const char *rest)
+{
+	struct buf *out = conn_out(s->conn);
+	buf_adds(out, "* ");
+	buf_addn(out, n);
+	buf_adds(out, rest);
+	conn_pace(s->conn);
+}
+
 /* Highest first, so that each number is right when it is read. */
 static void
 put_expunged(struct imap_session *s, const struct uid_set *seqs)
 {
 	for (size_t i = seqs->n; i-- > 0;)
 		for (uint32_t n = seqs->v[i].last; n >= seqs->v[i].first; n--)
-			reply_untagged(s->conn, "%u EXPUNGE", n);
+			put_number(s, n, " EXPUNGE\r\n");
 }
 
 void

@@ -267,13 +267,38 @@ date_format(struct arena *a, struct date d)
 		d.zone < 0 ? '-' : '+', zone / 60, zone % 60);
 }
 
+static char *
+put_two(char *to, int n)
+{
+	*to++ = (char)('0' + n / 10 % 10);
+	*to++ = (char)('0' + n % 10);
+	return to;
+}
+
+/* By hand: listing a mailbox writes one for each message.  The grammar has
+ * four digits for the year. */
 struct str
 date_format_imap(struct arena *a, struct date d)
 {
+	enum { LENGTH = sizeof " 3-Nov-2026 17:00:00 +0000" - 1 };
 	struct date_parts p = date_split(d);
 	int zone = d.zone < 0 ? -d.zone : d.zone;
-	return str_printf(a, "%2d-%.3s-%04lld %02d:%02d:%02d %c%02d%02d", p.day,
-		months + (p.month - 1) * 3, (long long)p.year, p.hour,
-		p.minute, p.second, d.zone < 0 ? '-' : '+', zone / 60,
-		zone % 60);
+	int year = p.year < 0 ? 0 : p.year > 9999 ? 9999 : (int)p.year;
+	char *text = arena_alloc(a, LENGTH), *to = put_two(text, p.day);
+	if (text[0] == '0')
+		text[0] = ' ';
+	*to++ = '-';
+	to = mempcpy(to, months + (p.month - 1) * 3, 3);
+	*to++ = '-';
+	to = put_two(put_two(to, year / 100), year);
+	*to++ = ' ';
+	to = put_two(to, p.hour);
+	*to++ = ':';
+	to = put_two(to, p.minute);
+	*to++ = ':';
+	to = put_two(to, p.second);
+	*to++ = ' ';
+	*to++ = d.zone < 0 ? '-' : '+';
+	put_two(put_two(to, zone / 60), zone % 60);
+	return str_of(text, LENGTH);
 }

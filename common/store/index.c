@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 5, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 6, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -52,6 +52,9 @@ static const char schema[] =
 	"CREATE INDEX message_changed ON message(folder, changed)"
 	" WHERE changed IS NOT NULL;"
 	"CREATE INDEX message_owed ON message(folder) WHERE place IN (1,3);"
+	/* the flags that are asked for most, and that fewest have */
+	"CREATE INDEX message_unseen ON message(key) WHERE flags&1=0;"
+	"CREATE INDEX message_deleted ON message(key) WHERE flags&8<>0;"
 	"CREATE TABLE header(key INTEGER PRIMARY KEY, message_id TEXT,"
 	" refs TEXT, from_text TEXT, to_text TEXT, cc_text TEXT,"
 	" bcc_text TEXT, subject TEXT, sort_from TEXT, sort_to TEXT,"
@@ -180,7 +183,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=5");
+			rc = exec(s, "PRAGMA user_version=6");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");
@@ -312,7 +315,7 @@ begin(struct store *s, struct arena *a, enum index_query q)
 {
 	/* A snapshot older than the last commit could not be written to. */
 	if (s->ix.scanning != NULL)
-		sqlite3_reset(s->ix.scanning);
+		sqlite3_reset(s->ix.scanning->st);
 	s->ix.scanning = NULL;
 	struct status st = index_ready(s, a);
 	if (!status_is_fine(st))

@@ -53,6 +53,8 @@ enum { SCANS_KEPT = 8 };
 struct scan_statement {
 	unsigned want;
 	sqlite3_stmt *st;
+	unsigned char columns[40]; /* by number (scan.c), in its order */
+	size_t n;
 };
 
 struct index {
@@ -68,7 +70,7 @@ struct index {
 	dev_t dev;
 	ino_t ino;
 	unsigned generation; /* counts openings */
-	sqlite3_stmt *scanning; /* the scan that holds a snapshot */
+	struct scan_statement *scanning; /* the scan that holds a snapshot */
 };
 
 /* One of a folder's directories while we change it. */
@@ -348,8 +350,8 @@ struct status mailbox_begin(struct mailbox *m, struct arena *a,
 struct uid_set mailbox_existing(struct mailbox *m, struct arena *a,
 	const struct uid_set *uids, bool all);
 /* The statement for these columns, cached. */
-sqlite3_stmt *scan_statement(struct store *s, unsigned want);
-void scan_row(sqlite3_stmt *st, unsigned want, struct message_row *row);
+struct scan_statement *scan_statement(struct store *s, unsigned want);
+void scan_row(const struct scan_statement *scan, struct message_row *row);
 /* One row, texts in the arena; within a transaction or not. */
 bool scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	struct message_row *row);

@@ -218,9 +218,10 @@ mailbox_existing(struct mailbox *m, struct arena *a,
 	for (size_t i = 0; i < uids->n && uids->v[i].first <= most; i++) {
 		uint32_t last = uids->v[i].last < most
 			? uids->v[i].last : most;
-		sqlite3_stmt *st = index_query(m->store, Q_MESSAGE_KEYS, "iii",
+		sqlite3_stmt *st = index_query(m->store,
+			all ? Q_MESSAGE_KEYS : Q_MESSAGE_DELETED, "ii",
 			index_key(m->row.id, uids->v[i].first),
-			index_key(m->row.id, last), I(all));
+			index_key(m->row.id, last));
 		while (index_row(m->store, st))
 			uid_set_add(a, &out, index_uid(index_int(st, 0)));
 	}
@@ -482,9 +483,9 @@ static void
 news_of_arrivals(struct mailbox *m, struct mailbox_news *out)
 {
 	struct store *s = m->store;
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_KEYS, "iii",
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_KEYS, "ii",
 		index_key(m->row.id, mailbox_last_uid(m) + 1),
-		index_key(m->row.id, UINT32_MAX), I(1));
+		index_key(m->row.id, UINT32_MAX));
 	while (index_row(s, st)) {
 		uint32_t uid = index_uid(index_int(st, 0));
 		uids_add(&m->uids, uid, uid);

@@ -48,7 +48,8 @@ void uid_set_add(struct arena *a, struct uid_set *set, uint32_t uid);
 bool uid_set_has(const struct uid_set *set, uint32_t uid);
 uint64_t uid_set_count(const struct uid_set *set);
 
-/* What to fetch of a row: uid, modseq, flags and keywords always come. */
+/* What to fetch of a row: uid, modseq, flags and keywords come unless
+ * WANT_UID is all that is wanted. */
 enum message_want {
 	WANT_DATES = 1 << 0, /* date, zone, sent, saved */
 	WANT_SIZES = 1 << 1, /* size, file_size */
@@ -60,6 +61,7 @@ enum message_want {
 	WANT_PREVIEW = 1 << 7,
 	WANT_HEADERS = 1 << 8, /* the folded header texts */
 	WANT_FIELDS = 1 << 9,
+	WANT_UID = 1 << 10, /* nothing but that; alone */
 };
 
 struct message_row {

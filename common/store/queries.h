@@ -99,7 +99,10 @@
 	Q(MESSAGE_CHANGE, "SELECT key,flags,keywords,modseq,info,place " \
 		"FROM message WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
 	Q(MESSAGE_KEYS, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
-		"AND (flags&8 OR ?3) ORDER BY key") \
+		"ORDER BY key") \
+	Q(MESSAGE_DELETED, "SELECT key FROM message INDEXED BY " \
+		"message_deleted WHERE key BETWEEN ?1 AND ?2 AND " \
+		"flags&8<>0 ORDER BY key") \
 	Q(MESSAGE_PLACE, "UPDATE message SET name=?2,info=?3,place=?4 " \
 		"WHERE key=?1") \
 	Q(MESSAGE_FLAGS, "UPDATE message SET flags=?2," \
@@ -118,8 +121,8 @@
 		"WHERE folder=?1 AND changed>?2 ORDER BY key") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
 		"WHERE key BETWEEN ?1 AND ?2 AND keywords IS NOT NULL") \
-	Q(FIRST_UNSEEN, "SELECT key FROM message WHERE key BETWEEN ?1 AND ?2 " \
-		"AND flags&1=0 ORDER BY key LIMIT 1") \
+	Q(FIRST_UNSEEN, "SELECT key FROM message INDEXED BY message_unseen " \
+		"WHERE key BETWEEN ?1 AND ?2 AND flags&1=0 ORDER BY key LIMIT 1") \
 	Q(RUN_COUNT, "SELECT count(*) FROM run WHERE folder=?1") \
 	Q(RUNS, "SELECT first,last FROM run WHERE folder=?1 ORDER BY first") \
 	Q(RUN_AT, "SELECT first,last FROM run WHERE folder=?1 AND first<=?2 " \

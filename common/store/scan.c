@@ -7,6 +7,8 @@
  */
 #include "store/index.h"
 
+#include <assert.h>
+
 enum { SNAPSHOT_ROWS = 2000 };
 
 enum column_kind {
@@ -73,53 +75,71 @@ enum {
 static bool
 is_wanted(const struct column *c, unsigned want)
 {
+	if (want & WANT_UID)
+		return c->kind == COLUMN_UID;
 	return c->want == 0 || (c->want & want) != 0;
 }
 
-static sqlite3_stmt *
-prepare(struct store *s, unsigned want)
+/* Within want: rows without \Seen alone, which have an index of their own; and
+ * what else is asked of them. */
+enum { ONLY_UNSEEN = 1 << 30, UNCONDITIONAL = 1 << 29 };
+
+static void
+add_columns(struct buf *b, struct scan_statement *scan)
+{
+	static_assert(COLUMNS <= sizeof scan->columns, "columns");
+	for (size_t i = 0; i < COLUMNS; i++) {
+		if (!is_wanted(&columns[i], scan->want))
+			continue;
+		buf_adds(b, scan->n > 0 ? "," : "SELECT ");
+		buf_adds(b, columns[i].sql);
+		scan->columns[scan->n++] = (unsigned char)i;
+	}
+}
+
+static void
+prepare(struct store *s, struct scan_statement *scan)
 {
 	struct arena *a = arena_new("sql");
 	struct buf *b = buf_new(a);
-	const char *comma = "";
-	sqlite3_stmt *st = NULL;
-	buf_adds(b, "SELECT ");
-	for (size_t i = 0; i < COLUMNS; i++) {
-		if (!is_wanted(&columns[i], want))
-			continue;
-		buf_printf(b, "%s%s", comma, columns[i].sql);
-		comma = ",";
-	}
+	bool unseen = (scan->want & ONLY_UNSEEN) != 0;
+	add_columns(b, scan);
 	buf_adds(b, " FROM message m");
-	if (want & IN_HEADER)
+	if (unseen)
+		buf_adds(b, " INDEXED BY message_unseen");
+	if (scan->want & IN_HEADER)
 		buf_adds(b, " LEFT JOIN header h ON h.key=m.key");
-	if (want & IN_CONTENT)
+	if (scan->want & IN_CONTENT)
 		buf_adds(b, " LEFT JOIN content c ON c.key=m.key");
-	buf_adds(b, " WHERE m.key BETWEEN ?1 AND ?2 AND m.flags&?3=?4"
-		" AND m.modseq>?5 ORDER BY m.key");
+	buf_adds(b, " WHERE m.key BETWEEN ?1 AND ?2");
+	if (!(scan->want & UNCONDITIONAL))
+		buf_adds(b, " AND m.flags&?3=?4 AND m.modseq>?5");
+	if (unseen)
+		buf_adds(b, " AND m.flags&1=0");
+	buf_adds(b, " ORDER BY m.key");
 	int rc = sqlite3_prepare_v3(s->ix.db, b->p, (int)b->n,
-		SQLITE_PREPARE_PERSISTENT, &st, NULL);
+		SQLITE_PREPARE_PERSISTENT, &scan->st, NULL);
 	if (rc != SQLITE_OK && s->ix.fault == SQLITE_OK)
 		s->ix.fault = rc;
 	arena_free(a);
-	return st;
 }
 
-sqlite3_stmt *
+struct scan_statement *
 scan_statement(struct store *s, unsigned want)
 {
 	if (s->ix.db == NULL || s->ix.fault != SQLITE_OK)
 		return NULL;
 	for (size_t i = 0; i < SCANS_KEPT; i++)
 		if (s->ix.scans[i].st != NULL && s->ix.scans[i].want == want)
-			return s->ix.scans[i].st;
+			return &s->ix.scans[i];
 	struct scan_statement *slot =
 		&s->ix.scans[s->ix.scan_next++ % SCANS_KEPT];
-	if (slot->st == s->ix.scanning)
+	if (slot == s->ix.scanning)
 		s->ix.scanning = NULL;
 	sqlite3_finalize(slot->st);
-	*slot = (struct scan_statement){want, prepare(s, want)};
-	return slot->st;
+	*slot = (struct scan_statement){.want = want};
+	prepare(s, slot);
+	return slot->st == NULL ? NULL : slot;
 }
 
 static void
@@ -151,13 +171,11 @@ take_column(sqlite3_stmt *st, int i, const struct column *c, void *row)
 }
 
 void
-scan_row(sqlite3_stmt *st, unsigned want, struct message_row *row)
+scan_row(const struct scan_statement *scan, struct message_row *row)
 {
-	int at = 0;
 	*row = (struct message_row){0};
-	for (size_t i = 0; i < COLUMNS; i++)
-		if (is_wanted(&columns[i], want))
-			take_column(st, at++, &columns[i], row);
+	for (size_t i = 0; i < scan->n; i++)
+		take_column(scan->st, (int)i, &columns[scan->columns[i]], row);
 }
 
 static void
@@ -172,22 +190,38 @@ bind(sqlite3_stmt *st, int64_t from, int64_t to,
 	sqlite3_bind_int64(st, 5, (int64_t)c->since);
 }
 
+/* The index is worth its while when it has all that is wanted, or leaves out
+ * most. */
+static unsigned
+want_of(const struct mailbox *m, const struct mailbox_scan *c)
+{
+	unsigned want = c->want, mask = c->mask;
+	bool unseen = (mask & FLAG_SEEN) && !(c->value & FLAG_SEEN);
+	bool few = m->row.unseen < m->row.messages / 4;
+	if (unseen && (few || (want & WANT_UID))) {
+		want |= ONLY_UNSEEN;
+		mask &= ~(unsigned)FLAG_SEEN;
+	}
+	return want | (mask == 0 && c->since == 0 ? UNCONDITIONAL : 0);
+}
+
 /* The statement at the place where the scan is, or NULL at the end. */
-static sqlite3_stmt *
+static struct scan_statement *
 resume(struct mailbox *m, struct mailbox_scan *c)
 {
 	struct store *s = m->store;
 	if (c->range >= c->uids.n)
 		return NULL;
-	if (c->statement != NULL && s->ix.scanning == c->statement)
+	if (c->statement != NULL && s->ix.scanning == c->statement &&
+		s->ix.scanning->want == want_of(m, c))
 		return c->statement;
 	struct uid_range r = c->uids.v[c->range];
 	uint32_t from = c->next > r.first ? c->next : r.first;
 	uint32_t most = mailbox_last_uid(m);
-	sqlite3_stmt *st = scan_statement(s, c->want);
+	struct scan_statement *st = scan_statement(s, want_of(m, c));
 	if (st == NULL)
 		return NULL;
-	bind(st, index_key(m->row.id, from),
+	bind(st->st, index_key(m->row.id, from),
 		index_key(m->row.id, r.last < most ? r.last : most), c);
 	c->statement = s->ix.scanning = st;
 	return st;
@@ -198,7 +232,7 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 	struct message_row *row)
 {
 	struct store *s = m->store;
-	sqlite3_stmt *st;
+	struct scan_statement *st;
 	bool first = c->rows == 0 && c->statement == NULL && c->range == 0;
 	if ((first || m->generation != s->ix.generation) &&
 		!mailbox_ready(m)) {
@@ -209,8 +243,8 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 		s->ix.scanning == c->statement)
 		s->ix.scanning = NULL;
 	while ((st = resume(m, c)) != NULL) {
-		if (index_row(s, st)) {
-			scan_row(st, c->want, row);
+		if (index_row(s, st->st)) {
+			scan_row(st, row);
 			c->next = row->uid + 1;
 			c->rows++;
 			return true;
@@ -230,7 +264,7 @@ mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c)
 {
 	struct store *s = m->store;
 	if (c->statement != NULL && s->ix.scanning == c->statement) {
-		sqlite3_reset(c->statement);
+		sqlite3_reset(s->ix.scanning->st);
 		s->ix.scanning = NULL;
 	}
 	c->statement = NULL;
@@ -259,17 +293,17 @@ scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	struct message_row *row)
 {
 	static const struct mailbox_scan any = {0};
-	sqlite3_stmt *st = scan_statement(s, want);
+	struct scan_statement *st = scan_statement(s, want | UNCONDITIONAL);
 	if (st == NULL)
 		return false;
 	if (st == s->ix.scanning)
 		s->ix.scanning = NULL;
-	bind(st, key, key, &any);
-	if (!index_row(s, st))
+	bind(st->st, key, key, &any);
+	if (!index_row(s, st->st))
 		return false;
-	scan_row(st, want, row);
+	scan_row(st, row);
 	message_keep(a, want, row);
-	sqlite3_reset(st);
+	sqlite3_reset(st->st);
 	return true;
 }
 
