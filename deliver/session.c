@@ -11,8 +11,6 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-enum { QUIT_MS = 2000 };
-
 /* ---------------------------------------------------------------- replies */
 
 static int64_t
@@ -226,20 +224,13 @@ session_open(struct trip *t, int fd, enum tls_policy policy,
 	return NULL;
 }
 
-static void
-say_quit(struct session *s)
-{
-	conn_puts(s->conn, "QUIT\r\n");
-	if (conn_flush(s->conn))
-		conn_wait(s->conn, s->remote->queue, clock_in(QUIT_MS));
-}
-
 void
 session_close(struct session *s)
 {
+	/* Nothing depends on the reply to QUIT, and a message may wait for
+	 * another place; nor is it waited for that it can be said. */
 	if (!s->broken && conn_state(s->conn) == CONN_OPEN)
-		say_quit(s);
-	/* What could not be said is not waited for. */
+		conn_puts(s->conn, "QUIT\r\n");
 	conn_write_timeout(s->conn, 0);
 	conn_close(s->conn);
 	arena_free(s->arena);

@@ -364,10 +364,12 @@ def row29_after_dot(a):
                  '29 lost after the dot: only this message waits')
             ok('twice' in text and len(s3.sessions) == 0,
                '29 no other server is given it', text)
+    b = Agent(DNS, PORT, patience=2)
     with Servers((2, {'dot': mx.HANG})) as s:
-        code, scope, text = a.one('one.test')
+        code, scope, text = b.one('one.test')
         same((code, scope, len(s.messages)), ('4.4.2', 'message', 1),
              '29 no answer after the dot')
+    ok(b.stop(), '29 the agent lives')
 
 
 def row30_lmtp(dns):
@@ -424,7 +426,8 @@ def row31_too_many(a):
 STAGES = ('greet', 'ehlo', 'mail', 'rcpt', 'data')
 
 
-def hostile(a):
+def hostile(_):
+    a = Agent(DNS, PORT, patience=2 * SLOW)
     acts = {'drop': mx.DROP, 'drip': mx.DRIP, 'garbage': mx.GARBAGE,
             'hang': mx.HANG, 'endless': mx.ENDLESS, 'long': mx.LONG}
     for name, act in acts.items():
@@ -468,7 +471,7 @@ def hostile(a):
             f.flush()
             got = a.relay('one.test', fd=f.fileno(), size=len(big))
         same(got[0][0][:3] + got[0][1], '4.4message', 'alone: later')
-    ok(a.is_alive(), 'the agent lives')
+    ok(a.stop(), 'the agent lives')
 
 
 def control_characters(a):
@@ -777,8 +780,7 @@ def at_random(a, count=250):
     stages = {s: anything(s) for s in
               ('greet', 'ehlo', 'helo', 'mail', 'rcpt', 'data', 'dot',
                'bdat', 'rset')}
-    b = Agent(DNS, PORT, remote='command_timeout = 1s data_timeout = 1s '
-              'final_timeout = 1s greeting_timeout = 1s')
+    b = Agent(DNS, PORT, patience=1)
     with Servers((2, dict(stages, caps=FULL, careless=True))) as s:
         wrong = []
         for _ in range(count):

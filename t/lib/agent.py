@@ -10,8 +10,8 @@ import time
 import wire
 from house import BUILD, SLOW
 
-FAST = '''connect_timeout = 2s greeting_timeout = 2s command_timeout = 2s
-data_timeout = 2s block_timeout = 2s final_timeout = 2s'''
+TIMES = '''connect_timeout = 2s greeting_timeout = %ds command_timeout = %ds
+data_timeout = %ds block_timeout = %ds final_timeout = %ds'''
 
 
 def free_port():
@@ -23,7 +23,8 @@ def free_port():
 
 class Agent:
     def __init__(self, dns, port, remote='', general='', more='',
-                 loopback=True, roots='', anchor=''):
+                 loopback=True, roots='', anchor='', patience=30):
+        """patience: seconds it waits for a server."""
         self.top = tempfile.mkdtemp(prefix='agent.')
         ask = self.top + '/run/deliver'
         os.makedirs(ask)
@@ -35,7 +36,8 @@ resolve { forward = {"127.0.0.1@%d"} trust_anchor = "%s" timeout = 5s }
 remote { port = %d allow_loopback = %s %s }
 %s
 ''' % (self.top, general, roots, dns.port, anchor, port,
-            'yes' if loopback else 'no', FAST + '\n' + remote, more)
+            'yes' if loopback else 'no', TIMES % ((patience,) * 5) + '\n' +
+            remote, more)
         self.log = open(self.top + '/log', 'w+')
         self.programs = []
         for name in ('resolve', 'tls'):
