@@ -7,6 +7,9 @@
 #include "mail/encode.h"
 #include "mail/text.h"
 
+#include <stdlib.h>
+#include <utf8proc.h>
+
 #include <iconv.h>
 
 static const char *const charsets[] = {"utf-8", "", "us-ascii", "koi8-r",
@@ -130,10 +133,96 @@ START_TEST(heads)
 }
 END_TEST
 
+/* What folding is, for the whole text at once. */
+static void
+fold_plainly(struct buf *out, struct str s)
+{
+	utf8proc_uint8_t *folded = NULL;
+	bool blank = true;
+	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s.p,
+		(utf8proc_ssize_t)s.n, &folded, UTF8PROC_STABLE |
+			UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD);
+	ck_assert_int_ge(n, 0);
+	for (utf8proc_ssize_t i = 0; i < n; i++) {
+		char c = (char)folded[i];
+		bool space = (unsigned char)c <= ' ';
+		if (!space || !blank)
+			buf_addc(out, space ? ' ' : char_lower(c));
+		blank = space;
+	}
+	free(folded);
+}
+
+static unsigned
+draw(unsigned *seed, unsigned below)
+{
+	*seed = *seed * 1103515245 + 12345;
+	return (*seed >> 8) % below;
+}
+
+/* Characters of all kinds, many with marks behind them. */
+static int32_t
+draw_character(unsigned *seed)
+{
+	static const struct {
+		int32_t first, count;
+	} kinds[] = {{0x20, 0x5f}, {0x80, 0x280}, {0x300, 0x70},
+		{0x370, 0x1c0}, {0x5d0, 0x100}, {0x900, 0x600},
+		{0x1100, 0x100}, {0x1e00, 0x200}, {0x2000, 0xc00},
+		{0x3000, 0x100}, {0xac00, 0x2ba4}, {0xf900, 0x700},
+		{0x1f300, 0x800}, {0x300, 0x70}, {0x20, 0x5f}};
+	unsigned k = draw(seed, sizeof kinds / sizeof *kinds);
+	return kinds[k].first + (int32_t)draw(seed, (unsigned)kinds[k].count);
+}
+
+START_TEST(folding_in_pieces_is_folding)
+{
+	struct arena *a = arena_new("test");
+	unsigned seed = 1;
+	for (int i = 0; i < 60000; i++) {
+		struct arena_mark m = arena_mark(a);
+		struct buf *in = buf_new(a), *want = buf_new(a),
+			   *got = buf_new(a);
+		for (unsigned n = 1 + draw(&seed, 8); n > 0; n--)
+			buf_grew(in, (size_t)utf8proc_encode_char(
+				draw_character(&seed),
+				(utf8proc_uint8_t *)buf_room(in, 4)));
+		fold_plainly(want, buf_str(in));
+		charset_fold(got, buf_str(in));
+		ck_assert_msg(str_eq(buf_str(got), buf_str(want)), "%.*s",
+			STR_ARG(buf_str(in)));
+		arena_rewind(a, m);
+	}
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(every_character_is_folded_alone)
+{
+	struct arena *a = arena_new("test");
+	for (int32_t c = 0x21; c < 0x20000; c++) {
+		struct arena_mark m = arena_mark(a);
+		char text[8];
+		if (c >= 0xd800 && c < 0xe000)
+			continue;
+		size_t n = (size_t)utf8proc_encode_char(
+			c, (utf8proc_uint8_t *)text);
+		struct buf *want = buf_new(a), *got = buf_new(a);
+		fold_plainly(want, str_of(text, n));
+		charset_fold(got, str_of(text, n));
+		ck_assert_msg(str_eq(buf_str(got), buf_str(want)), "%x",
+			(unsigned)c);
+		arena_rewind(a, m);
+	}
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_charset(void)
 {
-	return SUITE("charset", streams_of_any_cut,
+	return SUITE("charset", folding_in_pieces_is_folding,
+		every_character_is_folded_alone, streams_of_any_cut,
 		what_is_cut_off_is_replaced,
 		every_word_of_a_long_text_is_found, headers_of_messages_within,
 		heads);

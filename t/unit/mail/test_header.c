@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "mail/header.h"
 
+#include <time.h>
+
 START_TEST(fields_with_any_line_end)
 {
 	struct str m = STR("A: 1\r\nB : 2\n\tfolded\r\n more\nC:\r\n\r\nbody");
@@ -110,6 +112,15 @@ START_TEST(message_ids)
 }
 END_TEST
 
+/* Our own, however many others want the machine. */
+static int64_t
+cpu_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 /* Twice the input may cost at most a little more than twice the time. */
 static int64_t
 cost(const char *unit, size_t count)
@@ -122,9 +133,9 @@ cost(const char *unit, size_t count)
 	int64_t best = INT64_MAX;
 	for (int i = 0; i < 3; i++) {
 		struct arena_mark m = arena_mark(a);
-		int64_t start = clock_us();
+		int64_t start = cpu_us();
 		header_parse_addresses(a, buf_str(in));
-		int64_t took = clock_us() - start;
+		int64_t took = cpu_us() - start;
 		best = took < best ? took : best;
 		arena_rewind(a, m);
 	}
