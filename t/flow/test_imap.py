@@ -4,36 +4,16 @@
 octet and is described in words every client can read; logins; news; strangers
 on the port."""
 import base64
-import glob
 import os
-import re
 import socket
 import ssl
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import House, after_trace, done, message, ok, same, until
+from house import (House, after_trace, corpus, crlf, done, message, ok, same,
+                   until)
 from imap import Gone, Imap, Literal, leaves
-
-CORPUS = os.path.join(os.path.dirname(__file__), '..', 'corpus')
-
-
-def crlf(octets):
-    octets = octets.replace(b'\r\n', b'\n').replace(b'\r', b'\n')
-    if not octets.endswith(b'\n'):
-        octets += b'\n'
-    return octets.replace(b'\n', b'\r\n')
-
-
-def corpus():
-    for path in sorted(glob.glob(CORPUS + '/mime/*')):
-        yield os.path.basename(path), crlf(open(path, 'rb').read())
-    for path in sorted(glob.glob(CORPUS + '/mbox/*.mbox')):
-        text = open(path, 'rb').read()
-        parts = re.split(rb'(?m)^From [^\n]*\n', text)[1:]
-        for n, part in enumerate(parts):
-            yield '%s/%d' % (os.path.basename(path), n), crlf(part)
 
 
 def login(h, user='alice', **how):

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Mail comes in over SMTP and submission, is queued and lies in Maildirs."""
-import glob
 import os
 import re
 import smtplib
@@ -10,27 +9,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import House, after_trace, done, message, ok, same, until
+from house import (House, after_trace, corpus, done, message, ok, same, until)
 
 MTA = ('imapd', 'pop3d', 'deliver-remote')
-CORPUS = os.path.join(os.path.dirname(__file__), '..', 'corpus')
-
-
-def crlf(octets):
-    octets = octets.replace(b'\r\n', b'\n').replace(b'\r', b'\n')
-    if not octets.endswith(b'\n'):
-        octets += b'\n'
-    return octets.replace(b'\n', b'\r\n')
-
-
-def corpus():
-    for path in sorted(glob.glob(CORPUS + '/mime/*')):
-        yield os.path.basename(path), crlf(open(path, 'rb').read())
-    for path in sorted(glob.glob(CORPUS + '/mbox/*.mbox')):
-        text = open(path, 'rb').read()
-        parts = re.split(rb'(?m)^From [^\n]*\n', text)[1:]
-        for n, part in enumerate(parts):
-            yield '%s/%d' % (os.path.basename(path), n), crlf(part)
 
 
 def wire(octets):

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Mail that came in over SMTP is read by POP3, by the clients people have."""
-import glob
 import imaplib
 import os
 import poplib
@@ -15,26 +14,10 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import (House, SLOW, after_trace, done, message, ok, same, skip,
-                   until)
+from house import (House, SLOW, after_trace, corpus, done, message, ok, same,
+                   skip, until)
 
-CORPUS = os.path.join(os.path.dirname(__file__), '..', 'corpus')
 PATIENCE = 60 * SLOW
-
-
-def crlf(octets):
-    octets = re.sub(rb'\r\n|\r|\n', b'\r\n', octets)
-    return octets if octets.endswith(b'\r\n') else octets + b'\r\n'
-
-
-def corpus():
-    for path in sorted(glob.glob(CORPUS + '/mime/*')):
-        yield os.path.basename(path), crlf(open(path, 'rb').read())
-    for path in sorted(glob.glob(CORPUS + '/mbox/*.mbox')):
-        text = open(path, 'rb').read()
-        parts = re.split(rb'(?m)^From [^\n]*\n', text)[1:]
-        for n, part in enumerate(parts):
-            yield '%s/%d' % (os.path.basename(path), n), crlf(part)
 
 
 def context():

@@ -8,6 +8,7 @@ as everybody would, driven by real clients.
 
 TAP: ok(condition, what), skip(what, why), done() at the end.
 """
+import glob
 import os
 import pwd
 import re
@@ -22,6 +23,8 @@ import tempfile
 import threading
 import time
 
+CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..',
+                      'corpus')
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
 SLOW = 5 if 'san' in BUILD else 1
 _count = _failed = 0
@@ -255,3 +258,20 @@ def message(subject, body=b'hello\r\n', n=''):
     return (b'From: sender@remote.test\r\nSubject: ' + subject.encode() +
             b'\r\nMessage-ID: <' + (subject + str(n)).encode() +
             b'@remote.test>\r\n\r\n' + body)
+
+
+def crlf(octets):
+    """As a client sends it: CRLF line ends, the last line ended."""
+    octets = re.sub(rb'\r\n|\r|\n', b'\r\n', octets)
+    return octets if octets.endswith(b'\r\n') else octets + b'\r\n'
+
+
+def corpus():
+    """Every message of t/corpus: name, octets as they are sent."""
+    for path in sorted(glob.glob(CORPUS + '/mime/*')):
+        yield os.path.basename(path), crlf(open(path, 'rb').read())
+    for path in sorted(glob.glob(CORPUS + '/mbox/*.mbox')):
+        text = open(path, 'rb').read()
+        parts = re.split(rb'(?m)^From [^\n]*\n', text)[1:]
+        for n, part in enumerate(parts):
+            yield '%s/%d' % (os.path.basename(path), n), crlf(part)
