@@ -81,28 +81,57 @@ check_control(struct store *s, struct arena *a, struct check *c,
 	index_commit(s, a);
 }
 
+/* False: its directories cannot be read. */
+static bool
+compare(struct store *s, struct arena *a, struct folder_row *f,
+	struct listing *l)
+{
+	*l = (struct listing){.a = a, .all = true};
+	return folder_by_id(s, a, f->id, f) && listing_read(s, l, f);
+}
+
+/* What differs may be a delivery under way: it is looked at again when no
+ * program of ours can be at work. */
+static struct status
+list_differences(struct store *s, struct arena *a, struct folder_row *f,
+	struct listing *l, bool *readable)
+{
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	*readable = compare(s, a, f, l);
+	st = index_commit(s, a);
+	if (!status_is_fine(st) || !*readable ||
+		(l->n == 0 && l->missing.n == 0))
+		return st;
+	st = index_begin(s, a);
+	if (!status_is_fine(st))
+		return st;
+	*readable = compare(s, a, f, l);
+	index_rollback(s);
+	return index_status(s, a);
+}
+
 /* Files and rows.  A look at the folder is the repair. */
 static struct status
 check_files(struct store *s, struct arena *a, struct check *c,
 	struct folder_row *f)
 {
 	struct arena *own = arena_new("check");
+	struct listing l;
+	bool readable = true;
 	arena_limit(own, (size_t)4 << 30);
-	struct listing l = {.a = own, .all = true};
-	struct status st = index_begin_read(s, a);
-	bool ok = status_is_fine(st) && folder_by_id(s, a, f->id, f) &&
-		listing_read(s, &l, f);
-	if (status_is_fine(st))
-		st = index_commit(s, a);
-	uint64_t missing = uid_set_count(&l.missing);
-	if (status_is_fine(st) && !ok)
+	struct folder_row row = *f;
+	struct status st = list_differences(s, own, &row, &l, &readable);
+	st.text = str_copy(a, st.text);
+	if (status_is_fine(st) && !readable)
 		tell(c, f, "its directories cannot be read");
-	if (l.n > 0)
+	if (status_is_fine(st) && readable && l.n > 0)
 		tell(c, f, "%zu files have no row, or another name in it",
 			l.n);
-	if (missing > 0)
+	if (status_is_fine(st) && readable && l.missing.n > 0)
 		tell(c, f, "%llu messages have no file",
-			(unsigned long long)missing);
+			(unsigned long long)uid_set_count(&l.missing));
 	arena_free(own);
 	if (status_is_fine(st) && c->repair)
 		st = sync_whole(s, a, f->id, f);

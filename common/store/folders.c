@@ -119,10 +119,10 @@ make_directories(struct store *s, struct arena *a, struct str dir)
 static void
 add_row(struct store *s, struct folder_row *f)
 {
-	index_run(s, Q_FOLDER_ADD, "ttttiiiiii", f->name, f->dir,
+	index_run(s, Q_FOLDER_ADD, "ttttiiiiiiii", f->name, f->dir,
 		f->mailbox_id, f->special, I(f->uidvalidity), I(f->uidnext),
 		I(f->uid_mark), I(f->modseq), I(f->modseq_mark),
-		I(f->rebuild));
+		I(f->rebuild), f->new_mtime, f->cur_mtime);
 	f->id = sqlite3_last_insert_rowid(s->ix.db);
 }
 
@@ -141,6 +141,11 @@ folder_make(struct store *s, struct arena *a, struct str name,
 	f.rebuild = fstatat(s->dir, folder_path(a, f.dir, "cur"), &st, 0) == 0;
 	if (!make_directories(s, a, f.dir))
 		return false;
+	/* an empty folder need not be looked at first */
+	if (!f.rebuild) {
+		f.new_mtime = watch_stamp(s, folder_path(a, f.dir, "new"));
+		f.cur_mtime = watch_stamp(s, folder_path(a, f.dir, "cur"));
+	}
 	f.uidvalidity = control_validity(s, a);
 	f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
 	add_row(s, &f);
@@ -285,7 +290,8 @@ remove_files(struct store *s, const char *path)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	while (d != NULL && (e = readdir(d)) != NULL)
-		unlinkat(dirfd(d), e->d_name, 0);
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(dirfd(d), e->d_name, 0);
 	if (d != NULL)
 		closedir(d);
 	unlinkat(s->dir, path, AT_REMOVEDIR);

@@ -28,8 +28,8 @@
 	Q(FOLDER_DIR, "SELECT " FOLDER_COLUMNS " FROM folder WHERE dir=?1") \
 	Q(FOLDER_ADD, "INSERT OR IGNORE INTO folder(name,dir,mailbox_id," \
 		"special,uidvalidity,uidnext,uid_mark,modseq,modseq_mark," \
-		"recent_uid,tomb_since,rebuild) " \
-		"VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?6,?8,?10)") \
+		"recent_uid,tomb_since,rebuild,new_mtime,cur_mtime) " \
+		"VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?6,?8,?10,?11,?12)") \
 	Q(FOLDER_SET, "UPDATE folder SET uidnext=?2,uid_mark=?3,modseq=?4," \
 		"modseq_mark=?5,messages=?6,unseen=?7,deleted=?8,size=?9," \
 		"file_size=?10,run_first=?11,run_last=?12,new_from=?13," \

@@ -62,14 +62,24 @@ let_time_pass(struct home *h)
 	ck_fine(index_commit(h->s, h->a));
 }
 
+/* Whether the system has watches left, which others may have taken. */
+static bool
+can_watch(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* The next look has no reason to read a directory. */
 static bool
 is_quiet(struct home *h)
 {
 	struct folder_row f = row_of_inbox(h);
 	return f.new_mtime == watch_time(h->s, "new") &&
-		f.cur_mtime == watch_time(h->s, "cur") && f.unsure == 0 &&
-		!f.rebuild;
+		f.cur_mtime == watch_time(h->s, "cur") &&
+		(f.unsure == 0 || !can_watch()) && !f.rebuild;
 }
 
 /* --------------------------------------------------------------- renames */
