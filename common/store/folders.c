@@ -130,7 +130,6 @@ bool
 folder_make(struct store *s, struct arena *a, struct str name,
 	struct str special)
 {
-	struct stat st;
 	/* the first marks need no sync: who loses the file loses UIDVALIDITY */
 	struct folder_row f = {.name = name, .special = special, .uidnext = 1,
 		.uid_mark = FIRST_UID_MARK, .modseq = 1,
@@ -138,7 +137,7 @@ folder_make(struct store *s, struct arena *a, struct str name,
 	if (!maildir_dir(a, name, &f.dir))
 		return false;
 	/* what an earlier folder of this name may have left */
-	f.rebuild = fstatat(s->dir, folder_path(a, f.dir, "cur"), &st, 0) == 0;
+	f.rebuild = folder_is_there(s, a, f.dir);
 	if (!make_directories(s, a, f.dir))
 		return false;
 	/* an empty folder need not be looked at first */
@@ -162,6 +161,36 @@ add_words(struct store *s, int64_t folder, struct str_list words)
 		if (str_number(number, 99999, &n) && words_is_atom(rest))
 			index_run(s, Q_WORD_ADD, "iit", folder, I(n), rest);
 	}
+}
+
+/* RFC 6154; the names other servers and clients use. */
+static const struct {
+	struct str name, special;
+} account[] = {
+	{STR_INIT("INBOX"), STR_INIT("")},
+	{STR_INIT("Drafts"), STR_INIT("\\Drafts")},
+	{STR_INIT("Sent"), STR_INIT("\\Sent")},
+	{STR_INIT("Junk"), STR_INIT("\\Junk")},
+	{STR_INIT("Trash"), STR_INIT("\\Trash")},
+	{STR_INIT("Archive"), STR_INIT("\\Archive")},
+};
+
+enum { ACCOUNT = sizeof(account) / sizeof(account[0]) };
+
+/* Another server's Sent is ours too, unless there is one. */
+static struct str
+special_for(struct store *s, struct str name)
+{
+	for (size_t i = 0; i < ACCOUNT; i++) {
+		if (!str_eq(account[i].name, name) || account[i].special.n == 0)
+			continue;
+		sqlite3_stmt *st = index_query(s, Q_FOLDER_SPECIAL, "t",
+			account[i].special);
+		if (!index_row(s, st))
+			return account[i].special;
+		index_end(st);
+	}
+	return STR("");
 }
 
 /* So that no new folder gets one that is not above it. */
@@ -214,6 +243,7 @@ folder_adopt(struct store *s, struct arena *a, struct str name, struct str dir)
 		f.uidvalidity = control_validity(s, a);
 		f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
 		f.uid_mark = highest_uid(s, a, dir);
+		f.special = special_for(s, name);
 		f.modseq_mark = 0;
 	}
 	f.uidnext = f.uid_mark + 1;
@@ -240,42 +270,41 @@ folder_drop(struct store *s, int64_t folder)
 	index_run(s, Q_FOLDER_DROP, "i", folder);
 }
 
-/* RFC 6154; the names other servers and clients use. */
-static const struct {
-	struct str name, special;
-} account[] = {
-	{STR_INIT("INBOX"), STR_INIT("")},
-	{STR_INIT("Drafts"), STR_INIT("\\Drafts")},
-	{STR_INIT("Sent"), STR_INIT("\\Sent")},
-	{STR_INIT("Junk"), STR_INIT("\\Junk")},
-	{STR_INIT("Trash"), STR_INIT("\\Trash")},
-	{STR_INIT("Archive"), STR_INIT("\\Archive")},
-};
+static void
+subscribe_account(struct store *s, struct arena *a)
+{
+	struct buf *b = buf_new(a);
+	if (faccessat(s->dir, subscriptions, F_OK, 0) == 0)
+		return;
+	for (size_t i = 0; i < ACCOUNT; i++)
+		buf_printf(b, "%.*s\n", STR_ARG(account[i].name));
+	control_save(s, a, subscriptions, buf_str(b), false);
+}
 
-enum { ACCOUNT = sizeof(account) / sizeof(account[0]) };
-
-/* INBOX last: its cur/ is the sign that all of this was done. */
+/* INBOX last: that it is there is the sign that all of this was done. */
 struct status
 folder_make_account(struct store *s, struct arena *a)
 {
-	struct buf *b = buf_new(a);
 	struct folder_row f;
+	struct str dir;
 	struct status st = index_begin(s, a);
 	bool ok = true;
 	if (!status_is_fine(st))
 		return st;
-	for (size_t i = ACCOUNT; i-- > 0 && ok;)
-		if (!folder_named(s, a, account[i].name, &f))
+	subscribe_account(s, a);
+	for (size_t i = ACCOUNT; i-- > 0 && ok;) {
+		if (folder_named(s, a, account[i].name, &f) ||
+			!maildir_dir(a, account[i].name, &dir))
+			continue;
+		if (folder_is_there(s, a, dir))
+			folder_adopt(s, a, account[i].name, dir);
+		else
 			ok = folder_make(s, a, account[i].name,
 				account[i].special);
+	}
 	int err = errno;
 	st = index_commit(s, a);
-	for (size_t i = 0; i < ACCOUNT; i++)
-		buf_printf(b, "%.*s\n", STR_ARG(account[i].name));
-	if (status_is_fine(st) && !ok)
-		return status_errno(a, "mkdir", err);
-	control_save(s, a, subscriptions, buf_str(b), false);
-	return st;
+	return status_is_fine(st) && !ok ? status_errno(a, "mkdir", err) : st;
 }
 
 /* --------------------------------------------------------------- graves */
@@ -461,12 +490,27 @@ sync_folders(struct store *s, struct arena *a)
 
 /* -------------------------------------------------------- subscriptions */
 
+/* Who never said what he is subscribed to sees everything: a Maildir of
+ * another server. */
+static struct str_list
+every_name(struct store *s, struct arena *a)
+{
+	size_t n;
+	struct folder_row *v = folder_rows(s, a, &n);
+	struct str_list l = {arena_array(a, n, sizeof *l.v), n};
+	for (size_t i = 0; i < n; i++)
+		l.v[i] = v[i].name;
+	return l;
+}
+
+/* Within a transaction. */
 static struct str_list
 subscribed(struct store *s, struct arena *a)
 {
 	struct str text = {0}, line, name;
 	struct str_list l = {0};
-	control_load(s, a, subscriptions, &text);
+	if (!control_load(s, a, subscriptions, &text))
+		return every_name(s, a);
 	l.v = arena_array(a, text.n / 2 + 1, sizeof *l.v);
 	while (str_cut(&text, '\n', &line))
 		if (folders_name(a, line, &name))
@@ -584,8 +628,8 @@ folders_list(struct store *s, struct arena *a, struct folder_list *out)
 		f->has_children = parent;
 		gather_parents(&g, rows[i].name, true);
 	}
-	st = index_commit(s, a);
 	struct str_list l = subscribed(s, a);
+	st = index_commit(s, a);
 	for (size_t i = 0; i < l.n; i++) {
 		gather(&g, l.v[i])->subscribed = true;
 		gather_parents(&g, l.v[i], false);

@@ -49,6 +49,7 @@
 	Q(FOLDER_WORDS, "DELETE FROM keyword WHERE folder=?1") \
 	Q(FOLDER_DEAD, "DELETE FROM dead WHERE folder=?1") \
 	Q(FOLDER_PENDING, "DELETE FROM pending WHERE folder=?1") \
+	Q(FOLDER_SPECIAL, "SELECT 1 FROM folder WHERE special=?1") \
 	Q(LAST_VALIDITY, "SELECT max(uidvalidity) FROM folder") \
 	Q(AFTER_BOOT, "UPDATE folder SET uidnext=max(uidnext,uid_mark+1)," \
 		"modseq=max(modseq,modseq_mark),new_mtime=0,cur_mtime=0," \

@@ -160,7 +160,6 @@ has_inbox(struct store *s, struct arena *a)
 static struct status
 renew(struct store *s, struct arena *a)
 {
-	struct stat st;
 	if (!open_directories(s, a))
 		return status_errno(a, "Maildir", errno);
 	make_reserve(s);
@@ -168,7 +167,7 @@ renew(struct store *s, struct arena *a)
 	struct status out = index_open(s, a);
 	if (status_is_fine(out))
 		out = notice_boot(s, a);
-	if (status_is_fine(out) && fstatat(s->dir, "cur", &st, 0) != 0)
+	if (status_is_fine(out) && !folder_is_there(s, a, STR("")))
 		out = folder_make_account(s, a);
 	if (status_is_fine(out))
 		out = sync_folders(s, a);

@@ -400,6 +400,28 @@ START_TEST(test_foreign_folders)
 }
 END_TEST
 
+/* Another server's Maildir, as it was left. */
+START_TEST(test_foreign_account)
+{
+	struct home h;
+	struct folder_list l;
+	home_new(&h);
+	ck_assert_int_eq(shell(&h, "rm -rf ../Maildir; mkdir -p ../Maildir/cur "
+		"../Maildir/new ../Maildir/tmp ../Maildir/.Sent/cur "
+		"../Maildir/.Trash/cur ../Maildir/.Sent.Old/cur; "
+		"echo > ../Maildir/cur/1.x.host:2,S"), 0);
+	ck_assert_view(listed(&h), "INBOX* Sent*+ Sent/Old* Trash*");
+	ck_fine(folders_subscribe(h.s, h.a, STR("Trash"), false));
+	ck_assert_view(listed(&h), "INBOX* Sent*+ Sent/Old* Trash");
+	ck_fine(folders_list(h.s, h.a, &l));
+	ck_assert_view(in_list(&l, "Sent")->special, "\\Sent");
+	ck_assert_view(in_list(&l, "Trash")->special, "\\Trash");
+	ck_assert_uint_eq(in_list(&l, "Sent/Old")->special.n, 0);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 1);
+	home_gone(&h);
+}
+END_TEST
+
 /* A directory renamed by hand is the folder renamed: nothing is lost that
  * only the index has. */
 START_TEST(test_foreign_rename)
@@ -539,7 +561,8 @@ suite_folders(void)
 		test_delete_with_messages, test_rename_with_children,
 		test_rename_refused, test_rename_inbox,
 		test_rename_under_a_session, test_subscriptions,
-		test_foreign_folders, test_foreign_rename, test_foreign_copy,
+		test_foreign_folders, test_foreign_account,
+		test_foreign_rename, test_foreign_copy,
 		test_status, test_recent_after_a_gap, test_home_behind_a_link,
 		test_many_folders);
 }
