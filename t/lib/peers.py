@@ -26,7 +26,7 @@ class Peers:
         self.top, self.keep = top, keep
         self.count, self.silent = 0, True
         self.asked = []
-        self.busy, self.known = 1, 1
+        self.busy, self.known, self.remember = 1, 1, True
         os.makedirs(top + '/run/' + asker)
         os.makedirs(top + '/queue')
         self.sockets = []
@@ -60,7 +60,8 @@ class Peers:
                 if got is None:
                     return
                 kind, fields, fd = got
-                self.asked.append((kind, fields))
+                if self.remember:
+                    self.asked.append((kind, fields))
                 answer = getattr(self, 'on_' + kind)(state, fields, fd)
                 if fd is not None:
                     os.close(fd)
