@@ -5,6 +5,7 @@
  * result per job.  Files and rows are common/store's business.
  */
 #include "inbox.h"
+#include "forward.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -39,6 +40,7 @@ struct mailbox_batch;
 struct parcel {
 	struct parcel *next; /* of the mailbox */
 	struct delivery delivery;
+	struct str forward; /* where it goes instead, or empty */
 };
 
 struct gathered {
@@ -57,6 +59,8 @@ struct mailbox_batch {
 struct inbox {
 	struct arena *arena;
 	bool each;
+	bool forward; /* obey .forward files */
+	struct str plus;
 	struct arena *batch;
 	struct gathered *jobs[JOBS_MOST];
 	size_t job_count;
@@ -96,6 +100,13 @@ inbox_new(struct arena *a, bool each)
 		list_add(&x->lru, &x->stores[i].used);
 	begin(x);
 	return x;
+}
+
+void
+inbox_forward(struct inbox *x, struct str plus)
+{
+	x->forward = true;
+	x->plus = plus;
 }
 
 static void
@@ -189,6 +200,20 @@ mailbox_of(struct inbox *x, struct str home)
 	return b;
 }
 
+/* "\user" is what a .forward of that user said: not asked again. */
+static bool
+is_forwarded(struct inbox *x, struct gathered *g, size_t i)
+{
+	struct parcel *p = &g->parcels[i];
+	struct str user = i < g->job.user.n ? g->job.user.v[i] : STR("");
+	if (!x->forward || user.n == 0 || str_starts(user, STR("\\")) ||
+		!forward_find(x->batch, g->job.home.v[i], g->job.rcpt.v[i],
+			user, x->plus, g->job.id, &p->forward))
+		return false;
+	p->delivery.status = STATUS(STATUS_FINE, 1, 5, "Forwarded");
+	return true;
+}
+
 static void
 add_parcel(struct inbox *x, struct gathered *g, size_t i)
 {
@@ -206,6 +231,11 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 			STR("mail loop: it was delivered here before"));
 		return;
 	}
+	/* Before a crash, when there was no .forward yet, it may have come to
+	 * rest here. */
+	if (is_forwarded(x, g, i) && !p->delivery.verify)
+		return;
+	p->delivery.only_look = p->forward.n > 0;
 	struct mailbox_batch *b = mailbox_of(x, g->job.home.v[i]);
 	if (b->last == NULL)
 		b->first = p;
@@ -378,8 +408,12 @@ answer(struct inbox *x, struct gathered *g, inbox_reply reply, void *ctx)
 	r->number = g->job.number;
 	r->status = (struct str_list){
 		arena_array(x->batch, n, sizeof(struct str)), n};
+	r->forward = (struct str_list){
+		arena_array(x->batch, n, sizeof(struct str)), n};
 	r->scope = STR("recipient");
 	for (size_t i = 0; i < n; i++) {
+		if (!g->parcels[i].delivery.was_there)
+			r->forward.v[i] = g->parcels[i].forward;
 		struct delivery *d = &g->parcels[i].delivery;
 		r->status.v[i] = status_format(x->batch, d->status);
 		log_info(g->job.id,

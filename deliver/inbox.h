@@ -18,6 +18,8 @@ struct inbox;
 /* each: sync every file, instead of leaving that to checkpoints. */
 struct inbox *inbox_new(struct arena *a, bool each);
 void inbox_free(struct inbox *x);
+/* Obeys .forward files (forward.h); plus: separators of an extension. */
+void inbox_forward(struct inbox *x, struct str plus);
 
 /*
  * Adds a job to the batch; job is a copy that lives in the batch's arena, the

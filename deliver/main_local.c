@@ -84,6 +84,8 @@ run(struct program *p)
 		fatal("queue", "no link to the queue was handed over");
 	g.inbox = inbox_new(p->arena,
 		str_eq(p->conf->queue.durability, STR("each")));
+	if (p->conf->address.forward)
+		inbox_forward(g.inbox, p->conf->general.plus);
 	while (!g.over)
 		turn(&g);
 	inbox_free(g.inbox);

@@ -106,14 +106,12 @@ job_done(struct queue *q, struct agent *g, struct job *j)
 
 static void
 one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
-	struct status s, const struct msg_job_result *m)
+	const struct result *x)
 {
-	bool down = !g->local && status_is_later(s) &&
-		str_eq(m->scope, STR("host"));
+	bool down = !g->local && status_is_later(x->status) &&
+		str_eq(x->scope, STR("host"));
 	struct lane *l = j->lane;
 	bool bears_less = down && lane_failure(q, l);
-	struct result x = {s, m->remote, m->detail,
-		clock_wall_us() - r->started};
 	list_remove(&r->of_work);
 	rcpt_recovered(q, r);
 	if (!down)
@@ -124,11 +122,11 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 			lane_add(q, r);
 	} else {
 		if (down && !bears_less)
-			lane_park(q, l, s);
+			lane_park(q, l, x->status);
 		if (down)
-			outcome_down(q, r, &x, l->parked_until);
+			outcome_down(q, r, x, l->parked_until);
 		else
-			outcome(q, r, g, &x);
+			outcome(q, r, g, x);
 	}
 	if (list_is_empty(&j->rcpts))
 		job_done(q, g, j);
@@ -157,16 +155,21 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 	q->agents_failed = g->local ? q->agents_failed : 0;
 	for (size_t i = 0; i < res->number.n; i++) {
 		uint64_t number;
-		struct status s;
 		struct rcpt *r;
+		struct result x = {.remote = res->remote,
+			.detail = res->detail, .scope = res->scope};
+		if (g->local && i < res->forward.n)
+			x.forward = res->forward.v[i];
 		if (!str_number(res->number.v[i], INT64_MAX, &number) ||
-			!status_parse(res->status.v[i], &s)) {
+			!status_parse(res->status.v[i], &x.status)) {
 			throw_out(p, res);
 			return;
 		}
 		struct job *j = find_job(g, res->id, (int64_t)number, &r);
-		if (j != NULL)
-			one_result(q, g, j, r, s, res);
+		if (j == NULL)
+			continue;
+		x.took = clock_wall_us() - r->started;
+		one_result(q, g, j, r, &x);
 	}
 }
 

@@ -201,7 +201,13 @@ void
 outcome(struct queue *q, struct rcpt *r, struct agent *g,
 	const struct result *x)
 {
-	if (status_is_fine(x->status)) {
+	struct result too_often = *x;
+	if (status_is_fine(x->status) && x->forward.n > 0) {
+		too_often.status = STATUS(STATUS_NEVER, 4, 6,
+			"It has been forwarded too often");
+		if (!route_forward(q, r, x->forward))
+			fail(q, r, &too_often);
+	} else if (status_is_fine(x->status)) {
 		succeed(q, r, g, x);
 	} else if (!status_is_later(x->status)) {
 		fail(q, r, x);

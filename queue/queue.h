@@ -140,6 +140,8 @@ struct result {
 	struct str remote; /* who said so */
 	struct str detail; /* the agent's words for log and trace */
 	int64_t took; /* microseconds */
+	struct str forward; /* the user wants it there instead, or empty */
+	struct str scope; /* host, message, recipient */
 };
 
 /* One recipient's failure or delay, waiting for its report. */
@@ -396,6 +398,9 @@ bool seen_add(struct seen *s, struct str text);
 
 /* -------------------------------------------------------------- route.c */
 void route_rcpt(struct queue *q, struct rcpt *r);
+/* The user wants it elsewhere (job_result's forward); false when it has been
+ * sent on too often. */
+bool route_forward(struct queue *q, struct rcpt *r, struct str targets);
 
 /* --------------------------------------------------------------- lane.c */
 /*

@@ -11,7 +11,12 @@
 #include "base/log.h"
 #include "mail/encode.h"
 
-enum { AWAY_MS = 500 };
+enum {
+	AWAY_MS = 500,
+	SHIFT_STEP = 10, /* auth gives at most 1000 */
+	SHIFT_MOST = 50,
+	FORWARDS_MOST = 100,
+};
 
 struct routing {
 	struct queue *queue;
@@ -130,16 +135,28 @@ go(struct queue *q, struct rcpt *r, enum op_kind kind)
 	outcome_settled(q, m);
 }
 
+/* Numbers of expanded and forwarded ones lie apart by level, so that those of
+ * an expansion of something forwarded meet no others. */
+static int
+shift_for(int64_t number)
+{
+	int shift = NUMBER_BITS;
+	while (shift <= SHIFT_MOST && number >> shift != 0)
+		shift += SHIFT_STEP;
+	return shift;
+}
+
 /* Numbers follow from the one that was expanded, so that a route that is asked
  * for again after a crash names the same files. */
 static void
 expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 {
 	struct msg *msg = r->msg;
+	int shift = shift_for(r->number);
 	keep_original(r, m->agent.n > 1 ? STR("") : m->address.v[0]);
 	set_final(r, m, 0);
 	for (size_t i = 1; i < m->agent.n; i++) {
-		int64_t number = ((int64_t)i << NUMBER_BITS) + r->number;
+		int64_t number = ((int64_t)i << shift) + r->number;
 		struct rcpt *more = rcpt_new(q, msg, number);
 		more->orcpt = r->orcpt;
 		more->notify = r->notify;
@@ -149,6 +166,64 @@ expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 	}
 	go(q, r, OP_ROUTE);
 }
+
+/* ------------------------------------------------------------ forwarding */
+
+/* The user's own mailbox, whose agent does not look for a .forward again. */
+static void
+keep_copy(struct queue *q, const struct rcpt *r, struct rcpt *more)
+{
+	more->agent = r->agent;
+	more->user = str_printf(
+		r->msg->arena, "\\%.*s", STR_ARG(r->user));
+	more->home = r->home;
+	more->ids = r->ids;
+	more->destination = r->destination;
+	go(q, more, OP_RCPT);
+}
+
+static void
+forward_one(struct queue *q, const struct rcpt *r, int64_t number,
+	struct str target)
+{
+	struct msg *m = r->msg;
+	struct rcpt *more = rcpt_new(q, m, number);
+	more->notify = r->notify;
+	more->orcpt = r->orcpt;
+	more->address = r->address;
+	keep_original(more, STR(""));
+	if (str_eq(target, STR("\\"))) {
+		keep_copy(q, r, more);
+		return;
+	}
+	more->address = str_copy(m->arena, target);
+	struct op o = op_of(OP_RCPT, more);
+	o.next = m->arrival;
+	batch_add(q, &o);
+	route_rcpt(q, more);
+}
+
+/* The new rows and the end of this one are one commit: a crash neither loses
+ * nor doubles what was forwarded. */
+bool
+route_forward(struct queue *q, struct rcpt *r, struct str targets)
+{
+	int shift = shift_for(r->number);
+	struct str target;
+	int64_t i = 0;
+	if (shift > SHIFT_MOST)
+		return false;
+	log_info(str_from(r->msg->qid), "forwarded",
+		LOG_STR("rcpt", r->address), LOG_STR("to", targets));
+	while (i < FORWARDS_MOST && str_cut(&targets, ',', &target))
+		if (target.n > 0)
+			forward_one(q, r, (++i << shift) + r->number, target);
+	outcome_finished(q, r, "forwarded", &(struct result){0});
+	outcome_settled(q, r->msg);
+	return true;
+}
+
+/* --------------------------------------------------------------- routing */
 
 static void
 answered(void *ctx, struct arena *a, struct message *m)
@@ -162,7 +237,9 @@ answered(void *ctx, struct arena *a, struct message *m)
 		return;
 	}
 	struct result x = {.status = m->route_result.status};
-	if (status_is_fine(x.status) && is_route(&m->route_result)) {
+	bool sound = is_route(&m->route_result) && (m->route_result.agent.n ==
+		1 || shift_for(r->number) <= SHIFT_MOST);
+	if (status_is_fine(x.status) && sound) {
 		expand(q, r, &m->route_result);
 		return;
 	}

@@ -139,7 +139,8 @@ static bool
 add_rcpt(struct table *t, struct arena *a, struct op *o)
 {
 	(void)a;
-	return insert_rcpt(t, o->message, o->number, ROW_DUE, o);
+	return insert_rcpt(t, o->message, o->number,
+		o->agent.n == 0 ? ROW_NEW : ROW_DUE, o);
 }
 
 static bool

@@ -4,6 +4,7 @@
 #include "smtpd.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "mail/encode.h"
 
 typedef struct status (*param_fn)(struct session *s, struct str value,
 	struct recipient *r);
@@ -17,6 +18,12 @@ static struct status
 bad_value(void)
 {
 	return STATUS(STATUS_NEVER, 5, 4, "That value cannot be");
+}
+
+static bool
+is_xtext(struct session *s, struct str value)
+{
+	return xtext_decode(buf_new(s->transaction_arena), value);
 }
 
 /* ----------------------------------------------------------------- MAIL */
@@ -69,7 +76,7 @@ static struct status
 mail_envid(struct session *s, struct str value, struct recipient *r)
 {
 	(void)r;
-	if (value.n == 0 || value.n > 100 || !smtp_is_xtext(value))
+	if (value.n == 0 || value.n > 100 || !is_xtext(s, value))
 		return bad_value();
 	s->t.envid = str_copy(s->transaction_arena, value);
 	return status_fine();
@@ -80,7 +87,7 @@ static struct status
 mail_auth(struct session *s, struct str value, struct recipient *r)
 {
 	(void)s, (void)r;
-	return value.n > 0 && smtp_is_xtext(value) ? status_fine()
+	return value.n > 0 && is_xtext(s, value) ? status_fine()
 						   : bad_value();
 }
 
@@ -147,7 +154,7 @@ rcpt_orcpt(struct session *s, struct str value, struct recipient *r)
 			char_lower(type.p[i])))
 			return bad_value();
 	if (utf8 && s->t.utf8 ? !address_is_utf8(address)
-			      : !smtp_is_xtext(address))
+			      : !is_xtext(s, address))
 		return bad_value();
 	r->orcpt = str_copy(s->transaction_arena, value);
 	return status_fine();

@@ -7,6 +7,7 @@
 #include "smtpd.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "mail/encode.h"
 
 /* A login may use the addresses auth named: whole ones, "@domain", "*". */
 static bool
@@ -65,10 +66,11 @@ apply_result(struct session *s, const struct msg_rcpt_result *r,
 	if (r->address.n == 0)
 		return;
 	/* Whom it was for is not forgotten (edge case 78). */
+	struct buf *orcpt = buf_new(s->transaction_arena);
+	buf_adds(orcpt, s->t.utf8 ? "utf-8;" : "rfc822;");
+	xtext_encode(orcpt, to->address);
 	if (to->orcpt.n == 0)
-		to->orcpt = str_printf(s->transaction_arena, "rfc822;%.*s",
-			STR_ARG(smtp_encode_xtext(s->transaction_arena,
-				to->address)));
+		to->orcpt = buf_str(orcpt);
 	to->address = r->address;
 }
 

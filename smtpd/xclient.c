@@ -8,6 +8,7 @@
 #include "smtpd.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "mail/encode.h"
 
 typedef bool (*attribute_fn)(struct session *s, struct str value);
 
@@ -107,10 +108,12 @@ xclient_keyword(const struct session *s, struct buf *out)
 static bool
 set_one(struct session *s, struct str word)
 {
-	struct str name, value;
-	if (!str_cut(&word, '=', &name) || word.p == NULL || word.n == 0 ||
-		!smtp_decode_xtext(s->transaction_arena, word, &value))
+	struct str name;
+	struct buf *octets = buf_new(s->transaction_arena);
+	if (!str_cut(&word, '=', &name) || word.n == 0 ||
+		!xtext_decode(octets, word))
 		return false;
+	struct str value = buf_str(octets);
 	for (size_t i = 0; i < value.n; i++)
 		if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f)
 			return false;

@@ -208,11 +208,13 @@ enum peer_who {
  * together they name each number once.  status: status_format texts.  remote:
  * the host that said so.  scope: what the failure is about: host, message or
  * recipient.  detail: for the log and trace (tls=..., ip=..., dsn=1 when the
- * next hop took over reporting).
+ * next hop took over reporting).  forward, empty or one for each number: the
+ * user wants it elsewhere, addresses separated by commas, "\" for the mailbox
+ * itself.
  */
 #define FIELDS_job_result(F) \
-	F(TEXT, id) F(LIST, number) F(LIST, status) F(TEXT, remote) \
-	F(TEXT, scope) F(TEXT, detail)
+	F(TEXT, id) F(LIST, number) F(LIST, status) F(LIST, forward) \
+	F(TEXT, remote) F(TEXT, scope) F(TEXT, detail)
 /* Sync every mail file system touched since the last one; answered by done. */
 #define FIELDS_checkpoint(F) \
 	F(NUM, turn)

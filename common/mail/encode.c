@@ -260,7 +260,8 @@ xtext_char(struct buf *out, struct str s, size_t *i)
 	if (*i + 2 >= s.n)
 		return false;
 	int high = hex_value(s.p[*i + 1]), low = hex_value(s.p[*i + 2]);
-	if (high < 0 || low < 0)
+	/* RFC 3461 4: capital letters. */
+	if (high < 0 || low < 0 || s.p[*i + 1] >= 'a' || s.p[*i + 2] >= 'a')
 		return false;
 	buf_addc(out, (char)(high << 4 | low));
 	*i += 2;

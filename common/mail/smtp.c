@@ -91,63 +91,6 @@ smtp_parse_path(struct arena *a, struct str args, struct str keyword,
 	return status_fine();
 }
 
-/* ---------------------------------------------------------------- xtext */
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-bool
-smtp_decode_xtext(struct arena *a, struct str s, struct str *out)
-{
-	char *to = arena_alloc(a, s.n);
-	size_t n = 0;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c < '!' || c > '~' || c == '=')
-			return false;
-		if (c == '+') {
-			int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-			int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
-			if (high < 0 || low < 0)
-				return false;
-			c = (unsigned char)(high * 16 + low);
-			i += 2;
-		}
-		to[n++] = (char)c;
-	}
-	*out = str_of(to, n);
-	return true;
-}
-
-struct str
-smtp_encode_xtext(struct arena *a, struct str s)
-{
-	struct buf *out = buf_new(a);
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c < '!' || c > '~' || c == '+' || c == '=')
-			buf_printf(out, "+%02X", c);
-		else
-			buf_addc(out, (char)c);
-	}
-	return buf_str(out);
-}
-
-bool
-smtp_is_xtext(struct str s)
-{
-	struct arena *a = arena_new("xtext");
-	struct str out;
-	bool ok = smtp_decode_xtext(a, s, &out);
-	arena_free(a);
-	return ok;
-}
-
 /* --------------------------------------------------------- replies */
 
 void

@@ -47,12 +47,6 @@ struct smtp_path {
 struct status smtp_parse_path(struct arena *a, struct str args,
 	struct str keyword, bool utf8, struct smtp_path *out);
 
-/* xtext (RFC 3461 4): printable ASCII, "+" and "=" as "+HH". */
-bool smtp_is_xtext(struct str s);
-struct str smtp_encode_xtext(struct arena *a, struct str s);
-/* What it means; false when it is not xtext. */
-bool smtp_decode_xtext(struct arena *a, struct str s, struct str *out);
-
 /* --------------------------------------------------------- replies */
 
 /* What a server said: several lines joined by LF. */

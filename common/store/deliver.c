@@ -98,6 +98,17 @@ look_for_copy(struct batch *b, struct parcel *p)
 	own_unlink(b->s, path);
 }
 
+/* As above; nothing is written for who only asked. */
+static void
+look(struct batch *b, struct parcel *p)
+{
+	look_for_copy(b, p);
+	if (!p->pending || !p->d->only_look)
+		return;
+	unlinkat(b->s->dir, p->tmp, 0);
+	settle_as(p, status_fine());
+}
+
 static bool
 is_repeated(const struct parcel *p)
 {
@@ -233,7 +244,7 @@ enter_all(struct batch *b)
 	quota_begin(b->s);
 	for (size_t i = 0; i < b->n; i++) {
 		if (b->v[i].pending)
-			look_for_copy(b, &b->v[i]);
+			look(b, &b->v[i]);
 		if (b->v[i].pending)
 			enter(b, &b->v[i]);
 	}

@@ -26,6 +26,8 @@ struct delivery {
 	struct str content; /* CRLF */
 	int64_t date; /* seconds since 1970 */
 	bool verify; /* it may have been done before */
+	bool only_look; /* with verify: if not, write nothing (fine, and
+			 * was_there false) */
 	bool rewrite; /* and do not trust it: a sync of it failed */
 	/* What came of it: */
 	struct status status;

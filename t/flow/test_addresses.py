@@ -8,11 +8,12 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import House, done, message, ok, same, until
 
-MTA = ('imapd', 'pop3d', 'deliver-remote')
+MTA = ('imapd', 'pop3d')
 RULES = [
     'accept if helo is friend.test',
     'reject if sender in text:DIR/blocked: You are blocked',
@@ -222,6 +223,80 @@ def away(h, maps):
     same(len(h.mails('alice')), before + 1, 'until it can')
 
 
+def forward(h, user, text, name='.forward'):
+    path = write(h, 'mail/%s/%s' % (user, name), text)
+    st = os.stat(h.dir)
+    os.chown(path, st.st_uid, st.st_gid)
+
+
+def counts(h):
+    return [len(h.mails(u)) for u in ('alice', 'bob', 'quarantine')]
+
+
+def grows(h, before, by, what, **how):
+    want = [a + b for a, b in zip(before, by)]
+    until(lambda: counts(h) == want and not h.queue(), 20)
+    same(counts(h), want, what)
+
+
+def forwards(h):
+    """.forward files: read as the user, by the local agent."""
+    forward(h, 'alice', '# away\nbob\n')
+    before = counts(h)
+    h.send(['alice@example.test'], message('forwarded'))
+    grows(h, before, [0, 1, 0], '.forward: to somebody else')
+    forward(h, 'alice', '\\alice, quarantine\n')
+    before = counts(h)
+    h.send(['alice@example.test'], message('copy'))
+    grows(h, before, [1, 0, 1], '.forward: a copy stays')
+    forward(h, 'alice', 'quarantine\n', '.forward+list')
+    before = counts(h)
+    h.send(['alice+list@example.test'], message('extension'))
+    grows(h, before, [0, 0, 1], '.forward with an extension')
+    # in a circle: once to each, then it ends
+    forward(h, 'alice', '\\alice, bob\n')
+    forward(h, 'bob', '\\bob, alice\n')
+    before = counts(h)
+    h.send(['alice@example.test'], message('circle'))
+    grows(h, before, [1, 1, 0], 'row 16: two that forward to each other')
+    forward(h, 'bob', 'alice\n')
+    forward(h, 'alice', 'bob\n')
+    h.send(['alice@example.test'], message('nowhere'))
+    ok(until(lambda: not h.queue(), 20), 'row 16: and neither keeps it')
+    # what asks for a program is not believed
+    forward(h, 'bob', '|cat\n')
+    before = counts(h)
+    h.send(['bob@example.test'], message('program'))
+    grows(h, before, [0, 1, 0], '.forward: no programs')
+    ok(h.grep('forward-ignored .*user=bob'), 'and the log says so')
+    os.unlink(h.dir + '/mail/bob/.forward')
+    os.unlink(h.dir + '/mail/alice/.forward')
+    # an address elsewhere goes to its server: here nowhere
+    forward(h, 'alice', 'x@elsewhere.invalid\n')
+    h.send(['alice@example.test'], message('far'))
+    rows = until(lambda: [r for r in h.queue() + h.queue('--history')
+                          if r['rcpt'] == 'x@elsewhere.invalid'], 30)
+    ok(rows and rows[0]['orcpt'] == 'rfc822;alice@example.test',
+       'row 78: whom it was for is remembered', rows)
+    os.unlink(h.dir + '/mail/alice/.forward')
+    h.surat('queue', 'delete', rows[0]['id'] if rows else '-')
+
+
+def kills(h):
+    """The queue is killed at any moment of a forwarding: never lost, never
+    twice."""
+    forward(h, 'alice', '\\alice, bob\n')
+    before = counts(h)
+    for i in range(12):
+        h.send(['alice@example.test'], message('kill', n=i))
+        if i % 3 == 2:
+            for pid in h.pids('queue'):
+                os.kill(pid, 9)
+            time.sleep(2.5)  # or its next start would be put off
+    grows(h, before, [12, 12, 0], '.forward: neither lost nor doubled')
+    os.unlink(h.dir + '/mail/alice/.forward')
+
+
 def row16_loops(h):
     """Edge case 16: aliases in a circle, and one that names itself."""
     same(code(h, 'round@example.test')[0], 250,
@@ -294,6 +369,8 @@ def main():
         row16_loops(h)
         row72_73(h)
         row78(h)
+        forwards(h)
+        kills(h)
         changes(h)
         away(h, maps)
         same(h.stop(), 0, 'it ends cleanly')

@@ -8,5 +8,6 @@ Suite *suite_capability(void);
 Suite *suite_content(void);
 Suite *suite_route(void);
 Suite *suite_job(void);
+Suite *suite_forward(void);
 
 #endif

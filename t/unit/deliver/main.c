@@ -7,6 +7,6 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_capability,
-		suite_content, suite_route, suite_job};
+		suite_content, suite_route, suite_job, suite_forward};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

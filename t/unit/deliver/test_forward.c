@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: ISC */
+#include "suites.h"
+#include "deliver_suites.h"
+#include "deliver/forward.h"
+#include "base/arena.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+START_TEST(contents)
+{
+	static const struct {
+		const char *text, *want; /* NULL: none; "!": wrong */
+	} rows[] = {
+		{"bob@elsewhere.test\n", "bob@elsewhere.test"},
+		{"# a comment\n\n bob , carol@X.test\n", "bob,carol@x.test"},
+		{"\\alice, bob@x.test", "\\,bob@x.test"},
+		{"\\ALICE@example.org\n", "\\"},
+		{"\"a,b\"@x.test\n", "\"a,b\"@x.test"},
+		{"", NULL}, {"#\n\n", NULL}, {" , ,\n", NULL},
+		{"|/usr/bin/procmail\n", "!"},
+		{"\"|/usr/bin/vacation alice\"\n", "!"},
+		{"/var/mail/alice\n", "!"},
+		{"bob@x.test, /dev/null\n", "!"},
+		{":include:/etc/list\n", "!"},
+		{"\\bob\n", "!"}, {"a b@x.test\n", "!"}, {"a b\n", "!"},
+		{"<bob@x.test>\n", "!"}, {"bob@\n", "!"},
+	};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *wrong;
+		struct str out;
+		bool found = forward_parse(a, str_from(rows[i].text),
+			STR("alice@example.org"), &out, &wrong);
+		bool bad = rows[i].want != NULL &&
+			strcmp(rows[i].want, "!") == 0;
+		ck_assert_msg((wrong != NULL) == bad, "row %zu: %s", i, wrong);
+		ck_assert_msg(found == (rows[i].want != NULL && !bad),
+			"row %zu", i);
+		if (found)
+			ck_assert_msg(str_eq(out, str_from(rows[i].want)),
+				"row %zu: %.*s", i, STR_ARG(out));
+	}
+	arena_free(a);
+}
+END_TEST
+
+static char home[] = "/tmp/forward-test-XXXXXX";
+
+static const char *
+put(struct arena *a, const char *name, const char *text)
+{
+	const char *path = str_cstr(a, str_printf(a, "%s/%s", home, name));
+	FILE *f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+	chmod(path, 0644);
+	return path;
+}
+
+static struct str
+find(struct arena *a, const char *rcpt)
+{
+	struct str out;
+	return forward_find(a, str_from(home), str_from(rcpt),
+		STR("alice"), STR("+-"), STR("test"), &out) ? out : STR("-");
+}
+
+START_TEST(files)
+{
+	struct arena *a = arena_new("test");
+	ck_assert_ptr_nonnull(mkdtemp(home));
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	const char *plain = put(a, ".forward", "bob@x.test\n");
+	const char *list = put(a, ".forward+list", "carol@x.test\n");
+	ck_assert_view(find(a, "alice@x.test"), "bob@x.test");
+	ck_assert_view(find(a, "Alice+List@x.test"), "carol@x.test");
+	ck_assert_view(find(a, "alice-list@x.test"), "carol@x.test");
+	ck_assert_view(find(a, "alice+other@x.test"), "bob@x.test");
+	ck_assert_view(find(a, "alice+@x.test"), "bob@x.test");
+	ck_assert_view(find(a, "alice+../x@x.test"), "bob@x.test");
+	/* what others could have written, or is no file, is not believed */
+	chmod(plain, 0664);
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	chmod(plain, 0644);
+	ck_assert_view(find(a, "alice@x.test"), "bob@x.test");
+	unlink(plain);
+	ck_assert_int_eq(symlink(list, plain), 0);
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	unlink(plain);
+	ck_assert_int_eq(link(list, plain), 0);
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	unlink(plain);
+	ck_assert_int_eq(mkfifo(plain, 0644), 0);
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	unlink(plain);
+	ck_assert_int_eq(mkdir(plain, 0755), 0);
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	rmdir(plain);
+	put(a, ".forward", "|sh\n");
+	ck_assert_view(find(a, "alice@x.test"), "-");
+	if (geteuid() == 0) {
+		put(a, ".forward", "bob@x.test\n");
+		ck_assert_int_eq(chown(plain, 12345, 12345), 0);
+		ck_assert_view(find(a, "alice@x.test"), "-");
+	}
+	unlink(plain);
+	unlink(list);
+	rmdir(home);
+	arena_free(a);
+}
+END_TEST
+
+Suite *
+suite_forward(void)
+{
+	return SUITE("forward", contents, files);
+}
