@@ -80,7 +80,7 @@ most(const struct team *t)
 static bool
 is_crowded(const struct team *t)
 {
-	return team_size(t) >= most(t) * 2 + 8;
+	return keeper_size(&t->keep) >= most(t) * 2 + 8;
 }
 
 static struct status
@@ -140,7 +140,7 @@ start_session(struct master *m, struct arena *a, struct message *start)
 		return refuse(a, "no session for", s->service);
 	if (!parse_ids(t, s->ids, &ids, &given))
 		return refuse(a, "no session runs under these ids", s->ids);
-	if (m->stopping || team_size(t) >= most(t))
+	if (m->stopping || keeper_size(&t->keep) >= most(t))
 		return status_later(3, 2, STR("too many sessions"));
 	/* Whoever shares an id with others is shut in at home. */
 	struct start with = {.ids = given ? &ids : NULL, .first = start,
@@ -148,7 +148,7 @@ start_session(struct master *m, struct arena *a, struct message *start)
 	if (!team_start(t, &with))
 		return status_later(3, 0,
 			STR("the session cannot be started"));
-	t->served++;
+	t->keep.served++;
 	return status_fine();
 }
 
@@ -163,29 +163,28 @@ on_session_start(struct peer *p, struct arena *a, struct message *m)
 static struct str
 state_of(const struct team *t)
 {
-	if (t->pause != NULL)
+	if (t->keep.pause != NULL)
 		return STR("failing");
 	if (t->role->kind == ROLE_POOL)
-		return team_size(t) == 0	       ? STR("off")
-			: t->in[CHILD_IDLE] > 0 ? STR("waiting")
+		return keeper_size(&t->keep) == 0	       ? STR("off")
+			: t->keep.in[KEPT_IDLE] > 0 ? STR("waiting")
 						: STR("busy");
-	return team_size(t) > 0 ? STR("running") : STR("none");
+	return keeper_size(&t->keep) > 0 ? STR("running") : STR("none");
 }
 
 static struct message
 row_of(const struct team *t)
 {
 	struct message row = MESSAGE(service_row);
-	struct child *c = list_first(&t->children, struct child, link);
 	bool single = t->role->kind == ROLE_SINGLE;
 	row.service_row = (struct msg_service_row){
 		.name = str_from(t->role->name),
-		.pid = single && c != NULL ? c->pid : 0,
+		.pid = single ? keeper_pid(&t->keep) : 0,
 		.state = state_of(t),
-		.since = t->since,
-		.restarts = t->restarts,
-		.busy = t->in[CHILD_BUSY],
-		.served = t->served,
+		.since = t->keep.since,
+		.restarts = t->keep.restarts,
+		.busy = t->keep.in[KEPT_BUSY],
+		.served = t->keep.served,
 	};
 	return row;
 }

@@ -28,6 +28,7 @@
 #include "base/str.h"
 #include "sys/conf.h"
 #include "sys/inherit.h"
+#include "sys/keep.h"
 #include "sys/listen.h"
 
 #include <sys/types.h>
@@ -35,8 +36,6 @@
 struct arena;
 struct buf;
 struct loop;
-struct loop_timer;
-struct loop_watch;
 
 /* ---------------------------------------------------------------- roles */
 
@@ -121,38 +120,11 @@ struct str program_directory(struct arena *a, const struct conf *c);
 
 /* ---------------------------------------------------------------- teams */
 
-enum child_state {
-	CHILD_STARTING,
-	CHILD_IDLE, /* a worker that waits for a client */
-	CHILD_BUSY,
-	CHILD_RETIRED, /* its link is closed */
-	CHILD_STATES,
-};
-
 struct team {
 	struct master *master;
 	const struct role *role;
 	struct ids ids;
-	struct list children;
-	int64_t in[CHILD_STATES]; /* how many */
-	int64_t failures; /* deaths at once after the start, in a row */
-	int64_t restarts, served;
-	int64_t since; /* wall clock of the last start */
-	struct loop_timer *pause; /* back-off runs */
-};
-
-struct child {
-	struct list link; /* of its team */
-	struct list by_pid;
-	struct arena *arena;
-	struct team *team;
-	pid_t pid;
-	int fd; /* our end of its link; -1 when closed */
-	struct loop_watch *watch;
-	enum child_state state;
-	int64_t started, since; /* clock_ms: the state it is in */
-	int64_t served;
-	struct loop_timer *patience; /* a retired single's */
+	struct keeper keep;
 };
 
 /* What a child is started with beyond its role. */
@@ -163,8 +135,6 @@ struct start {
 	bool enclosed; /* home becomes its root directory */
 	int queue; /* its link to the queue, or -1 */
 };
-
-enum { PID_BUCKETS = 256 };
 
 struct ask_socket {
 	const char *asker, *asked;
@@ -180,8 +150,6 @@ struct master {
 	struct generation *now;
 	struct team teams[ROLES_MOST];
 	size_t team_count;
-	struct list by_pid[PID_BUCKETS];
-	int64_t children;
 	struct ask_socket *asks;
 	size_t ask_count;
 	struct peers peers;
@@ -202,17 +170,15 @@ void team_tend(struct team *t);
 void teams_tend(struct master *m);
 /* One more child; false when it cannot be started now. */
 bool team_start(struct team *t, const struct start *with);
-/* Tells a child to finish. */
-void child_retire(struct child *c);
+/* Tells all of it to finish. */
 void team_retire(struct team *t);
 /* Lets idle workers go whom nobody needed for a while; runs by itself. */
 void teams_sweep(void *ctx);
 /* Collects the dead. */
 void teams_reap(struct master *m);
-void team_signal(struct team *t, int signal);
 void teams_signal(struct master *m, int signal);
-/* Children that are not retired. */
-int64_t team_size(const struct team *t);
+/* All that there are. */
+int64_t teams_children(const struct master *m);
 
 /* ---------------------------------------------------------------- spawn */
 

@@ -19,10 +19,10 @@ static bool
 is_up(const struct team *t)
 {
 	if (t->role->kind == ROLE_SINGLE)
-		return t->in[CHILD_BUSY] > 0;
+		return t->keep.in[KEPT_BUSY] > 0;
 	return t->role->kind != ROLE_POOL || 
 		!generation_serves(t->master->now, t->role->file) ||
-		t->in[CHILD_IDLE] + t->in[CHILD_BUSY] > 0;
+		t->keep.in[KEPT_IDLE] + t->keep.in[KEPT_BUSY] > 0;
 }
 
 void
@@ -34,7 +34,7 @@ ready_look(struct master *m)
 	if (!up)
 		return;
 	m->ready = true;
-	log_info(LOG_NO_ID, "ready", LOG_NUM("children", m->children));
+	log_info(LOG_NO_ID, "ready", LOG_NUM("children", teams_children(m)));
 	notify_starter("READY=1");
 	if (!m->announce)
 		return;
@@ -45,7 +45,7 @@ ready_look(struct master *m)
 void
 ready_despair(struct master *m, const struct team *t)
 {
-	if (!m->announce || m->ready || t->failures < DESPAIR_AFTER)
+	if (!m->announce || m->ready || t->keep.failures < DESPAIR_AFTER)
 		return;
 	log_error(LOG_NO_ID, "cannot-start", LOG_CSTR("name", t->role->name),
 		LOG_CSTR("why", "it ends as soon as it is started"));

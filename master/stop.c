@@ -31,8 +31,8 @@ has_front(const struct master *m)
 	int64_t n = 0;
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
-			n += team_size(&m->teams[i]) +
-				m->teams[i].in[CHILD_RETIRED];
+			n += keeper_size(&m->teams[i].keep) +
+				m->teams[i].keep.in[KEPT_RETIRED];
 	return n > 0;
 }
 
@@ -40,7 +40,7 @@ static void
 step_kill(void *ctx)
 {
 	struct master *m = ctx;
-	log_warn(LOG_NO_ID, "killing", LOG_NUM("children", m->children));
+	log_warn(LOG_NO_ID, "killing", LOG_NUM("children", teams_children(m)));
 	teams_signal(m, SIGKILL);
 }
 
@@ -79,7 +79,7 @@ front_term(void *ctx)
 		return;
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
-			team_signal(&m->teams[i], SIGTERM);
+			keeper_signal(&m->teams[i].keep, SIGTERM);
 	loop_timer(m->loop, clock_in(FRONT_PATIENCE), front_over, m);
 }
 
@@ -91,7 +91,7 @@ stop_begin(struct master *m, int exit_status)
 	m->stopping = true;
 	m->exit_status = exit_status;
 	m->stop_step = STOP_FRONT;
-	log_info(LOG_NO_ID, "stopping", LOG_NUM("children", m->children));
+	log_info(LOG_NO_ID, "stopping", LOG_NUM("children", teams_children(m)));
 	notify_starter("STOPPING=1");
 	for (size_t i = 0; i < m->team_count; i++)
 		if (is_front(&m->teams[i]))
@@ -107,6 +107,6 @@ stop_look(struct master *m)
 		return;
 	if (m->stop_step == STOP_FRONT && !has_front(m))
 		step_back(m);
-	if (m->children == 0)
+	if (teams_children(m) == 0)
 		loop_stop(m->loop);
 }

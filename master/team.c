@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Children: started when their team lacks them, counted by what they say on
- * their link, started again when they die.
- *
- * Back-off is for programs that do not come up: a child that dies within
- * moments of its start, without having served anybody, makes its team wait 1,
- * 2, 4 and so on to 60 seconds, and from a tenth of a second on when it had
- * said that it was up.  One that dies later, or is killed, is replaced at once;
- * a client who can crash a worker pays a connection for each.
+ * Teams: what each child is started with, and when another one is wanted.
+ * Agents and sessions are nobody's to restart: who asked will ask again.
  */
 #include "master.h"
 #include "base/arena.h"
@@ -18,34 +12,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-	QUICK_DEATH = 2000, /* ms after the start */
-	PAUSE_FIRST = 1000, /* for one that did not come up, */
-	PAUSE_AFTER = 100, /* and for one that had */
-	PAUSE_MOST = 60 * 1000,
 	RETIRE_PATIENCE = 20 * 1000,
-	NUDGE_PATIENCE = 5 * 1000, /* between SIGTERM and SIGKILL */
-	SURPLUS_AFTER = 60 * 1000, /* an idle worker too many goes home */
 	SWEEP_EVERY = 10 * 1000,
-	WORDS_PER_TURN = 64,
 	FDS_MOST = 64,
 };
+
+static void
+on_change(struct keeper *k)
+{
+	struct team *t = k->ctx;
+	team_tend(t);
+	ready_look(t->master);
+	stop_look(t->master);
+}
 
 void
 teams_init(struct master *m)
 {
 	const struct role *roles = role_table(&m->team_count);
 	for (size_t i = 0; i < m->team_count; i++) {
-		m->teams[i] = (struct team){.master = m, .role = &roles[i]};
-		list_init(&m->teams[i].children);
+		struct team *t = &m->teams[i];
+		*t = (struct team){.master = m, .role = &roles[i]};
+		t->keep = (struct keeper){.loop = m->loop,
+			.name = roles[i].name, .changed = on_change, .ctx = t,
+			.workers = roles[i].kind == ROLE_POOL};
+		keeper_init(&t->keep);
 	}
-	for (size_t i = 0; i < PID_BUCKETS; i++)
-		list_init(&m->by_pid[i]);
 }
 
 struct team *
@@ -53,21 +49,6 @@ team_of(struct master *m, const struct role *role)
 {
 	size_t count;
 	return &m->teams[role - role_table(&count)];
-}
-
-int64_t
-team_size(const struct team *t)
-{
-	return t->in[CHILD_STARTING] + t->in[CHILD_IDLE] + t->in[CHILD_BUSY];
-}
-
-static void
-enter(struct child *c, enum child_state state)
-{
-	c->team->in[c->state]--;
-	c->team->in[state]++;
-	c->state = state;
-	c->since = clock_ms();
 }
 
 /* ------------------------------------------------------------- starting */
@@ -169,36 +150,15 @@ launch(struct team *t, const struct start *with, int link)
 	return pid;
 }
 
-static void on_link(void *ctx, int fd, unsigned events);
-
-static void
-enlist(struct team *t, pid_t pid, int fd)
-{
-	struct master *m = t->master;
-	struct arena *a = arena_new("child");
-	struct child *c = arena_one(a, struct child);
-	*c = (struct child){.arena = a, .team = t, .pid = pid, .fd = fd,
-		.started = clock_ms(), .since = clock_ms()};
-	t->in[c->state]++;
-	t->since = clock_wall();
-	m->children++;
-	c->watch = loop_watch(m->loop, fd, LOOP_READ, on_link, c);
-	list_add(&t->children, &c->link);
-	list_add(&m->by_pid[(unsigned)pid % PID_BUCKETS], &c->by_pid);
-	log_debug(LOG_NO_ID, "started", LOG_CSTR("name", t->role->name),
-		LOG_NUM("child", pid));
-}
-
 bool
 team_start(struct team *t, const struct start *with)
 {
 	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+	if (!keeper_pair(pair)) {
 		log_error(LOG_NO_ID, "no-link", LOG_CSTR("why",
 			strerror(errno)));
 		return false;
 	}
-	ipc_roomy(pair[0]);
 	bool told = with->first == NULL ||
 		ipc_send(&ask_messages, pair[0], with->first) == IPC_OK;
 	pid_t pid = told ? launch(t, with, pair[1]) : -1;
@@ -210,7 +170,7 @@ team_start(struct team *t, const struct start *with)
 		close(pair[0]);
 		return false;
 	}
-	enlist(t, pid, pair[0]);
+	keeper_add(&t->keep, pid, pair[0]);
 	return true;
 }
 
@@ -220,43 +180,25 @@ static bool
 lacks(const struct team *t)
 {
 	const struct role *r = t->role;
-	int64_t size = team_size(t);
+	const struct keeper *k = &t->keep;
+	int64_t size = keeper_size(k);
 	if (r->kind == ROLE_SINGLE)
-		return size == 0 && (t->in[CHILD_RETIRED] == 0 ||
+		return size == 0 && (k->in[KEPT_RETIRED] == 0 ||
 			(r->flags & ROLE_LINGERS));
 	return r->kind == ROLE_POOL &&
 		generation_serves(t->master->now, r->file) &&
 		size < number(t, r->most) &&
-		size - t->in[CHILD_BUSY] < number(t, r->idle) &&
+		size - k->in[KEPT_BUSY] < number(t, r->idle) &&
 		(t->master->recovered || !(r->flags & ROLE_RECOVERED));
-}
-
-static void
-pause_over(void *ctx)
-{
-	struct team *t = ctx;
-	t->pause = NULL;
-	team_tend(t);
-}
-
-static void
-back_off(struct team *t, int64_t first)
-{
-	int64_t shift = t->failures > 10 ? 10 : t->failures;
-	int64_t ms = shift == 0 ? first : first << (shift - 1);
-	if (t->pause == NULL)
-		t->pause = loop_timer(t->master->loop,
-			clock_in(ms < PAUSE_MOST ? ms : PAUSE_MOST),
-			pause_over, t);
 }
 
 void
 team_tend(struct team *t)
 {
 	const struct start plain = {.queue = -1};
-	while (!t->master->stopping && t->pause == NULL && lacks(t))
+	while (!t->master->stopping && t->keep.pause == NULL && lacks(t))
 		if (!team_start(t, &plain))
-			back_off(t, PAUSE_FIRST);
+			keeper_pause(&t->keep);
 }
 
 void
@@ -266,115 +208,14 @@ teams_tend(struct master *m)
 		team_tend(&m->teams[i]);
 }
 
-/* ------------------------------------------------------------- retiring */
-
-static void
-kill_child(void *ctx)
-{
-	struct child *c = ctx;
-	c->patience = NULL;
-	kill(-c->pid, SIGKILL);
-}
-
-static void
-nudge_child(void *ctx)
-{
-	struct child *c = ctx;
-	kill(c->pid, SIGTERM);
-	c->patience = loop_timer(c->team->master->loop,
-		clock_in(NUDGE_PATIENCE), kill_child, c);
-}
-
-static void
-stop_hearing(struct child *c)
-{
-	if (c->watch != NULL)
-		loop_unwatch(c->watch);
-	c->watch = NULL;
-}
-
-static void
-close_link(struct child *c)
-{
-	stop_hearing(c);
-	if (c->fd >= 0)
-		close(c->fd);
-	c->fd = -1;
-}
-
 /* Somebody waits for the end of a single; a worker or session may take as
  * long as its client does. */
 void
-child_retire(struct child *c)
-{
-	const struct role *r = c->team->role;
-	if (c->state == CHILD_RETIRED)
-		return;
-	enter(c, CHILD_RETIRED);
-	close_link(c);
-	if (r->kind == ROLE_SINGLE && !(r->flags & ROLE_LINGERS))
-		c->patience = loop_timer(c->team->master->loop,
-			clock_in(RETIRE_PATIENCE), nudge_child, c);
-}
-
-void
 team_retire(struct team *t)
 {
-	list_each(&t->children, at, save)
-		child_retire(list_entry(at, struct child, link));
-}
-
-/* ---------------------------------------------------------- what they say */
-
-static void
-heard(struct child *c, char said)
-{
-	bool pool = c->team->role->kind == ROLE_POOL;
-	if (c->state == CHILD_RETIRED)
-		return;
-	if (said == '-') {
-		enter(c, pool ? CHILD_IDLE : CHILD_BUSY);
-	} else if (said == '+' && pool) {
-		enter(c, CHILD_BUSY);
-		c->served++;
-		c->team->served++;
-	}
-}
-
-static void
-on_link(void *ctx, int fd, unsigned events)
-{
-	struct child *c = ctx;
-	char said;
-	ssize_t n = 1;
-	(void)events;
-	for (int i = 0; i < WORDS_PER_TURN && n > 0; i++) {
-		n = recv(fd, &said, 1, MSG_DONTWAIT);
-		if (n > 0)
-			heard(c, said);
-	}
-	/* Its end of the link is gone, so is it; SIGCHLD says how. */
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		stop_hearing(c);
-	team_tend(c->team);
-	ready_look(c->team->master);
-}
-
-/* Idle longest first: they stand in the order of their start. */
-static void
-sweep_team(struct team *t)
-{
-	int64_t surplus = t->in[CHILD_IDLE] - number(t, t->role->idle);
-	int64_t before = clock_ms() - SURPLUS_AFTER;
-	list_each(&t->children, at, save) {
-		struct child *c = list_entry(at, struct child, link);
-		if (surplus <= 0)
-			return;
-		if (c->state != CHILD_IDLE || c->since > before)
-			continue;
-		child_retire(c);
-		surplus--;
-	}
+	const struct role *r = t->role;
+	bool awaited = r->kind == ROLE_SINGLE && !(r->flags & ROLE_LINGERS);
+	keeper_retire(&t->keep, awaited ? RETIRE_PATIENCE : 0);
 }
 
 void
@@ -383,84 +224,9 @@ teams_sweep(void *ctx)
 	struct master *m = ctx;
 	for (size_t i = 0; i < m->team_count; i++)
 		if (m->teams[i].role->kind == ROLE_POOL)
-			sweep_team(&m->teams[i]);
+			keeper_sweep(&m->teams[i].keep,
+				number(&m->teams[i], m->teams[i].role->idle));
 	loop_timer(m->loop, clock_in(SWEEP_EVERY), teams_sweep, m);
-}
-
-/* --------------------------------------------------------------- the dead */
-
-static void
-report(const struct child *c, int status)
-{
-	bool fine = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-	bool told = c->state == CHILD_RETIRED || c->team->master->stopping;
-	bool ours = WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM ||
-		WTERMSIG(status) == SIGKILL);
-	if (fine || (told && ours))
-		return;
-	log_warn(LOG_NO_ID, "died", LOG_CSTR("name", c->team->role->name),
-		LOG_NUM("child", c->pid), LOG_CSTR("how",
-			WIFSIGNALED(status) ? "signal" : "exit"),
-		LOG_NUM("code", WIFSIGNALED(status) ? WTERMSIG(status)
-						    : WEXITSTATUS(status)));
-}
-
-/* SIGKILL is somebody's decision, not a fault that the next start will show
- * again. */
-static bool
-is_fault(int status)
-{
-	return !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
-}
-
-/* Agents and sessions are nobody's to restart: who asked will ask again. */
-static void
-mourn(struct child *c, int status)
-{
-	struct team *t = c->team;
-	bool kept = t->role->kind == ROLE_SINGLE || t->role->kind == ROLE_POOL;
-	if (!kept || c->state == CHILD_RETIRED || t->master->stopping)
-		return;
-	if (c->served == 0 || t->role->kind == ROLE_SINGLE)
-		t->restarts++;
-	if (c->served > 0 || clock_ms() - c->started >= QUICK_DEATH ||
-		!is_fault(status)) {
-		t->failures = 0;
-		return;
-	}
-	t->failures++;
-	back_off(t, c->state == CHILD_STARTING ? PAUSE_FIRST : PAUSE_AFTER);
-	ready_despair(t->master, t);
-}
-
-static void
-bury(struct child *c, int status)
-{
-	struct team *t = c->team;
-	struct master *m = t->master;
-	report(c, status);
-	mourn(c, status);
-	t->in[c->state]--;
-	m->children--;
-	loop_untimer(c->patience);
-	close_link(c);
-	list_remove(&c->link);
-	list_remove(&c->by_pid);
-	arena_free(c->arena);
-	team_tend(t);
-	stop_look(m);
-}
-
-static struct child *
-by_pid(struct master *m, pid_t pid)
-{
-	struct list *bucket = &m->by_pid[(unsigned)pid % PID_BUCKETS];
-	list_each(bucket, at, save) {
-		struct child *c = list_entry(at, struct child, by_pid);
-		if (c->pid == pid)
-			return c;
-	}
-	return NULL;
 }
 
 void
@@ -468,24 +234,32 @@ teams_reap(struct master *m)
 {
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct child *c = by_pid(m, pid);
-		if (c != NULL)
-			bury(c, status);
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (size_t i = 0; i < m->team_count; i++) {
+			struct team *t = &m->teams[i];
+			bool replaced = t->role->kind == ROLE_SINGLE ||
+				t->role->kind == ROLE_POOL;
+			if (!keeper_bury(&t->keep, pid, status, m->stopping,
+				replaced))
+				continue;
+			ready_despair(m, t);
+			break;
+		}
 }
 
-/* The whole group: a child's own children end with it. */
-void
-team_signal(struct team *t, int signal)
+int64_t
+teams_children(const struct master *m)
 {
-	list_each(&t->children, at, save)
-		kill(-list_entry(at, struct child, link)->pid, signal);
+	int64_t n = 0;
+	for (size_t i = 0; i < m->team_count; i++)
+		n += keeper_size(&m->teams[i].keep) +
+			m->teams[i].keep.in[KEPT_RETIRED];
+	return n;
 }
 
 void
 teams_signal(struct master *m, int signal)
 {
 	for (size_t i = 0; i < m->team_count; i++)
-		team_signal(&m->teams[i], signal);
+		keeper_signal(&m->teams[i].keep, signal);
 }

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * keep: the children of one kind that a starter (suratd, or a program with
+ * workers of its own) has: what they say on their links, how many there are,
+ * when to pause before the next, their end.
+ *
+ * A child has one end of a SEQPACKET pair and says on it "-" (has come up, or
+ * waits for a client) and "+" (took one).  Closing the starter's end tells it
+ * to finish: it is retired then, and never counted again.
+ */
+#ifndef SYS_KEEP_H
+#define SYS_KEEP_H
+
+#include "base/list.h"
+#include "base/str.h"
+
+#include <sys/types.h>
+
+struct loop;
+struct loop_timer;
+struct loop_watch;
+
+enum kept_state {
+	KEPT_STARTING,
+	KEPT_IDLE, /* a worker that waits for a client */
+	KEPT_BUSY, /* a worker with one; of others: up */
+	KEPT_RETIRED,
+	KEPT_STATES,
+};
+
+struct keeper {
+	struct loop *loop;
+	const char *name; /* for the log */
+	bool workers; /* they wait for clients */
+	/* One said something, one is gone, or a pause is over. */
+	void (*changed)(struct keeper *k);
+	void *ctx; /* its owner's */
+	struct list children;
+	int64_t in[KEPT_STATES]; /* how many */
+	int64_t failures; /* deaths at once after the start, in a row */
+	int64_t restarts, served;
+	int64_t since; /* wall clock of the last start */
+	struct loop_timer *pause; /* no start before it is over */
+};
+
+/* loop, name, workers, changed and ctx are set. */
+void keeper_init(struct keeper *k);
+
+/* A link for a child to be: ours in pair[0].  False with errno. */
+bool keeper_pair(int pair[2]);
+/* Takes link (our end; -1 for one of before that was told to finish). */
+void keeper_add(struct keeper *k, pid_t pid, int link);
+
+/* Children that are not retired. */
+int64_t keeper_size(const struct keeper *k);
+/* Of a single one, or of the oldest; 0. */
+pid_t keeper_pid(const struct keeper *k);
+
+/*
+ * Back-off is for what does not come up: a child that dies within moments of
+ * its start, without having served anybody, makes the keeper pause 1, 2, 4 and
+ * so on to 60 seconds, and from a tenth of a second on when it had said that
+ * it was up.  One that dies later, or is killed, may be replaced at once; a
+ * client who can crash a worker pays a connection for each.
+ */
+void keeper_pause(struct keeper *k);
+
+/* Tells all to finish.  After patience (ms; 0: never) they are ended. */
+void keeper_retire(struct keeper *k, int64_t patience);
+/* Lets the workers go that nobody needed for a while, down to idle. */
+void keeper_sweep(struct keeper *k, int64_t idle);
+/* To each with all its own children. */
+void keeper_signal(struct keeper *k, int signal);
+
+/*
+ * waitpid's word on a child.  ending: everybody is told to finish, a death is
+ * nothing to act on.  replaced: children of this kind are started again.
+ * False when it is none of this keeper's.
+ */
+bool keeper_bury(struct keeper *k, pid_t pid, int status, bool ending,
+	bool replaced);
+
+#endif
