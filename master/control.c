@@ -83,6 +83,21 @@ is_crowded(const struct team *t)
 	return keeper_size(&t->keep) >= most(t) * 2 + 8;
 }
 
+/* An agent that has a unit of its own: systemd starts one for each who
+ * connects. */
+static struct status
+connect_agent(struct master *m, struct arena *a, const struct role *role,
+	int *other)
+{
+	const char *path = str_cstr(a, str_printf(a, "%.*s/master/%s",
+		STR_ARG(m->now->conf->general.runtime), role->name));
+	*other = ipc_connect(path);
+	if (*other < 0)
+		return status_errno(a, path, errno);
+	ipc_roomy(*other);
+	return status_fine();
+}
+
 static struct status
 start_agent(struct master *m, struct arena *a, struct msg_agent_start *s,
 	int *other)
@@ -99,11 +114,13 @@ start_agent(struct master *m, struct arena *a, struct msg_agent_start *s,
 		return refuse(a, "no agent runs under these ids", s->ids);
 	if (m->stopping || is_crowded(t))
 		return status_later(3, 2, STR("too many agents"));
+	given = given && (role->flags & ROLE_AS_USER);
+	if (m->launcher && (role->flags & ROLE_AS_USER) == 0)
+		return connect_agent(m, a, role, other);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return status_errno(a, "link of an agent", errno);
 	ipc_roomy(pair[0]);
 	ipc_roomy(pair[1]);
-	given = given && (role->flags & ROLE_AS_USER);
 	struct start with = {.ids = given ? &ids : NULL,
 		.home = given ? s->home : STR(""), .queue = pair[1]};
 	bool ok = team_start(t, &with);
@@ -176,10 +193,12 @@ static struct message
 row_of(const struct team *t)
 {
 	struct message row = MESSAGE(service_row);
-	bool single = t->role->kind == ROLE_SINGLE;
+	pid_t pid = 0;
+	if (t->role->kind == ROLE_SINGLE)
+		keeper_pids(&t->keep, &pid, 1);
 	row.service_row = (struct msg_service_row){
 		.name = str_from(t->role->name),
-		.pid = single ? keeper_pid(&t->keep) : 0,
+		.pid = pid,
 		.state = state_of(t),
 		.since = t->keep.since,
 		.restarts = t->keep.restarts,
@@ -290,7 +309,9 @@ renew(struct master *m, struct generation *next)
 		struct team *t = &m->teams[i];
 		bool kept = t->role->kind == ROLE_AGENT ||
 			t->role->kind == ROLE_SESSION;
-		if (!kept && (!same || (t->role->flags & ROLE_FILES)))
+		bool other = !same || old->marks[i] != next->marks[i] ||
+			(t->role->flags & ROLE_FILES);
+		if (!kept && other)
 			team_retire(t);
 	}
 	generation_free(old);
@@ -298,27 +319,41 @@ renew(struct master *m, struct generation *next)
 	teams_tend(m);
 }
 
-struct status
-control_reload(struct master *m, struct arena *a)
+static bool
+reload(struct master *m, struct buf *errors)
 {
-	struct buf *errors = buf_new(a);
-	struct generation *next = generation_read(&m->source, m->root, errors);
-	notify_starter("RELOADING=1");
+	struct generation *next = generation_read(m, errors);
+	if (next != NULL && upgrade_is_due(m)) {
+		generation_free(next);
+		if (!upgrade(m))
+			buf_printf(errors, "%s would not start with this; its "
+				"reason is in the log\n", m->exe);
+		return errors->n == 0;
+	}
 	if (next != NULL && is_same_place(m->now, next, errors) &&
 		generation_listen(next, m->now, errors)) {
 		renew(m, next);
 		log_info(LOG_NO_ID, "reloaded", LOG_CSTR("file",
 			m->source.file));
-		notify_starter("READY=1");
-		return status_fine();
+		return true;
 	}
-	struct str rest = buf_str(errors), line;
-	while (str_cut(&rest, '\n', &line) && line.n > 0)
-		log_error(LOG_NO_ID, "reload-refused", LOG_STR("why", line));
 	if (next != NULL)
 		generation_free(next);
+	return false;
+}
+
+struct status
+control_reload(struct master *m, struct arena *a)
+{
+	struct buf *errors = buf_new(a);
+	struct str line = STR("");
+	notify_starter("RELOADING=1");
+	bool done = reload(m, errors);
+	struct str rest = buf_str(errors);
+	while (!done && str_cut(&rest, '\n', &line) && line.n > 0)
+		log_error(LOG_NO_ID, "reload-refused", LOG_STR("why", line));
 	notify_starter("READY=1");
 	rest = buf_str(errors);
 	str_cut(&rest, '\n', &line);
-	return status_never(3, 5, line);
+	return done ? status_fine() : status_never(3, 5, line);
 }

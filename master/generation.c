@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "sys/ipc.h"
 
 #include <errno.h>
@@ -17,11 +18,25 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LONGEST_ASK_PATH = sizeof "/deliver/resolve" };
 
 /* ------------------------------------------------------------- listeners */
+
+struct listeners
+generation_given(struct arena *a, const struct inheritance *in)
+{
+	struct listeners l = {arena_array(a, in->n, sizeof *l.v), 0};
+	for (size_t i = 0; i < in->n; i++)
+		if (strncmp(in->v[i].name, "ask.", 4) != 0)
+			l.v[l.n++] = (struct listener){
+				.service = in->v[i].name, .file = "",
+				.at = net_local(in->v[i].fd),
+				.fd = in->v[i].fd};
+	return l;
+}
 
 /* A socket is a socket, whatever is spoken there now. */
 static int
@@ -88,6 +103,27 @@ generation_serves(const struct generation *g, const char *file)
 	return false;
 }
 
+uint64_t
+generation_mark(const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) != 0)
+		return 0;
+	const uint64_t parts[] = {st.st_dev, st.st_ino, (uint64_t)st.st_size,
+		(uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec};
+	return map_hash(str_of((const char *)parts, sizeof parts)) | 1;
+}
+
+uint64_t
+generation_tls_mark(const struct conf *c)
+{
+	struct arena *a = arena_new("mark");
+	uint64_t mark = generation_mark(str_cstr(a, c->tls.certificate)) * 31 +
+		generation_mark(str_cstr(a, c->tls.key));
+	arena_free(a);
+	return mark;
+}
+
 static bool
 check_programs(struct generation *g, struct buf *errors)
 {
@@ -98,10 +134,10 @@ check_programs(struct generation *g, struct buf *errors)
 	for (size_t i = 0; i < count; i++) {
 		const char *path = str_cstr(g->arena, str_printf(g->arena,
 			"%.*s/%s", STR_ARG(dir), roles[i].file));
-		if (roles[i].kind == ROLE_POOL &&
-			!generation_serves(g, roles[i].file))
-			continue;
-		if (access(path, X_OK) == 0)
+		g->marks[i] = generation_mark(path);
+		if ((roles[i].kind == ROLE_POOL &&
+			!generation_serves(g, roles[i].file)) ||
+			access(path, X_OK) == 0)
 			continue;
 		buf_printf(errors, "%s: %s: see general.libexec\n", path,
 			strerror(errno));
@@ -125,26 +161,6 @@ check_file(struct arena *a, const char *option, struct str path,
 	return false;
 }
 
-static bool
-check_world(struct generation *g, bool root, struct buf *errors)
-{
-	const struct conf *c = g->conf;
-	struct sockaddr_un sun;
-	struct ids ids[ROLES_MOST];
-	bool ok = check_programs(g, errors);
-	ok = check_file(g->arena, "tls.certificate", c->tls.certificate,
-		errors) && ok;
-	ok = check_file(g->arena, "tls.key", c->tls.key, errors) && ok;
-	ok = check_file(g->arena, "general.users", c->general.users, errors) &&
-		ok;
-	if (c->general.runtime.n + LONGEST_ASK_PATH > sizeof sun.sun_path) {
-		buf_printf(errors, "general.runtime: %.*s is too long for "
-			"socket names\n", STR_ARG(c->general.runtime));
-		ok = false;
-	}
-	return (!root || roles_identify(ids, errors)) && ok;
-}
-
 /* ------------------------------------------------------------- snapshots */
 
 static void
@@ -164,9 +180,70 @@ take_snapshots(struct generation *g)
 		ipc_memory_file("surat.conf", g->public));
 }
 
-struct generation *
-generation_read(const struct source *from, bool root, struct buf *errors)
+/* ----------------------------------------------------------------- world */
+
+static int
+open_file(struct generation *g, struct str path)
 {
+	int fd = path.n == 0 ? -1 :
+		open(str_cstr(g->arena, path), O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? fd : arena_own_fd(g->arena, fd);
+}
+
+/* Whether they belong together only keys can say: nobody else of ours parses
+ * such files. */
+static bool
+check_pair(struct master *m, struct generation *g, const struct ids *ids,
+	struct buf *errors)
+{
+	const struct conf_tls *c = &g->conf->tls;
+	struct inherited fds[] = {{"config", g->config},
+		{"certificate", open_file(g, c->certificate)},
+		{"key", open_file(g, c->key)}};
+	struct role keys = *role_find(STR("keys"));
+	struct spawn s = {.role = &keys, .generation = g, .fds = fds,
+		.fd_count = sizeof fds / sizeof *fds, .ids = ids};
+	int status = -1;
+	keys.argument = "--check";
+	if (c->certificate.n == 0)
+		return true;
+	pid_t pid = spawn(m, &s);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		buf_printf(errors, "tls: %.*s and %.*s cannot be used; keys "
+			"says why\n", STR_ARG(c->certificate),
+			STR_ARG(c->key));
+	return status == 0;
+}
+
+static bool
+check_world(struct master *m, struct generation *g, struct buf *errors)
+{
+	const struct conf *c = g->conf;
+	struct sockaddr_un sun;
+	struct ids ids[ROLES_MOST];
+	bool ok = check_programs(g, errors);
+	ok = check_file(g->arena, "general.users", c->general.users, errors) &&
+		ok;
+	if (c->general.runtime.n + LONGEST_ASK_PATH > sizeof sun.sun_path) {
+		buf_printf(errors, "general.runtime: %.*s is too long for "
+			"socket names\n", STR_ARG(c->general.runtime));
+		ok = false;
+	}
+	if (m->root && !roles_identify(ids, errors))
+		return false;
+	bool files = check_file(g->arena, "tls.certificate",
+		c->tls.certificate, errors);
+	files = check_file(g->arena, "tls.key", c->tls.key, errors) && files;
+	/* keys is the first role. */
+	return files && ok && check_pair(m, g, m->root ? ids : NULL, errors);
+}
+
+struct generation *
+generation_read(struct master *m, struct buf *errors)
+{
+	const struct source *from = &m->source;
 	struct arena *a = arena_new("generation");
 	struct generation *g = arena_one(a, struct generation);
 	int fd = open(from->file, O_RDONLY | O_CLOEXEC);
@@ -180,10 +257,10 @@ generation_read(const struct source *from, bool root, struct buf *errors)
 		close(fd);
 	if (g->conf != NULL) {
 		g->listeners = listen_collect(a, g->conf);
-		if (check_world(g, root, errors)) {
-			take_snapshots(g);
+		g->tls_mark = generation_tls_mark(g->conf);
+		take_snapshots(g);
+		if (check_world(m, g, errors))
 			return g;
-		}
 	}
 	arena_free(a);
 	return NULL;

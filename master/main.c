@@ -25,21 +25,23 @@
 #include <unistd.h>
 
 /* After that long imapd and pop3d serve what is there. */
-enum { RECOVERY_PATIENCE = 30 * 1000 };
+enum { RECOVERY_PATIENCE = 30 * 1000, LOOK_EVERY = 10 * 1000 };
 
 struct options {
 	struct source source;
 	bool announce;
 	bool check;
+	bool launcher;
 };
 
 static const char usage[] =
 	"usage: suratd [--config FILE] [--set SECTION.OPTION=VALUE]... "
-	"[--announce] [-n]\n\n"
+	"[--announce] [--launcher] [-n]\n\n"
 	"Starts the mail suite and keeps it running.\n"
 	"  --config FILE  read FILE instead of /etc/surat/surat.conf\n"
 	"  --set S.O=V    overrides one option\n"
 	"  --announce     one line on standard output when all is ready\n"
+	"  --launcher     only agents and sessions; systemd has the rest\n"
 	"  -n             check the configuration and exit\n"
 	"SIGHUP reloads, SIGTERM ends.  See suratd(8).\n";
 
@@ -67,6 +69,8 @@ parse_options(struct arena *a, int argc, char **argv, struct options *o)
 			o->announce = true;
 		} else if (strcmp(argv[i], "-n") == 0) {
 			o->check = true;
+		} else if (strcmp(argv[i], "--launcher") == 0) {
+			o->launcher = true;
 		} else {
 			bool help = strcmp(argv[i], "--help") == 0;
 			fputs(usage, help ? stdout : stderr);
@@ -159,17 +163,57 @@ identify(struct master *m)
 		m->teams[i].ids = ids[i];
 }
 
+/* Certificates are renewed by programs that know nothing of us.  Not acted on
+ * before two looks see the same: a pair is written one file at a time. */
+static void
+look_at_certificate(void *ctx)
+{
+	struct master *m = ctx;
+	uint64_t mark = generation_tls_mark(m->now->conf);
+	if (mark != m->now->tls_mark && mark == m->tls_seen &&
+		mark != m->tls_refused && !m->stopping) {
+		struct arena *a = arena_new("certificate");
+		log_info(LOG_NO_ID, "certificate-changed");
+		if (!status_is_fine(control_reload(m, a)))
+			m->tls_refused = mark;
+		arena_free(a);
+	}
+	m->tls_seen = mark;
+	loop_timer(m->loop, clock_in(LOOK_EVERY), look_at_certificate, m);
+}
+
+static void
+say_alive(void *ctx)
+{
+	struct master *m = ctx;
+	notify_starter("WATCHDOG=1");
+	loop_timer(m->loop, clock_in(notify_watchdog()), say_alive, m);
+}
+
+static void
+open_everything(struct master *m)
+{
+	struct buf *errors = buf_new(m->arena);
+	struct generation given = {.listeners =
+		generation_given(m->arena, &m->given)};
+	if (!sockets_lock(m, errors) || !sockets_make(m, errors) ||
+		(!m->launcher && !generation_listen(m->now, &given, errors)))
+		give_up(errors);
+	/* What the configuration does not want any more. */
+	for (size_t i = 0; i < given.listeners.n; i++)
+		if (given.listeners.v[i].fd >= 0)
+			close(given.listeners.v[i].fd);
+}
+
 static void
 run(struct master *m)
 {
-	struct buf *errors = buf_new(m->arena);
 	m->loop = loop_new(m->arena);
 	teams_init(m);
 	identify(m);
 	m->no_network = m->root ? sandbox_empty_network() : -1;
-	if (!sockets_lock(m, errors) || !sockets_make(m, errors) ||
-		!generation_listen(m->now, NULL, errors))
-		give_up(errors);
+	open_everything(m);
+	upgrade_adopt(m);
 	sockets_publish(m);
 	watch_signals(m);
 	control_open(m);
@@ -178,6 +222,9 @@ run(struct master *m)
 	teams_tend(m);
 	teams_sweep(m);
 	loop_timer(m->loop, clock_in(RECOVERY_PATIENCE), recovery_over, m);
+	look_at_certificate(m);
+	if (notify_watchdog() > 0)
+		say_alive(m);
 	loop_run(m->loop);
 }
 
@@ -191,12 +238,18 @@ main(int argc, char **argv)
 	log_open("suratd", LOG_TO_STDERR, LOG_AS_TEXT);
 	parse_options(a, argc, argv, &o);
 	m->arena = a;
+	m->given = inherit_take(a);
 	m->source = o.source;
-	m->announce = o.announce;
+	m->exe = realpath("/proc/self/exe", NULL);
+	m->exe_mark = generation_mark(m->exe);
+	m->argv = argv;
+	m->launcher = o.launcher;
+	m->announce = o.announce && getenv("SURAT_CHILDREN") == NULL;
 	m->root = geteuid() == 0;
+	m->no_network = -1;
 	umask(077);
 	raise_limits();
-	m->now = generation_read(&m->source, m->root, errors);
+	m->now = generation_read(m, errors);
 	if (m->now == NULL)
 		give_up(errors);
 	if (o.check)

@@ -85,8 +85,12 @@ bool roles_identify(struct ids ids[ROLES_MOST], struct buf *errors);
 
 /* ---------------------------------------------------------- generations */
 
+struct master;
+
 struct generation {
 	struct arena *arena;
+	uint64_t marks[ROLES_MOST]; /* of the programs' files, by role */
+	uint64_t tls_mark; /* of certificate and key */
 	const struct conf *conf;
 	struct str text; /* the whole configuration */
 	struct str public; /* without secrets */
@@ -101,14 +105,19 @@ struct source {
 };
 
 /* Reads and checks; NULL with every complaint as a line in errors. */
-struct generation *generation_read(const struct source *from, bool root,
-	struct buf *errors);
+struct generation *generation_read(struct master *m, struct buf *errors);
+/* Another one when the file was changed or replaced; 0: there is none. */
+uint64_t generation_mark(const char *path);
+uint64_t generation_tls_mark(const struct conf *c);
 /*
  * Opens the listening sockets, taking over from old (or NULL) those it has
  * too.  False with complaints; then old is as it was.
  */
 bool generation_listen(struct generation *g, struct generation *old,
 	struct buf *errors);
+/* Listening sockets that whoever started us had opened already. */
+struct listeners generation_given(struct arena *a,
+	const struct inheritance *in);
 /* Ends listening where the newer generation does not, and frees. */
 void generation_free(struct generation *g);
 
@@ -147,6 +156,12 @@ struct master {
 	struct arena *arena;
 	struct loop *loop;
 	struct source source;
+	const char *exe; /* our own file */
+	uint64_t exe_mark;
+	char **argv;
+	struct inheritance given; /* by whoever started us */
+	bool launcher; /* only agents and sessions; the rest is systemd's */
+	uint64_t tls_seen, tls_refused; /* marks */
 	struct generation *now;
 	struct team teams[ROLES_MOST];
 	size_t team_count;
@@ -184,6 +199,7 @@ int64_t teams_children(const struct master *m);
 
 struct spawn {
 	const struct role *role;
+	const struct generation *generation;
 	const struct inherited *fds;
 	size_t fd_count;
 	const struct ids *ids; /* NULL: stays what master is */
@@ -211,6 +227,13 @@ void sockets_publish(const struct master *m);
 void control_open(struct master *m);
 /* Re-reads the configuration; a status says why not. */
 struct status control_reload(struct master *m, struct arena *a);
+
+/* Our own file is another one; NULL-ended argv and the sockets go along. */
+bool upgrade_is_due(const struct master *m);
+/* Soon; false when the new program would not start. */
+bool upgrade(struct master *m);
+/* Takes over the children of the program we were before. */
+void upgrade_adopt(struct master *m);
 
 /* Every port answers and the queue has recovered?  Then says so, once. */
 void ready_look(struct master *m);

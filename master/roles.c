@@ -14,7 +14,7 @@
 
 static const struct role roles[] = {
 	{"keys", "keys", NULL, "_suratkey", "empty", ROLE_SINGLE,
-		ROLE_FILES | ROLE_LINGERS | ROLE_KEY, 0, 0},
+		ROLE_FILES | ROLE_LINGERS | ROLE_KEY | ROLE_CERTIFICATE, 0, 0},
 	{"tls", "tls", NULL, "_surattls", "tls", ROLE_SINGLE,
 		ROLE_FILES | ROLE_LINGERS | ROLE_CERTIFICATE, 0, 0},
 	{"resolve", "resolve", NULL, "_suratdns", NULL, ROLE_SINGLE,

@@ -103,10 +103,29 @@ make_asker(struct master *m, const char *asker, struct buf *errors)
 		m->root ? &owner : NULL, errors);
 }
 
+/* One that was handed over; systemd names it after the asker alone. */
+static int
+given_link(struct master *m, size_t i)
+{
+	const char *name = str_cstr(m->arena, str_printf(m->arena, "ask.%s%s%s",
+		links[i].asker, m->launcher ? "" : ".",
+		m->launcher ? "" : links[i].asked));
+	for (size_t k = 0; k < m->given.n; k++)
+		if (strcmp(m->given.v[k].name, name) == 0)
+			return m->given.v[k].fd;
+	return -1;
+}
+
 static bool
 make_link(struct master *m, size_t i, struct buf *errors)
 {
 	const struct ids *ids = asker_ids(m, links[i].asker);
+	int given = given_link(m, i);
+	if (given >= 0)
+		m->asks[m->ask_count++] = (struct ask_socket){
+			links[i].asker, links[i].asked, given};
+	if (given >= 0 || m->launcher)
+		return true;
 	const char *path = str_cstr(m->arena, str_printf(m->arena, "%s/%s",
 		path_of(m, links[i].asker), links[i].asked));
 	bool everybody = ask_peer_bit(str_from(links[i].asker)) == PEER_LOCAL;

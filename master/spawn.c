@@ -105,7 +105,7 @@ spawn(const struct master *m, const struct spawn *s)
 {
 	struct arena *a = arena_new("spawn");
 	struct environment e = {.arena = a};
-	struct str dir = program_directory(a, m->now->conf);
+	struct str dir = program_directory(a, s->generation->conf);
 	const char *path = str_cstr(a,
 		str_printf(a, "%.*s/%s", STR_ARG(dir), s->role->file));
 	int *scratch = arena_array(a, s->fd_count, sizeof *scratch);

@@ -134,7 +134,8 @@ launch(struct team *t, const struct start *with, int link)
 	bool secrets = t->role->flags & ROLE_SECRETS;
 	struct arena *a = arena_new("launch");
 	struct inherited *fds = arena_array(a, 2 * FDS_MOST + 5, sizeof *fds);
-	struct spawn s = {.role = t->role, .fds = fds, .home = with->home};
+	struct spawn s = {.role = t->role, .generation = m->now, .fds = fds,
+		.home = with->home};
 	s.fd_count = add_sockets(t, fds);
 	s.fd_count += add_asks(a, t, fds + s.fd_count);
 	s.fd_count += add_files(a, t, fds + s.fd_count);
@@ -196,7 +197,7 @@ void
 team_tend(struct team *t)
 {
 	const struct start plain = {.queue = -1};
-	while (!t->master->stopping && t->keep.pause == NULL && lacks(t))
+	while (!t->master->stopping && !t->master->launcher && t->keep.pause == NULL && lacks(t))
 		if (!team_start(t, &plain))
 			keeper_pause(&t->keep);
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <openssl/pem.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { REPORT_EVERY = 100000, RETIRE_MS = 120 * 1000 };
 
@@ -55,11 +56,43 @@ no_password(char *buf, int size, int writing, void *ctx)
 	return -1;
 }
 
+/* suratd asks before it believes a new certificate. */
+static bool
+is_check(const struct program *p)
+{
+	return p->argc > 0 && strcmp(p->argv[0], "--check") == 0;
+}
+
+/* Who signs with another key than the certificate's is of no use, and would
+ * be found out by every client instead of once by us. */
+static void
+check_pair(struct program *p, const struct keys *k)
+{
+	struct str name = p->conf->tls.certificate;
+	char *path = str_cstr(p->arena, name);
+	int fd = program_open(p, "certificate", name);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	X509 *cert = f == NULL ? NULL :
+		PEM_read_X509_AUX(f, NULL, no_password, NULL);
+	if (cert == NULL)
+		fatal(path, "is no certificate in PEM");
+	fclose(f);
+	if (X509_check_private_key(cert, k->key) != 1)
+		fatal(path, "does not belong to the private key");
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+		log_warn(LOG_NO_ID, "certificate-expired",
+			LOG_CSTR("file", path));
+	X509_free(cert);
+	errno = 0;
+}
+
 static void
 prepare(struct program *p)
 {
 	struct keys *k = arena_one(p->arena, struct keys);
 	p->ctx = k;
+	if (is_check(p))
+		log_open("keys", LOG_TO_STDERR, LOG_AS_TEXT);
 	if (p->conf->tls.key.n == 0)
 		return;
 	char *path = str_cstr(p->arena, p->conf->tls.key);
@@ -72,6 +105,9 @@ prepare(struct program *p)
 	errno = 0;
 	if (k->key == NULL)
 		fatal(path, "is not an unencrypted private key in PEM");
+	check_pair(p, k);
+	if (is_check(p))
+		exit(0);
 }
 
 /* A tls that was begun with this key may need it to the end of its

@@ -371,6 +371,17 @@ is_last(const struct message *m)
 	return !str_ends(str_from(name), STR("_row"));
 }
 
+/* It takes nothing more, but may have answered what it had taken. */
+static void
+hear_and_close(struct connection *c)
+{
+	if (c->peer.peers->asks && !c->heard_all) {
+		c->heard_all = true;
+		read_some(c);
+	}
+	peer_close(&c->peer);
+}
+
 void
 peer_send(struct peer *p, const struct message *m)
 {
@@ -389,7 +400,7 @@ peer_send(struct peer *p, const struct message *m)
 	if (r == IPC_AGAIN && c->output_octets + out->n <= WAITING_MOST)
 		keep(c, buf_str(out), m->fd);
 	else if (r != IPC_OK)
-		peer_close(p);
+		hear_and_close(c);
 	arena_rewind(c->arena, mark);
 }
 
@@ -470,6 +481,7 @@ asker_new(struct arena *a, struct loop *l, struct str directory,
 	struct asker *k = arena_one(a, struct asker);
 	k->peers = (struct peers){.loop = l, .rows = answer_rows,
 		.count = sizeof answer_rows / sizeof *answer_rows, .ctx = k,
+		.asks = true,
 		.on_close = on_lost};
 	k->path = str_cstr(a,
 		str_printf(a, "%.*s/%s", STR_ARG(directory), asked));
@@ -483,6 +495,19 @@ fail_later(void *ctx)
 	fail_those(ctx, NULL);
 }
 
+static bool
+connect_asker(struct asker *k)
+{
+	if (k->peer != NULL && of(k->peer)->closing)
+		k->peer = NULL;
+	if (k->peer != NULL)
+		return true;
+	int fd = ipc_connect(k->path);
+	if (fd >= 0)
+		k->peer = peers_take(&k->peers, fd, ~0u);
+	return fd >= 0;
+}
+
 void
 asker_ask(struct asker *k, const struct message *question, answer_fn fn,
 	void *ctx)
@@ -490,16 +515,16 @@ asker_ask(struct asker *k, const struct message *question, answer_fn fn,
 	struct question *q = must(calloc(1, sizeof *q));
 	*q = (struct question){.fn = fn, .ctx = ctx};
 	list_add(&k->asked, &q->link);
-	if (k->peer != NULL && of(k->peer)->closing)
-		k->peer = NULL;
-	if (k->peer == NULL) {
-		int fd = ipc_connect(k->path);
-		if (fd < 0) {
+	/* One that retires takes no question: its successor does. */
+	for (int tries = 0; tries < 2; tries++) {
+		if (!connect_asker(k)) {
 			loop_timer(k->peers.loop, clock_in(100), fail_later, k);
 			return;
 		}
-		k->peer = peers_take(&k->peers, fd, ~0u);
+		q->to = NULL;
+		peer_send(k->peer, question);
+		if (!of(k->peer)->closing)
+			break;
 	}
 	q->to = k->peer;
-	peer_send(k->peer, question);
 }

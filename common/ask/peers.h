@@ -43,6 +43,7 @@ struct peers {
 	 * half written)?  May be NULL: never. */
 	bool (*is_busy)(const struct peer *p);
 	struct peers_state *state; /* peers' own; NULL at first */
+	bool asks; /* an asker's */
 };
 
 /* One end of a conversation; valid until on_close has run. */

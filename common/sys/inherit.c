@@ -55,6 +55,15 @@ inherit_names(struct arena *a, const struct inherited *v, size_t n)
 	return str_join(a, list, STR(":"));
 }
 
+void
+inherit_export(struct arena *a, const struct inherited *v, size_t n)
+{
+	setenv("LISTEN_FDS", str_cstr(a, str_printf(a, "%zu", n)), 1);
+	setenv("LISTEN_FDNAMES", str_cstr(a, inherit_names(a, v, n)), 1);
+	setenv("LISTEN_PID", str_cstr(a, str_printf(a, "%d",
+		(int)getpid())), 1);
+}
+
 /* From anywhere to 3, 4, ...: first out of the way, then into place. */
 void
 inherit_place(const struct inherited *v, size_t n, int *scratch)

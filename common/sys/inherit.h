@@ -27,6 +27,8 @@ struct inheritance inherit_take(struct arena *a);
 
 /* "smtp:submission:config": the names for LISTEN_FDNAMES. */
 struct str inherit_names(struct arena *a, const struct inherited *v, size_t n);
+/* Into this process's own variables, for what it executes next. */
+void inherit_export(struct arena *a, const struct inherited *v, size_t n);
 
 /*
  * In a child before exec: puts them at 3, 4, ... in this order, standard input

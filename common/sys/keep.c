@@ -48,12 +48,14 @@ keeper_size(const struct keeper *k)
 	return k->in[KEPT_STARTING] + k->in[KEPT_IDLE] + k->in[KEPT_BUSY];
 }
 
-pid_t
-keeper_pid(const struct keeper *k)
+size_t
+keeper_pids(const struct keeper *k, pid_t *out, size_t most)
 {
-	const struct kept *c =
-		list_first(&k->children, struct kept, link);
-	return c == NULL ? 0 : c->pid;
+	size_t n = 0;
+	list_each(&k->children, at, save)
+		if (n < most)
+			out[n++] = list_entry(at, struct kept, link)->pid;
+	return n;
 }
 
 static void
@@ -135,7 +137,7 @@ keeper_add(struct keeper *k, pid_t pid, int link)
 	struct kept *c = arena_one(a, struct kept);
 	*c = (struct kept){.arena = a, .keeper = k, .pid = pid, .fd = link,
 		.started = clock_ms(), .since = clock_ms(),
-		.state = link < 0 ? KEPT_RETIRED : KEPT_STARTING};
+		.state = link < 0 ? KEPT_BUSY : KEPT_STARTING};
 	k->in[c->state]++;
 	k->since = clock_wall();
 	if (link >= 0)

@@ -48,13 +48,13 @@ void keeper_init(struct keeper *k);
 
 /* A link for a child to be: ours in pair[0].  False with errno. */
 bool keeper_pair(int pair[2]);
-/* Takes link (our end; -1 for one of before that was told to finish). */
+/* Takes link (our end; -1 for one that another process of ours started). */
 void keeper_add(struct keeper *k, pid_t pid, int link);
 
 /* Children that are not retired. */
 int64_t keeper_size(const struct keeper *k);
-/* Of a single one, or of the oldest; 0. */
-pid_t keeper_pid(const struct keeper *k);
+/* At most as many; how many they are.  The oldest come first. */
+size_t keeper_pids(const struct keeper *k, pid_t *out, size_t most);
 
 /*
  * Back-off is for what does not come up: a child that dies within moments of

@@ -40,15 +40,6 @@ number(const struct pool *p, size_t offset)
 
 /* ------------------------------------------------------------- starting */
 
-static void
-set_variables(struct arena *a, const struct inherited *v, size_t n)
-{
-	setenv("LISTEN_FDS", str_cstr(a, str_printf(a, "%zu", n)), 1);
-	setenv("LISTEN_FDNAMES", str_cstr(a, inherit_names(a, v, n)), 1);
-	setenv("LISTEN_PID", str_cstr(a, str_printf(a, "%d",
-		(int)getpid())), 1);
-}
-
 /* This program again, with our sockets and perhaps a link to us. */
 static void __attribute__((noreturn))
 become(struct pool *p, int link)
@@ -62,7 +53,7 @@ become(struct pool *p, int link)
 	if (link >= 0)
 		v[n++] = (struct inherited){"master", link};
 	inherit_place(v, n, scratch);
-	set_variables(a, v, n);
+	inherit_export(a, v, n);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(p->argv[0], p->argv);

@@ -6,14 +6,13 @@ import imaplib
 import os
 import signal
 import smtplib
-import ssl
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import SLOW, done, message, ok, same, until
+from load import Load, login
 from root import IDS, PEOPLE, RootHouse, need_root
 
 # program -> user, root directory below the runtime directory (None: the
@@ -114,18 +113,6 @@ def programs(h):
         check_process(h, name, pid, user, root)
 
 
-def login(h, user, tls=True):
-    any_name = ssl._create_unverified_context()
-    if tls:
-        c = imaplib.IMAP4_SSL('127.0.0.1', h.port('imaps'),
-                              timeout=60 * SLOW, ssl_context=any_name)
-    else:
-        c = imaplib.IMAP4('127.0.0.1', h.port('imap'), timeout=60 * SLOW)
-        c.starttls(any_name)
-    c.login(user, h.users[user])
-    return c
-
-
 def mail(h):
     people = ['alice', 'bob', 'carol', 'dave']
     h.send([p + '@example.test' for p in people], message('to all'))
@@ -166,48 +153,6 @@ def not_root(h):
     roots = [(p, n) for p, n in h.children().items()
              if status(p)['Uid'].split()[0] == '0']
     same(roots, [], 'no other program is root')
-
-
-class Load:
-    """Sessions that stay, and clients that come and go."""
-
-    def __init__(self, h):
-        self.h, self.over, self.errors, self.sent = h, False, [], 0
-        self.imap = [login(h, 'bob', tls) for tls in (True, False) * 3]
-        self.smtp = [h.smtp() for _ in range(4)]
-        for c in self.imap:
-            c.select()
-        for s in self.smtp:
-            s.ehlo('stays.test')
-        self.threads = [threading.Thread(target=self.come_and_go,
-                                         daemon=True) for _ in range(3)]
-        for t in self.threads:
-            t.start()
-
-    def come_and_go(self):
-        while not self.over:
-            try:
-                self.h.send(['dave@example.test'], message('load'))
-                self.sent += 1
-                c = login(self.h, 'alice', tls=self.sent % 4 == 0)
-                c.select()
-                c.logout()
-            except Exception as e:
-                self.errors.append(repr(e))
-
-    def ask_all(self):
-        for c in self.imap + self.smtp:
-            try:
-                if c.noop()[0] not in ('OK', 250):
-                    self.errors.append('noop')
-            except (OSError, smtplib.SMTPException,
-                    imaplib.IMAP4.error) as e:
-                self.errors.append(repr(e))
-
-    def end(self):
-        self.over = True
-        for t in self.threads:
-            t.join(120 * SLOW)
 
 
 def reload(h):
