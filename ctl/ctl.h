@@ -14,6 +14,7 @@
 #include "ask/messages.h"
 #include "base/str.h"
 #include "sys/conf.h"
+#include "sys/options.h"
 
 #include <sysexits.h>
 
@@ -41,14 +42,6 @@ struct subcommand {
 };
 
 /* -------------------------------------------------------------- options */
-
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST, OPTION_NUMBER };
-
-struct option_row {
-	const char *name; /* with its dashes */
-	enum option_kind kind;
-	void *where; /* bool, const char *, struct str_list, int64_t */
-};
 
 /* "PROGRAM: ..." on standard error, and the end. */
 void ctl_fail(int status, const char *fmt, ...)

@@ -19,59 +19,6 @@ ctl_fail(int status, const char *fmt, ...)
 	exit(status);
 }
 
-static void
-store_option(struct ctl *c, const struct option_row *row, const char *value)
-{
-	struct str_list *list = row->where;
-	uint64_t n;
-	switch (row->kind) {
-	case OPTION_FLAG:
-		*(bool *)row->where = true;
-		break;
-	case OPTION_TEXT:
-		*(const char **)row->where = value;
-		break;
-	case OPTION_NUMBER:
-		if (!str_number(str_from(value), INT64_MAX, &n))
-			ctl_fail(EX_USAGE, "%s needs a number, not \"%s\"",
-				row->name, value);
-		*(int64_t *)row->where = (int64_t)n;
-		break;
-	case OPTION_LIST:
-		if (list->v == NULL)
-			list->v = arena_array(c->arena, (size_t)c->argc + 1,
-				sizeof *list->v);
-		list->v[list->n++] = str_from(value);
-		break;
-	}
-}
-
-static const struct option_row *
-find_option(const struct option_row *rows, size_t n, struct str name)
-{
-	for (size_t i = 0; i < n; i++)
-		if (str_eq(name, str_from(rows[i].name)))
-			return &rows[i];
-	return NULL;
-}
-
-/* "--name value" or "--name=value". */
-static const char *
-take_value(struct ctl *c, const struct option_row *row, int *i)
-{
-	const char *equals = strchr(c->argv[*i], '=');
-	if (row->kind == OPTION_FLAG) {
-		if (equals != NULL)
-			ctl_fail(EX_USAGE, "%s takes no value", row->name);
-		return NULL;
-	}
-	if (equals != NULL)
-		return equals + 1;
-	if (*i + 1 >= c->argc)
-		ctl_fail(EX_USAGE, "%s needs a value", row->name);
-	return c->argv[++*i];
-}
-
 void
 ctl_options(struct ctl *c, const struct option_row *rows, size_t n)
 {
@@ -80,28 +27,13 @@ ctl_options(struct ctl *c, const struct option_row *rows, size_t n)
 		{"--set", OPTION_LIST, &c->overrides},
 		{"--json", OPTION_FLAG, &c->json},
 	};
-	int kept = 0;
-	bool ended = false;
-	for (int i = 0; i < c->argc; i++) {
-		struct str arg = str_from(c->argv[i]);
-		if (ended || !str_starts(arg, STR("-")) || arg.n == 1) {
-			c->argv[kept++] = c->argv[i];
-			continue;
-		}
-		ended = str_eq(arg, STR("--"));
-		if (ended)
-			continue;
-		struct str name = str_head(arg, str_find(arg, '='));
-		const struct option_row *row = find_option(rows, n, name);
-		if (row == NULL)
-			row = find_option(common,
-				sizeof common / sizeof *common, name);
-		if (row == NULL)
-			ctl_fail(EX_USAGE, "there is no option %s; see surat(8)",
-				c->argv[i]);
-		store_option(c, row, take_value(c, row, &i));
-	}
-	c->argc = kept;
+	enum { COMMON = sizeof common / sizeof *common };
+	struct option_row *all = arena_array(c->arena, n + COMMON, sizeof *all);
+	if (n > 0)
+		memcpy(all, rows, n * sizeof *all);
+	memcpy(all + n, common, sizeof common);
+	c->argc = options_take(c->arena, c->argc, c->argv, all, n + COMMON,
+		"surat(8)");
 }
 
 static void

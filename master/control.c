@@ -66,21 +66,13 @@ parse_ids(struct team *t, struct str text, struct ids *ids, bool *given)
 	return !is_reserved(t->master, t, *ids);
 }
 
-static int64_t
-most(const struct team *t)
-{
-	const void *member = (const char *)t->master->now->conf +
-		t->role->most;
-	return *(const int64_t *)member;
-}
-
 /* ------------------------------------------------------- agents, sessions */
 
 /* The queue replaces an agent before the old one is quite gone. */
 static bool
 is_crowded(const struct team *t)
 {
-	return keeper_size(&t->keep) >= most(t) * 2 + 8;
+	return keeper_size(&t->keep) >= team_number(t, t->role->most) * 2 + 8;
 }
 
 /* An agent that has a unit of its own: systemd starts one for each who
@@ -157,7 +149,7 @@ start_session(struct master *m, struct arena *a, struct message *start)
 		return refuse(a, "no session for", s->service);
 	if (!parse_ids(t, s->ids, &ids, &given))
 		return refuse(a, "no session runs under these ids", s->ids);
-	if (m->stopping || keeper_size(&t->keep) >= most(t))
+	if (m->stopping || keeper_size(&t->keep) >= team_number(t, t->role->most))
 		return status_later(3, 2, STR("too many sessions"));
 	/* Whoever shares an id with others is shut in at home. */
 	struct start with = {.ids = given ? &ids : NULL, .first = start,

@@ -81,17 +81,18 @@ generation_listen(struct generation *g, struct generation *old,
 
 /* ---------------------------------------------------------------- checks */
 
-struct str
-program_directory(struct arena *a, const struct conf *c)
+const char *
+generation_program(struct arena *a, const struct generation *g,
+	const struct role *role)
 {
-	char path[4096];
-	if (c->general.libexec.n > 0)
-		return c->general.libexec;
-	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-	if (n <= 0)
-		fatal("where am I", "/proc/self/exe cannot be read");
-	path[n] = '\0';
-	return str_copy(a, str_from(dirname(path)));
+	struct str dir = g->conf->general.libexec;
+	char exe[4096];
+	if (dir.n == 0) {
+		ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+		exe[n > 0 ? n : 0] = '\0';
+		dir = str_from(dirname(exe));
+	}
+	return str_cstr(a, str_printf(a, "%.*s/%s", STR_ARG(dir), role->file));
 }
 
 bool
@@ -129,11 +130,9 @@ check_programs(struct generation *g, struct buf *errors)
 {
 	size_t count;
 	const struct role *roles = role_table(&count);
-	struct str dir = program_directory(g->arena, g->conf);
 	bool ok = true;
 	for (size_t i = 0; i < count; i++) {
-		const char *path = str_cstr(g->arena, str_printf(g->arena,
-			"%.*s/%s", STR_ARG(dir), roles[i].file));
+		const char *path = generation_program(g->arena, g, &roles[i]);
 		g->marks[i] = generation_mark(path);
 		if ((roles[i].kind == ROLE_POOL &&
 			!generation_serves(g, roles[i].file)) ||
@@ -193,21 +192,20 @@ open_file(struct generation *g, struct str path)
 /* Whether they belong together only keys can say: nobody else of ours parses
  * such files. */
 static bool
-check_pair(struct master *m, struct generation *g, const struct ids *ids,
-	struct buf *errors)
+check_pair(struct generation *g, const struct ids *ids, struct buf *errors)
 {
 	const struct conf_tls *c = &g->conf->tls;
 	struct inherited fds[] = {{"config", g->config},
 		{"certificate", open_file(g, c->certificate)},
 		{"key", open_file(g, c->key)}};
-	struct role keys = *role_find(STR("keys"));
-	struct spawn s = {.role = &keys, .generation = g, .fds = fds,
-		.fd_count = sizeof fds / sizeof *fds, .ids = ids};
+	struct spawn s = {.name = "keys", .argument = "--check", .fds = fds,
+		.fd_count = sizeof fds / sizeof *fds, .ids = ids,
+		.network = -1, .path = generation_program(g->arena, g,
+			role_find(STR("keys")))};
 	int status = -1;
-	keys.argument = "--check";
 	if (c->certificate.n == 0)
 		return true;
-	pid_t pid = spawn(m, &s);
+	pid_t pid = spawn(&s);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status != 0)
@@ -237,7 +235,7 @@ check_world(struct master *m, struct generation *g, struct buf *errors)
 		c->tls.certificate, errors);
 	files = check_file(g->arena, "tls.key", c->tls.key, errors) && files;
 	/* keys is the first role. */
-	return files && ok && check_pair(m, g, m->root ? ids : NULL, errors);
+	return files && ok && check_pair(g, m->root ? ids : NULL, errors);
 }
 
 struct generation *

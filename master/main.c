@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "sys/loop.h"
 #include "sys/notify.h"
+#include "sys/options.h"
 #include "sys/sandbox.h"
 #include "sys/service.h"
 
@@ -27,13 +28,6 @@
 /* After that long imapd and pop3d serve what is there. */
 enum { RECOVERY_PATIENCE = 30 * 1000, LOOK_EVERY = 10 * 1000 };
 
-struct options {
-	struct source source;
-	bool announce;
-	bool check;
-	bool launcher;
-};
-
 static const char usage[] =
 	"usage: suratd [--config FILE] [--set SECTION.OPTION=VALUE]... "
 	"[--announce] [--launcher] [-n]\n\n"
@@ -45,38 +39,25 @@ static const char usage[] =
 	"  -n             check the configuration and exit\n"
 	"SIGHUP reloads, SIGTERM ends.  See suratd(8).\n";
 
-static const char *
-argument(int argc, char **argv, int *i)
-{
-	if (*i + 1 < argc)
-		return argv[++*i];
-	fprintf(stderr, "suratd: %s needs an argument\n%s", argv[*i], usage);
-	exit(EX_USAGE);
-}
-
+/* *check: nothing is to be started. */
 static void
-parse_options(struct arena *a, int argc, char **argv, struct options *o)
+parse_options(struct master *m, int argc, char **argv, bool *check)
 {
-	struct str_list *sets = &o->source.overrides;
-	sets->v = arena_array(a, (size_t)argc, sizeof *sets->v);
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--config") == 0) {
-			o->source.file = argument(argc, argv, &i);
-		} else if (strcmp(argv[i], "--set") == 0) {
-			sets->v[sets->n++] =
-				str_from(argument(argc, argv, &i));
-		} else if (strcmp(argv[i], "--announce") == 0) {
-			o->announce = true;
-		} else if (strcmp(argv[i], "-n") == 0) {
-			o->check = true;
-		} else if (strcmp(argv[i], "--launcher") == 0) {
-			o->launcher = true;
-		} else {
-			bool help = strcmp(argv[i], "--help") == 0;
-			fputs(usage, help ? stdout : stderr);
-			exit(help ? EX_OK : EX_USAGE);
-		}
-	}
+	bool help = false;
+	const struct option_row rows[] = {
+		{"--help", OPTION_FLAG, &help},
+		{"--config", OPTION_TEXT, &m->source.file},
+		{"--set", OPTION_LIST, &m->source.overrides},
+		{"--announce", OPTION_FLAG, &m->announce},
+		{"--launcher", OPTION_FLAG, &m->launcher},
+		{"-n", OPTION_FLAG, check},
+	};
+	int left = options_take(m->arena, argc, argv, rows,
+		sizeof rows / sizeof *rows, "suratd --help");
+	if (!help && left == 0)
+		return;
+	fputs(usage, help ? stdout : stderr);
+	exit(help ? EX_OK : EX_USAGE);
 }
 
 static void
@@ -228,31 +209,36 @@ run(struct master *m)
 	loop_run(m->loop);
 }
 
+/* As it was, for who starts us again. */
+static char **
+copy(struct arena *a, int argc, char **argv)
+{
+	char **v = arena_array(a, (size_t)argc + 1, sizeof *v);
+	memcpy(v, argv, (size_t)argc * sizeof *v);
+	return v;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct arena *a = arena_new("master");
-	struct options o = {.source.file = "/etc/surat/surat.conf"};
 	struct buf *errors = buf_new(a);
 	struct master *m = arena_one(a, struct master);
+	bool check = false;
 	log_open("suratd", LOG_TO_STDERR, LOG_AS_TEXT);
-	parse_options(a, argc, argv, &o);
-	m->arena = a;
-	m->given = inherit_take(a);
-	m->source = o.source;
-	m->exe = realpath("/proc/self/exe", NULL);
+	*m = (struct master){.arena = a, .given = inherit_take(a),
+		.source.file = "/etc/surat/surat.conf",
+		.exe = realpath("/proc/self/exe", NULL),
+		.argv = copy(a, argc, argv), .root = geteuid() == 0,
+		.no_network = -1};
 	m->exe_mark = generation_mark(m->exe);
-	m->argv = argv;
-	m->launcher = o.launcher;
-	m->announce = o.announce && getenv("SURAT_CHILDREN") == NULL;
-	m->root = geteuid() == 0;
-	m->no_network = -1;
+	parse_options(m, argc - 1, argv + 1, &check);
 	umask(077);
 	raise_limits();
 	m->now = generation_read(m, errors);
 	if (m->now == NULL)
 		give_up(errors);
-	if (o.check)
+	if (check)
 		return EX_OK;
 	service_log("suratd", &m->now->conf->log);
 	run(m);

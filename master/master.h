@@ -30,6 +30,7 @@
 #include "sys/inherit.h"
 #include "sys/keep.h"
 #include "sys/listen.h"
+#include "sys/spawn.h"
 
 #include <sys/types.h>
 
@@ -69,11 +70,6 @@ struct role {
 };
 
 enum { ROLES_MOST = 16 };
-
-struct ids {
-	uid_t uid;
-	gid_t gid;
-};
 
 const struct role *role_table(size_t *count);
 /* By name; NULL. */
@@ -124,8 +120,9 @@ void generation_free(struct generation *g);
 /* Has this program sockets to accept on? */
 bool generation_serves(const struct generation *g, const char *file);
 
-/* Directory of the programs: general.libexec or where suratd lies. */
-struct str program_directory(struct arena *a, const struct conf *c);
+/* A role's program: in general.libexec, or where suratd lies. */
+const char *generation_program(struct arena *a, const struct generation *g,
+	const struct role *role);
 
 /* ---------------------------------------------------------------- teams */
 
@@ -160,6 +157,7 @@ struct master {
 	uint64_t exe_mark;
 	char **argv;
 	struct inheritance given; /* by whoever started us */
+	bool again; /* we were another program before */
 	bool launcher; /* only agents and sessions; the rest is systemd's */
 	uint64_t tls_seen, tls_refused; /* marks */
 	struct generation *now;
@@ -180,6 +178,8 @@ struct master {
 
 void teams_init(struct master *m);
 struct team *team_of(struct master *m, const struct role *role);
+/* The number of the configuration at this offset. */
+int64_t team_number(const struct team *t, size_t offset);
 /* Starts what the team lacks; call after anything changed. */
 void team_tend(struct team *t);
 void teams_tend(struct master *m);
@@ -194,21 +194,6 @@ void teams_reap(struct master *m);
 void teams_signal(struct master *m, int signal);
 /* All that there are. */
 int64_t teams_children(const struct master *m);
-
-/* ---------------------------------------------------------------- spawn */
-
-struct spawn {
-	const struct role *role;
-	const struct generation *generation;
-	const struct inherited *fds;
-	size_t fd_count;
-	const struct ids *ids; /* NULL: stays what master is */
-	struct str home; /* see struct start */
-	struct str root; /* becomes its /; empty: none */
-};
-
-/* The child's pid, -1 with errno. */
-pid_t spawn(const struct master *m, const struct spawn *s);
 
 /* -------------------------------------------------------------- sockets */
 
@@ -232,7 +217,7 @@ struct status control_reload(struct master *m, struct arena *a);
 bool upgrade_is_due(const struct master *m);
 /* Soon; false when the new program would not start. */
 bool upgrade(struct master *m);
-/* Takes over the children of the program we were before. */
+/* Takes over the children of the program we were before, if there was one. */
 void upgrade_adopt(struct master *m);
 
 /* Every port answers and the queue has recovered?  Then says so, once. */

@@ -20,7 +20,7 @@ is_up(const struct team *t)
 {
 	if (t->role->kind == ROLE_SINGLE)
 		return t->keep.in[KEPT_BUSY] > 0;
-	return t->role->kind != ROLE_POOL || 
+	return t->role->kind != ROLE_POOL ||
 		!generation_serves(t->master->now, t->role->file) ||
 		t->keep.in[KEPT_IDLE] + t->keep.in[KEPT_BUSY] > 0;
 }
@@ -36,7 +36,8 @@ ready_look(struct master *m)
 	m->ready = true;
 	log_info(LOG_NO_ID, "ready", LOG_NUM("children", teams_children(m)));
 	notify_starter("READY=1");
-	if (!m->announce)
+	/* Who asked for it has had it from who we were before. */
+	if (!m->announce || m->again)
 		return;
 	printf("surat: ready pid=%d\n", (int)getpid());
 	fflush(stdout);

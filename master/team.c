@@ -53,8 +53,8 @@ team_of(struct master *m, const struct role *role)
 
 /* ------------------------------------------------------------- starting */
 
-static int64_t
-number(const struct team *t, size_t offset)
+int64_t
+team_number(const struct team *t, size_t offset)
 {
 	const void *member = (const char *)t->master->now->conf + offset;
 	return *(const int64_t *)member;
@@ -134,8 +134,10 @@ launch(struct team *t, const struct start *with, int link)
 	bool secrets = t->role->flags & ROLE_SECRETS;
 	struct arena *a = arena_new("launch");
 	struct inherited *fds = arena_array(a, 2 * FDS_MOST + 5, sizeof *fds);
-	struct spawn s = {.role = t->role, .generation = m->now, .fds = fds,
-		.home = with->home};
+	struct spawn s = {.name = t->role->file,
+		.argument = t->role->argument, .fds = fds, .home = with->home,
+		.path = generation_program(a, m->now, t->role),
+		.network = t->role->flags & ROLE_NETWORK ? -1 : m->no_network};
 	s.fd_count = add_sockets(t, fds);
 	s.fd_count += add_asks(a, t, fds + s.fd_count);
 	s.fd_count += add_files(a, t, fds + s.fd_count);
@@ -146,7 +148,7 @@ launch(struct team *t, const struct start *with, int link)
 		fds[s.fd_count++] = (struct inherited){"queue", with->queue};
 	if (m->root)
 		set_place(a, t, with, &s);
-	pid_t pid = spawn(m, &s);
+	pid_t pid = spawn(&s);
 	arena_free(a);
 	return pid;
 }
@@ -188,8 +190,8 @@ lacks(const struct team *t)
 			(r->flags & ROLE_LINGERS));
 	return r->kind == ROLE_POOL &&
 		generation_serves(t->master->now, r->file) &&
-		size < number(t, r->most) &&
-		size - k->in[KEPT_BUSY] < number(t, r->idle) &&
+		size < team_number(t, r->most) &&
+		size - k->in[KEPT_BUSY] < team_number(t, r->idle) &&
 		(t->master->recovered || !(r->flags & ROLE_RECOVERED));
 }
 
@@ -226,7 +228,7 @@ teams_sweep(void *ctx)
 	for (size_t i = 0; i < m->team_count; i++)
 		if (m->teams[i].role->kind == ROLE_POOL)
 			keeper_sweep(&m->teams[i].keep,
-				number(&m->teams[i], m->teams[i].role->idle));
+				team_number(&m->teams[i], m->teams[i].role->idle));
 	loop_timer(m->loop, clock_in(SWEEP_EVERY), teams_sweep, m);
 }
 

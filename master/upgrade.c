@@ -116,6 +116,7 @@ upgrade_adopt(struct master *m)
 {
 	struct str rest = str_from(getenv("SURAT_CHILDREN")), name, number;
 	uint64_t pid;
+	m->again = rest.p != NULL;
 	while (str_word(&rest, &name) && str_word(&rest, &number)) {
 		const struct role *role = role_find(name);
 		if (role != NULL && str_number(number, INT32_MAX, &pid))

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "sys/listen.h"
 #include "sys/notify.h"
+#include "sys/options.h"
 #include "sys/serve.h"
 
 #include <errno.h>
@@ -128,39 +129,23 @@ help(const struct service *s)
 	exit(0);
 }
 
-static const char *
-argument(const struct service *s, int argc, char **argv, int *i)
-{
-	if (*i + 1 < argc)
-		return argv[++*i];
-	fprintf(stderr, "%s: %s needs an argument; see %s --help\n", s->name,
-		argv[*i], s->name);
-	exit(64);
-}
-
+/* What is left is the program's own. */
 static void
 parse_options(const struct service *s, struct program *p, struct options *o)
 {
-	int argc = p->argc, kept = 0;
-	char **argv = p->argv;
-	o->overrides.v = arena_array(p->arena, (size_t)argc,
-		sizeof *o->overrides.v);
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0)
-			help(s);
-		else if (strcmp(argv[i], "--config") == 0)
-			o->config = argument(s, argc, argv, &i);
-		else if (strcmp(argv[i], "--set") == 0)
-			o->overrides.v[o->overrides.n++] =
-				str_from(argument(s, argc, argv, &i));
-		else if (strcmp(argv[i], "--service") == 0)
-			o->service = argument(s, argc, argv, &i);
-		else if (strcmp(argv[i], "-i") == 0)
-			o->inetd = true;
-		else
-			argv[kept++] = argv[i];
-	}
-	p->argc = kept;
+	bool wants_help = false;
+	const struct option_row rows[] = {
+		{"--help", OPTION_FLAG, &wants_help},
+		{"--config", OPTION_TEXT, &o->config},
+		{"--set", OPTION_LIST, &o->overrides},
+		{"--service", OPTION_TEXT, &o->service},
+		{"-i", OPTION_FLAG, &o->inetd},
+	};
+	p->argv++;
+	p->argc = options_take(p->arena, p->argc - 1, p->argv, rows,
+		sizeof rows / sizeof *rows, NULL);
+	if (wants_help)
+		help(s);
 }
 
 static int

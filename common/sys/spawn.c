@@ -1,15 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * fork and exec: a child gets its named descriptors from number 3 on in the
- * way of sd_listen_fds(3), nothing else but standard error, an environment of
- * our making, and its own process group.
- *
- * A child has its ids, no capability and, unless it is to meet other hosts, no
- * network before it is loaded: no program but suratd ever runs as root.  One
- * that gets a root directory of its own keeps, until it has gone there
- * (SURAT_ROOT, sys/service), the right to do that.
- */
-#include "master.h"
+/* fork and exec. */
+#include "sys/spawn.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "sys/sandbox.h"
@@ -22,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FIRST_FD = 3, VARIABLES_MOST = 16, NOT_LOADED = 127 };
+enum { VARIABLES_MOST = 16, NOT_LOADED = 127 };
 
 /* What a child may learn of our environment: the time zone, and what the
  * tests and the sanitizers want. */
@@ -74,45 +65,40 @@ settle(void)
 }
 
 static void
-give_up(const struct master *m, const struct spawn *s)
+give_up(const struct spawn *s)
 {
 	if (s->ids == NULL)
 		return;
-	if ((s->role->flags & ROLE_NETWORK) == 0)
-		sandbox_leave_network(m->no_network);
+	sandbox_leave_network(s->network);
 	sandbox_become(s->ids->uid, s->ids->gid, s->root.n > 0);
 }
 
 static void
-become(const struct master *m, const struct spawn *s, struct environment *e,
-	const char *path, int *scratch)
+become(const struct spawn *s, struct environment *e, int *scratch)
 {
-	char *argv[] = {(char *)(uintptr_t)s->role->file,
-		(char *)(uintptr_t)s->role->argument, NULL};
+	char *argv[] = {(char *)(uintptr_t)s->name,
+		(char *)(uintptr_t)s->argument, NULL};
 	settle();
-	give_up(m, s);
+	give_up(s);
 	inherit_place(s->fds, s->fd_count, scratch);
 	snprintf(e->v[e->n - 1], sizeof "LISTEN_PID=0000000000",
 		"LISTEN_PID=%d", (int)getpid());
-	execve(path, argv, e->v);
-	log_error(LOG_NO_ID, "not-started", LOG_CSTR("file", path),
+	execve(s->path, argv, e->v);
+	log_error(LOG_NO_ID, "not-started", LOG_CSTR("file", s->path),
 		LOG_CSTR("why", strerror(errno)));
 	_exit(NOT_LOADED);
 }
 
 pid_t
-spawn(const struct master *m, const struct spawn *s)
+spawn(const struct spawn *s)
 {
 	struct arena *a = arena_new("spawn");
 	struct environment e = {.arena = a};
-	struct str dir = program_directory(a, s->generation->conf);
-	const char *path = str_cstr(a,
-		str_printf(a, "%.*s/%s", STR_ARG(dir), s->role->file));
 	int *scratch = arena_array(a, s->fd_count, sizeof *scratch);
 	fill(&e, s);
 	pid_t pid = fork();
 	if (pid == 0)
-		become(m, s, &e, path, scratch);
+		become(s, &e, scratch);
 	int err = errno;
 	if (pid > 0)
 		setpgid(pid, pid);
