@@ -93,7 +93,23 @@ strikes(int class)
 		return real args; \
 	}
 
-WRAP(WRITES, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
+/* A disk error is a disk's: pipes and eventfds have none. */
+static int
+is_file(int fd)
+{
+	struct stat st;
+	return me->error == 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
+}
+
+ssize_t
+write(int fd, const void *p, size_t n)
+{
+	REAL(write);
+	if (is_file(fd) && strikes(WRITES))
+		return -1;
+	return real(fd, p, n);
+}
+
 WRAP(WRITES, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at),
 	(fd, p, n, at))
 WRAP(WRITES, ssize_t, pwrite64,

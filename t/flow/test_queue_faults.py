@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Calls that fail: no space, an input or output error, a sync that fails, no
+descriptor left; at any call of the queue or its local agent, once or from
+then on.  What was acknowledged is there once and whole, what was refused is
+not, the queue takes mail again by itself when the trouble is over.
+
+    test_queue_faults.py [POINTS]      60 by default; all: every one
+"""
+import errno
+import os
+import random
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import SLOW, done, ok, same, skip
+from queuehouse import (NAMES, OPENS, SCENARIOS, SYNCS, WRITES, Ledger,
+                        QueueHouse)
+
+POINTS = sys.argv[1] if len(sys.argv) > 1 else str(60 // SLOW)
+
+# What fails, how, and whether it goes on failing.
+FAULTS = [
+    ('ENOSPC', WRITES | NAMES), ('EDQUOT', WRITES | NAMES),
+    ('EIO', WRITES), ('EIO', SYNCS), ('ENOSPC', SYNCS), ('EROFS', NAMES),
+    ('EMFILE', OPENS), ('ENFILE', OPENS),
+]
+
+
+def mend(house, ledger, ident):
+    """The trouble is over: everything that waits is tried at once."""
+    for slot in ('queue', 'agent'):
+        house.disarm(slot)
+    end = time.time() + 60 * SLOW
+    while time.time() < end:
+        try:
+            house.ask('queue_change', verb='retry', text='all')
+            house.ask('queue_change', verb='release', state='held',
+                      reply='three times')
+        except OSError:
+            pass
+        if house.settle(0.5) == []:
+            break
+    rows = house.rows()
+    if rows:
+        ledger.bad.append((ident, 'stuck', rows))
+    ledger.look()
+    ledger.judge(ident)
+
+
+def one_point(house, ledger, scenario, slot, fault, at, sticky):
+    name, classes = fault
+    ident = ledger.name(scenario)
+    house.arm(slot, at, classes, getattr(errno, name), sticky)
+    ledger.send(ident, **scenario(at))
+    house.until(lambda: house.happened(slot) or house.rows() == [], 2)
+    if sticky:
+        # While it lasts, nothing is taken that cannot be kept.
+        other = ledger.name(scenario)
+        ledger.send(other, **scenario(at))
+    struck = house.happened(slot)
+    mend(house, ledger, ident)
+    if sticky:
+        ledger.judge(other)
+    answer = house.submit('x@remote.test', ['alice@example.test'],
+                          b'Subject: after-1\r\n\r\n', ident + '/after')
+    if answer[0] != 'yes':
+        # The queue may have been the one that died of it: once more.
+        answer = house.until(lambda: house.submit(
+            'x@remote.test', ['alice@example.test'],
+            b'Subject: after-1\r\n\r\n', ident + '/after')[0] == 'yes', 20)
+    if not answer:
+        ledger.bad.append((ident, fault, at, 'no mail is taken afterwards'))
+    house.settle()
+    ledger.look()
+    ledger.there.pop('after-1', None)
+    return struck
+
+
+def sweep(house, randomness):
+    ledger = Ledger(house)
+    ledger.look()
+    ledger.bad.clear()
+    # Without descriptors nobody is let in: no use in waiting for it.
+    house.patience = 2 * SLOW
+    whole = [(s, slot, f, at, sticky) for s in SCENARIOS
+             for slot in ('queue', 'agent') for f in FAULTS
+             for at in range(1, 40 if slot == 'queue' else 25)
+             for sticky in (0, 1)]
+    work = whole if POINTS == 'all' else \
+        [randomness.choice(whole) for _ in range(int(POINTS))]
+    start = time.time()
+    struck = sum(one_point(house, ledger, *w) for w in work)
+    house.patience = 30 * SLOW
+    print('# %d points in %.0f s, %d struck; the queue died %d times, its '
+          'agents %d times' % (len(work), time.time() - start, struck,
+                               house.deaths['queue'], house.deaths['agent']))
+    same(ledger.bad, [], 'everything once, whole, and nothing stuck')
+    ok(struck > len(work) // 4, 'the points were met')
+
+
+def little_space(house):
+    """452 before the space is gone, for a message and for a body file."""
+    house.field('queue', 'free_blocks', 1000)
+    for body in (False, True):
+        answer = house.submit('x@remote.test', ['alice@example.test'],
+                              b'x' * 100, 'space/%s' % body, body=body)
+        same((answer[0], answer[1][:5]), ('no', '4.3.1'),
+             'no space: %s' % ('a body' if body else 'a message'))
+    house.field('queue', 'free_blocks', 0)
+    same(house.submit('x@remote.test', ['alice@example.test'], b'x\r\n',
+                      'space/after')[0], 'yes', 'space again: taken')
+    house.settle()
+
+
+def failed_sync(house):
+    """The kernel says it once: refused, and nothing taken until a commit has
+    succeeded."""
+    house.arm('queue', 1, SYNCS, errno.EIO, 1)
+    answer = house.submit('x@remote.test', ['alice@example.test'],
+                          b'Subject: lost\r\n\r\n', 'sync/1')
+    same(answer[0], 'no', 'a sync fails: refused')
+    ok(answer[1].startswith('4.3.'), 'for now', answer)
+    again = house.submit('x@remote.test', ['alice@example.test'],
+                         b'Subject: lost\r\n\r\n', 'sync/2')
+    same(again[0], 'no', 'and so is what comes while it fails')
+    ok('commit-failed' in house.log(), 'the log says so')
+    house.disarm('queue')
+    house.until(lambda: 'intake-open' in house.log())
+    ok('intake-open' in house.log(), 'it opens by itself')
+    same(house.submit('x@remote.test', ['alice@example.test'],
+                      b'Subject: kept\r\n\r\n', 'sync/3')[0], 'yes', 'taken')
+    same(house.settle(), [], 'and delivered')
+    texts = [open(f, 'rb').read() for f in house.mails('alice')]
+    ok(any(b'kept' in t for t in texts), 'what was taken is there')
+    ok(not any(b'lost' in t for t in texts), 'what was refused is not')
+
+
+def synced_again(house):
+    """A checkpoint fails: the page cache shows what the disk has lost, so the
+    file is written anew, and there is one."""
+    house.submit('x@remote.test', ['bob@example.test'],
+                 b'Subject: once\r\n\r\n', 'anew/0')
+    house.settle()
+    before = set(house.mails('bob'))
+    house.arm('agent', 1, SYNCS, errno.EIO)
+    house.submit('x@remote.test', ['bob@example.test'],
+                 b'Subject: twice\r\n\r\n', 'anew/1')
+    same(house.settle(), [], 'delivered in the end')
+    found = [f for f in house.mails('bob') if f not in before and
+             b'Subject: twice' in open(f, 'rb').read()]
+    same(len(found), 1, 'a failed checkpoint leaves one copy')
+    lines = [l for l in house.log().splitlines()
+             if 'deliver-local' in l and ' delivered to=bob' in l]
+    uids = [l.split('UID=')[1].split()[0] for l in lines[-2:]]
+    ok(len(set(uids)) == 2, 'which was written anew', lines)
+
+
+def full_disk():
+    """A file system of six megabytes, if one can be had."""
+    house = QueueHouse(faults=False, general='')
+    state = house.dir + '/state'
+    os.makedirs(state)
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=6m', 'tmpfs',
+                              state], capture_output=True).returncode == 0
+    if not mounted:
+        skip('a full disk', 'no file system can be mounted here')
+        house.close()
+        return
+    try:
+        with open(house.conf) as f:
+            text = f.read().replace('min_free = "64k"', 'min_free = "2m"')
+        with open(house.conf, 'w') as f:
+            f.write(text)
+        house.start()
+        fill(house)
+    finally:
+        house.stop()
+        subprocess.run(['umount', '-l', state])
+        house.close()
+
+
+def fill(house):
+    # Nothing is delivered meanwhile: later@ waits for its route.
+    taken, answer = 0, ('yes', '')
+    body = b'Subject: full\r\n\r\n' + b'y' * 60000
+    while answer[0] == 'yes' and taken < 500:
+        answer = house.submit('x@remote.test', ['later@example.test'], body,
+                              'full/%d' % taken)
+        taken += answer[0] == 'yes'
+    same((answer[0], answer[1][:5]), ('no', '4.3.1'),
+         'the disk is nearly full: 452')
+    ok(taken > 20, 'after a good many', taken)
+    v = os.statvfs(house.dir + '/state')
+    ok(v.f_bavail * v.f_frsize > 1 << 20, 'and before the space was gone')
+    # Somebody else takes the rest: orders and results wait, and nothing is
+    # half written.
+    with open(house.dir + '/state/hog', 'wb', 0) as f:
+        try:
+            while True:
+                f.write(b'x' * 65536)
+        except OSError:
+            pass
+    same(house.submit('x@remote.test', ['alice@example.test'], b'x\r\n',
+                      'full/none')[0], 'no', 'a full disk: refused')
+    house.ask('queue_change', verb='redirect', text='alice@example.test',
+              rcpt='later@example.test')
+    time.sleep(0.5)
+    same(len(house.rows() or []), taken, 'every row is there')
+    os.unlink(house.dir + '/state/hog')
+    house.until(lambda: house.ask(
+        'queue_change', verb='retry', text='all') and house.rows() == [], 60)
+    house.ask('queue_change', verb='redirect', text='alice@example.test',
+              rcpt='later@example.test')
+    same(house.settle(60), [], 'space again: it goes on by itself')
+    whole = [f for f in house.mails('alice')
+             if open(f, 'rb').read().endswith(b'y' * 60000)]
+    same(len(whole), taken, 'everything acknowledged is there, whole')
+
+
+def main():
+    seed = int(os.environ.get('SEED', time.time()))
+    print('# seed %d' % seed)
+    with QueueHouse() as house:
+        little_space(house)
+        failed_sync(house)
+        synced_again(house)
+        sweep(house, random.Random(seed))
+    full_disk()
+    done()
+
+
+main()
