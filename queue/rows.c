@@ -224,7 +224,7 @@ rows_read(struct queue *q, struct arena *a, enum rows_of of,
 	int looked = 0;
 	int64_t told = 0;
 	bool over = false;
-	if (limit <= 0 || limit > TOLD_MOST)
+	if (limit <= 0)
 		limit = TOLD_MOST;
 	bool sound = f->id >= 0 && parse_place(*at, of, f->id, &p);
 	*at = STR("");
@@ -455,7 +455,7 @@ list_groups(struct queue *q, struct peer *p, struct arena *a,
 	struct filter f = filter_of(l);
 	struct str at = l->after;
 	struct status s = rows_read(
-		q, a, ROWS_LIVE, &f, &at, 0, count_row, &x);
+		q, a, ROWS_LIVE, &f, &at, LOOKED_AT_MOST, count_row, &x);
 	send_groups(p, own, &x);
 	send_done(p, s, (int64_t)map_count(x.by_key), at);
 	arena_free(own);
@@ -480,8 +480,9 @@ rows_list(struct peer *p, struct arena *a, struct message *m)
 	} else if (l->group.n > 0) {
 		list_groups(q, p, a, l);
 	} else {
+		int64_t most = l->limit < TOLD_MOST ? l->limit : TOLD_MOST;
 		struct status s = rows_read(
-			q, a, of, &f, &at, l->limit, tell_row, &x);
+			q, a, of, &f, &at, most, tell_row, &x);
 		send_done(p, s, x.count, at);
 	}
 }
