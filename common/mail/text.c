@@ -156,16 +156,17 @@ strip_html(struct str s, struct buf *out)
 static void
 one_line(struct buf *out, size_t before, size_t most)
 {
-	size_t n = before, count = 0;
+	char *p = out->p;
+	size_t n = before, count = 0, end = out->n;
 	bool blank = true;
-	if (out->n == before)
+	if (end == before)
 		return;
-	for (size_t i = before; i < out->n && count <= most; i++) {
-		unsigned char c = (unsigned char)out->p[i];
+	for (size_t i = before; i < end && count <= most; i++) {
+		unsigned char c = (unsigned char)p[i];
 		bool space = c <= ' ' || c == 0x7f;
 		if (space && blank)
 			continue;
-		out->p[n++] = space ? ' ' : (char)c;
+		p[n++] = space ? ' ' : (char)c;
 		count += (c & 0xc0) != 0x80;
 		blank = space;
 	}

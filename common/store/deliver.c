@@ -316,9 +316,27 @@ sync_rebuilt(struct batch *b)
 	v = folder_rows(b->s, b->a, &n);
 	st = index_commit(b->s, b->a);
 	for (size_t i = 0; i < n && status_is_fine(st); i++)
-		if (v[i].id != b->f.id && v[i].rebuild)
+		if (v[i].dir.n > 0 && v[i].rebuild)
 			sync_folder(b->s, b->a, v[i].id, &f);
-	return status_is_fine(st) ? sync_folder(b->s, b->a, b->f.id, &f) : st;
+	for (size_t i = 0; i < n && status_is_fine(st); i++)
+		if (v[i].dir.n == 0)
+			st = sync_folder(b->s, b->a, v[i].id, &f);
+	return st;
+}
+
+/* The transaction, and INBOX as it is now. */
+static struct status
+begin_now(struct batch *b)
+{
+	struct status st = index_begin(b->s, b->a);
+	if (!status_is_fine(st))
+		return st;
+	if (folder_named(b->s, b->a, STR("INBOX"), &b->f))
+		return st;
+	index_rollback(b->s);
+	st = index_status(b->s, b->a);
+	return status_is_fine(st)
+		? status_later(2, 0, STR("there is no INBOX")) : st;
 }
 
 /*
@@ -330,23 +348,20 @@ sync_rebuilt(struct batch *b)
 static struct status
 begin(struct batch *b, bool verify)
 {
-	struct folder_row f;
 	struct status st = status_fine();
-	if (verify)
-		st = sync_rebuilt(b);
-	else if (b->f.rebuild)
+	struct folder_row f;
+	for (int i = 0; i < 2; i++) {
+		if (status_is_fine(st) && verify && i == 0)
+			st = sync_rebuilt(b);
+		if (status_is_fine(st))
+			st = begin_now(b);
+		if (!status_is_fine(st) || !b->f.rebuild)
+			return st;
+		index_rollback(b->s);
 		st = sync_folder(b->s, b->a, b->f.id, &f);
-	if (status_is_fine(st))
-		st = index_begin(b->s, b->a);
-	if (!status_is_fine(st))
-		return st;
-	if (folder_of_mailbox(b->s, b->a, b->f.mailbox_id, &f) &&
-		!f.rebuild) {
-		b->f = f;
-		return st;
 	}
-	index_rollback(b->s);
-	return status_later(2, 0, STR("the index was made anew"));
+	return status_is_fine(st)
+		? status_later(2, 0, STR("the index was made anew")) : st;
 }
 
 static struct status
@@ -381,7 +396,8 @@ store_deliver(struct store *s, struct arena *a, struct delivery *v, size_t n,
 	bool each)
 {
 	struct batch b = {.s = s, .a = a, .n = n, .each = each};
-	struct status st = folder_find(s, a, STR("INBOX"), &b.f);
+	struct status st = index_ready(s, a);
+	b.f.dir = STR("");
 	if (!status_is_fine(st)) {
 		fail_all(v, n, st);
 		return;

@@ -85,6 +85,7 @@ struct watch_side {
 
 struct watch {
 	struct watch_side side[2]; /* new, cur */
+	int fd; /* inotify, -1: none to be had */
 	unsigned untaken; /* events we made since we last read some */
 	bool lost; /* events were not to be had */
 };

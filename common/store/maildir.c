@@ -45,17 +45,38 @@ is_ours(struct str key)
 		str_starts(key, STR("UID="));
 }
 
+static size_t
+digits_of(uint64_t n)
+{
+	size_t digits = 1;
+	for (; n >= 10; n /= 10)
+		digits++;
+	return digits;
+}
+
+/* For every delivery: without printf. */
+static void
+put_keys(struct buf *b, uint64_t size, uint64_t wire_size, uint32_t uid)
+{
+	buf_add(b, STR(",S="));
+	buf_addn(b, size);
+	buf_add(b, STR(",W="));
+	buf_addn(b, wire_size);
+	buf_add(b, STR(",UID="));
+	buf_addn(b, uid);
+}
+
 struct str
 maildir_base(struct arena *a, struct str old, uint64_t size,
 	uint64_t wire_size, uint32_t uid)
 {
 	struct str rest = str_head(old, str_find(old, ':')), unique = {0}, key;
-	struct str keys = str_printf(a, ",S=%llu,W=%llu,UID=%u",
-		(unsigned long long)size, (unsigned long long)wire_size, uid);
+	size_t keys = strlen(",S=,W=,UID=") + digits_of(size) +
+		digits_of(wire_size) + digits_of(uid);
 	struct buf *b = buf_new(a);
 	str_cut(&rest, ',', &unique);
-	buf_add(b, str_head(unique, MAILDIR_BASE_MOST - keys.n));
-	buf_add(b, keys);
+	buf_add(b, str_head(unique, MAILDIR_BASE_MOST - keys));
+	put_keys(b, size, wire_size, uid);
 	while (str_cut(&rest, ',', &key)) {
 		if (is_ours(key) || b->n + 1 + key.n > MAILDIR_BASE_MOST)
 			continue;

@@ -235,8 +235,9 @@ struct status
 mailbox_read_row(struct mailbox *m, struct arena *a,
 	const struct message_row *row, struct message_file *out)
 {
-	int fd = mailbox_file(m, a, row);
+	struct maildir_name name = maildir_parse(row->name);
+	int fd = name.has_size ? mailbox_file(m, a, row) : -1;
 	if (fd < 0)
 		return mailbox_read(m, a, row->uid, out);
-	return take(m, a, fd, row->uid, maildir_parse(row->name).size, out);
+	return take(m, a, fd, row->uid, name.size, out);
 }

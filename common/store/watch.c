@@ -80,9 +80,12 @@ watch_time(struct store *s, const char *path)
 static void
 take_events(struct watch *w)
 {
+	/* what leaves room for the longest event is all there is */
+	enum { LONGEST = sizeof(struct inotify_event) + 256 };
 	_Alignas(struct inotify_event) char octets[4096];
-	ssize_t n;
-	while ((n = read(instance_fd(), octets, sizeof octets)) > 0) {
+	ssize_t n = sizeof octets;
+	while (n > (ssize_t)sizeof octets - LONGEST &&
+		(n = read(w->fd, octets, sizeof octets)) > 0) {
 		for (char *p = octets; p < octets + n;) {
 			struct inotify_event *e = (void *)p;
 			for (int i = 0; i < 2; i++)
@@ -103,8 +106,8 @@ add_watch(struct store *s, struct watch_side *side)
 	int n = snprintf(path, sizeof path, "%.*s/%s", STR_ARG(s->path),
 		side->path);
 	side->wd = -1;
-	if (instance_fd() >= 0 && n < (int)sizeof path)
-		side->wd = inotify_add_watch(instance_fd(), path,
+	if (s->watch.fd >= 0 && n < (int)sizeof path)
+		side->wd = inotify_add_watch(s->watch.fd, path,
 			IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR |
 				IN_EXCL_UNLINK);
 }
@@ -114,7 +117,8 @@ watch_begin(struct store *s, struct arena *a, const struct folder_row *f,
 	enum watched which)
 {
 	struct watch *w = &s->watch;
-	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}}};
+	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}},
+		.fd = instance_fd()};
 	for (int i = 0; i < 2; i++) {
 		struct watch_side *side = &w->side[i];
 		if (!(which & 1U << i))
@@ -164,8 +168,8 @@ watch_end(struct store *s, struct folder_row *f)
 	end_side(s, w, 1, &f->cur_mtime, &f->unsure, UNSURE_CUR);
 	for (int i = 0; i < 2; i++)
 		if (w->side[i].wd >= 0)
-			inotify_rm_watch(instance_fd(), w->side[i].wd);
-	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}}};
+			inotify_rm_watch(w->fd, w->side[i].wd);
+	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}}, .fd = -1};
 }
 
 void
