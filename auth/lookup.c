@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "mail/address.h"
+#include "mail/charset.h"
 
 enum { FINAL_MOST = 1000, STEPS_MOST = 10000, REASONS_MOST = 500 };
 
@@ -49,14 +50,32 @@ lookup_table(struct lookup *l, const struct str_list *refs, struct str key,
 	return false;
 }
 
+/* A local part in UTF-8 may be composed in several ways; one of them is ours
+ * (RFC 6532 3.1). */
+static void
+parse(struct lookup *l, struct str text, struct address *out)
+{
+	if (!address_parse(l->arena, text, true, out))
+		*out = (struct address){.local = text};
+	if (out->utf8)
+		out->local = charset_nfc(l->arena, out->local);
+}
+
 /* --------------------------------------------------------------- domains */
+
+static bool
+same_domain(struct lookup *l, struct str one, struct str other)
+{
+	return str_eq_nocase(one, other) || str_eq_nocase(
+		address_to_ascii(l->arena, one), other);
+}
 
 static bool
 is_listed(struct lookup *l, const struct str_list *domains, struct str domain)
 {
 	struct table_value any;
 	for (size_t i = 0; i < domains->n; i++)
-		if (str_eq_nocase(domains->v[i], domain))
+		if (same_domain(l, domains->v[i], domain))
 			return true;
 	return lookup_table(l, domains, domain, &any);
 }
@@ -66,8 +85,12 @@ lookup_domain(struct lookup *l, struct str domain)
 {
 	const struct auth *x = l->auth;
 	const struct conf_address *c = &x->conf->address;
-	if (domain.n == 0 || conf_is_local_domain(x->conf, domain) ||
-		str_eq_nocase(domain, x->program->hostname) ||
+	/* U-labels and A-labels are one domain (RFC 5890). */
+	domain = address_to_ascii(l->arena, domain);
+	for (size_t i = 0; i < x->conf->general.domains.n; i++)
+		if (same_domain(l, x->conf->general.domains.v[i], domain))
+			return DOMAIN_LOCAL;
+	if (domain.n == 0 || str_eq_nocase(domain, x->program->hostname) ||
 		str_eq_nocase(domain, STR("localhost")))
 		return DOMAIN_LOCAL;
 	if (is_listed(l, &c->virtual_domains, domain))
@@ -201,7 +224,7 @@ struct found {
 };
 
 static bool
-find_exact(struct lookup *l, enum domain_class class, struct str local,
+find_as(struct lookup *l, enum domain_class class, struct str local,
 	struct str domain, bool no_alias, struct found *out)
 {
 	out->targets = no_alias ? NULL : find_alias(l, class, local, domain);
@@ -209,6 +232,19 @@ find_exact(struct lookup *l, enum domain_class class, struct str local,
 		class != DOMAIN_RELAY)
 		out->user = find_user(l, class, local, domain);
 	return out->targets != NULL || out->user != NULL;
+}
+
+/* The tables may have the domain in either form. */
+static bool
+find_exact(struct lookup *l, enum domain_class class, struct str local,
+	struct str domain, bool no_alias, struct found *out)
+{
+	struct str other = address_to_ascii(l->arena, domain);
+	if (str_eq(other, domain))
+		other = address_to_unicode(l->arena, domain);
+	return find_as(l, class, local, domain, no_alias, out) ||
+		(!str_eq(other, domain) && other.n > 0 &&
+			find_as(l, class, local, other, no_alias, out));
 }
 
 /* "mary-ann+list" may be mary-ann's or mary's: the longest name that exists
@@ -328,8 +364,7 @@ lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class)
 {
 	struct address addr;
 	struct found f;
-	if (!address_parse(l->arena, text, true, &addr))
-		addr = (struct address){.local = text};
+	parse(l, text, &addr);
 	*class = lookup_domain(l, addr.domain);
 	lookup_why(l, "%.*s %s", STR_ARG(addr.domain), class_text(*class));
 	if (*class == DOMAIN_ELSEWHERE)
@@ -404,8 +439,7 @@ expand_one(struct expansion *e, struct str text)
 	bool no_alias = str_starts(text, STR("\\"));
 	if (no_alias)
 		text = str_skip(text, 1);
-	if (!address_parse(l->arena, text, true, &addr))
-		addr = (struct address){.local = text};
+	parse(l, text, &addr);
 	struct str normal = address_text(l->arena, &addr);
 	struct str key = str_lower(l->arena, normal);
 	/* An alias that names itself means the user of that name. */

@@ -123,7 +123,9 @@ int ctl_mailbox(struct ctl *c); /* mailbox.c */
 int ctl_explain(struct ctl *c); /* explain.c */
 
 /* A line of the users table for a user with this password, whose mail lies in
- * home (empty: below the mail root).  cost: of yescrypt, 1 to 11. */
+ * home (empty: below the mail root).  cost: of yescrypt, 1 to 11; or
+ * USER_SCRAM for a secret of SCRAM-SHA-256. */
+enum { USER_SCRAM = 0 };
 struct str user_line(struct arena *a, struct str name, struct str password,
 	struct str home, unsigned cost);
 /* Is this name fit for the table? */

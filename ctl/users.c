@@ -8,6 +8,8 @@
 #include "ctl.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mail/encode.h"
+#include "mail/sasl.h"
 
 #include <crypt.h>
 #include <errno.h>
@@ -17,14 +19,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <termios.h>
 #include <unistd.h>
 
-enum { COST = 5, NAME_MOST = 255, PASSWORD_MOST = 511 };
+enum { COST = 5, NAME_MOST = 255, PASSWORD_MOST = 511, SALT = 16,
+	ITERATIONS = 10000 };
 
-struct str
-user_line(struct arena *a, struct str name, struct str password,
-	struct str home, unsigned cost)
+/* What a server keeps of a password for SCRAM (RFC 5803), as auth reads it. */
+static struct str
+scram_secret(struct arena *a, struct str password)
+{
+	struct buf *out = buf_new(a);
+	char salt[SALT];
+	if (getrandom(salt, sizeof salt, 0) != sizeof salt)
+		ctl_fail(EX_OSERR, "getrandom: %s", strerror(errno));
+	struct sasl_secret s = sasl_make_secret(a, SASL_SCRAM_SHA_256,
+		password, str_of(salt, sizeof salt), ITERATIONS);
+	buf_printf(out, "{SCRAM-SHA-256}%d,", ITERATIONS);
+	base64_encode(out, s.salt);
+	buf_addc(out, ',');
+	base64_encode(out, s.stored_key);
+	buf_addc(out, ',');
+	base64_encode(out, s.server_key);
+	return buf_str(out);
+}
+
+static struct str
+crypt_secret(struct arena *a, struct str password, unsigned cost)
 {
 	struct crypt_data *data = arena_one(a, struct crypt_data);
 	const char *salt = crypt_gensalt_ra("$y$", cost, NULL, 0);
@@ -32,8 +54,17 @@ user_line(struct arena *a, struct str name, struct str password,
 		crypt_r(str_cstr(a, password), salt, data);
 	if (hash == NULL || *hash == '*')
 		ctl_fail(EX_OSERR, "crypt: %s", strerror(errno));
-	return str_printf(a, "%.*s:{CRYPT}%s::::%.*s::\n", STR_ARG(name),
-		hash, STR_ARG(home));
+	return str_printf(a, "{CRYPT}%s", hash);
+}
+
+struct str
+user_line(struct arena *a, struct str name, struct str password,
+	struct str home, unsigned cost)
+{
+	struct str secret = cost == USER_SCRAM ? scram_secret(a, password)
+		: crypt_secret(a, password, cost);
+	return str_printf(a, "%.*s:%.*s::::%.*s::\n", STR_ARG(name),
+		STR_ARG(secret), STR_ARG(home));
 }
 
 /* What becomes a directory's name must not lead elsewhere. */
@@ -197,8 +228,10 @@ static int
 user_add(struct ctl *c)
 {
 	const char *home = "";
-	const struct option_row rows[] = {{"--home", OPTION_TEXT, &home}};
-	ctl_options(c, rows, 1);
+	bool scram = false;
+	const struct option_row rows[] = {{"--home", OPTION_TEXT, &home},
+		{"--scram", OPTION_FLAG, &scram}};
+	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	struct str name = operand(c);
 	if (*home != '\0' && (*home != '/' || strchr(home, ':') != NULL))
 		ctl_fail(EX_USAGE, "--home needs an absolute path without ':'");
@@ -207,7 +240,7 @@ user_add(struct ctl *c)
 	if (t.found)
 		ctl_fail(EX_CANTCREAT, "%s is there already", c->argv[0]);
 	buf_add(t.out, user_line(c->arena, name, ask_password(c->arena),
-		str_from(home), COST));
+		str_from(home), scram ? USER_SCRAM : COST));
 	return save(&t);
 }
 
@@ -215,7 +248,9 @@ user_add(struct ctl *c)
 static int
 user_passwd(struct ctl *c)
 {
-	ctl_options(c, NULL, 0);
+	bool scram = false;
+	const struct option_row rows[] = {{"--scram", OPTION_FLAG, &scram}};
+	ctl_options(c, rows, 1);
 	struct str name = operand(c), rest, line, hash;
 	struct table t = open_table(c, true);
 	struct str old = t.text;
@@ -227,7 +262,7 @@ user_passwd(struct ctl *c)
 	str_cut(&line, ':', &rest);
 	str_cut(&line, ':', &rest);
 	struct str fresh = user_line(c->arena, name, ask_password(c->arena),
-		STR(""), COST);
+		STR(""), scram ? USER_SCRAM : COST);
 	str_cut(&fresh, ':', &rest);
 	str_cut(&fresh, ':', &hash);
 	replace(&t, name, str_printf(c->arena, "%.*s:%.*s:%.*s\n",

@@ -80,10 +80,18 @@ login_start_tls(struct session *s)
 
 /* ----------------------------------------------------------------- AUTH */
 
+/* Logins are for submission, unless the configuration wants them on port 25
+ * too. */
+static bool
+has_logins(const struct session *s)
+{
+	return s->submission || (s->conf->smtp.auth && !s->lmtp);
+}
+
 bool
 login_may_auth(const struct session *s)
 {
-	return s->submission && s->user.n == 0 && (s->tls ||
+	return has_logins(s) && s->user.n == 0 && (s->tls ||
 		(s->conf->smtp.plaintext_auth &&
 			net_is_loopback(&s->client->peer)));
 }
@@ -206,7 +214,7 @@ smtp_auth(struct session *s, struct str args)
 	struct msg_auth_result result = {.more = 0};
 	if (s->user.n > 0)
 		return STATUS(STATUS_NEVER, 5, 1, "You have logged in already");
-	if (!s->esmtp || !s->submission)
+	if (!s->esmtp || !has_logins(s))
 		return status_reply(STATUS(STATUS_NEVER, 5, 1,
 			"No logins here"), 503);
 	if (!login_may_auth(s))

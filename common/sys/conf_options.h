@@ -102,6 +102,8 @@ OPTION(smtp, bare_newline, TEXT, "refuse", 0, 0,
 	"A CR or LF that is not CRLF in a message: refuse or normalise.")
 OPTION(smtp, bad_header, TEXT, "keep", 0, 0,
 	"Text behind a header without an empty line: keep, insert one, refuse.")
+OPTION(smtp, auth, BOOL, "no", 0, 0,
+	"Let users log in on port 25 too, not only for submission.")
 OPTION(smtp, plaintext_auth, BOOL, "no", 0, 0,
 	"Let clients on loopback log in without TLS (SMTP, IMAP and POP3).")
 OPTION(smtp, relay_networks, LIST, "", 0, 0,

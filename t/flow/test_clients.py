@@ -139,6 +139,28 @@ def with_gsasl(h):
         ok('235 ' not in out.stdout, 'and no 235', out.stdout[-500:])
 
 
+def with_scram_user(h):
+    """A secret made by surat: no password in the table, SCRAM and PLAIN."""
+    out = h.surat('user', 'add', '--scram', 'carol', input='pencil\n')
+    ok(out.returncode == 0 and 'carol:{SCRAM-SHA-256}10000,' in
+       open(h.dir + '/users').read(), 'surat user add --scram', out.stderr)
+    until(lambda: any('users=3' in l for l in h.log))
+
+    def login(mechanism, password):
+        return call('gsasl', '--smtp', '--connect=127.0.0.1:%d' %
+                    h.port('submission'), '--mechanism=' + mechanism,
+                    '--authentication-id=carol', '--password=' + password,
+                    '--starttls', '--x509-ca-file=' + h.dir +
+                    '/tls/cert.pem',
+                    *([] if 'PLUS' in mechanism else ['--no-cb']), text='')
+    for mechanism in ('SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS', 'PLAIN'):
+        out = login(mechanism, 'pencil')
+        ok(out.returncode == 0, 'a SCRAM secret: ' + mechanism,
+           out.stdout[-600:] + out.stderr[-600:])
+        refused('a SCRAM secret, a wrong password: ' + mechanism,
+                login(mechanism, 'pencils'))
+
+
 def with_smtplib(h):
     def send(subject, service='submission', user='alice'):
         context = ssl._create_unverified_context()
@@ -197,6 +219,7 @@ def main():
         with_curl(h)
         with_msmtp(h)
         with_gsasl(h)
+        with_scram_user(h)
         with_smtplib(h)
         with_sendmail(h)
         ipv6(h)

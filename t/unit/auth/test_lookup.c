@@ -381,10 +381,39 @@ START_TEST(ownership)
 }
 END_TEST
 
+/* One address, however it is written: edge case 73. */
+START_TEST(utf8)
+{
+	static const struct {
+		const char *address, *want;
+	} rows[] = {
+		{"j\xc3\xb6rg@b\xc3\xbc" "cher.test", "taken"},
+		{"jo\xcc\x88rg@b\xc3\xbc" "cher.test", "taken"},
+		{"j\xc3\xb6rg@xn--bcher-kva.test", "taken"},
+		{"J\xc3\xb6RG@XN--BCHER-KVA.test", "taken"},
+		{"jorg@xn--bcher-kva.test", "unknown"},
+		{"alice@xn--caf-dma.test", "taken"},
+		{"alice@caf\xc3\xa9.test", "taken"},
+		{"carl@caf\xc3\xa9.test", "taken"},
+		{"carl@xn--caf-dma.test", "taken"},
+	};
+	struct arena *a = arena_new("test");
+	const struct auth *x = test_auth(a, "general { domains = "
+		"{b\xc3\xbc" "cher.test, xn--caf-dma.test} }",
+		"alice:{PLAIN}a\nj\xc3\xb6rg:{PLAIN}j\n"
+		"carl@caf\xc3\xa9.test:{PLAIN}c\n", "");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_msg(strcmp(rcpt(a, x, rows[i].address),
+			rows[i].want) == 0, "%s is %s", rows[i].address,
+			rcpt(a, x, rows[i].address));
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_lookup(void)
 {
 	return SUITE("lookup", recipients, routes, too_many, senders, logins,
 		domain_classes, relay_recipients, table_away, table_users,
-		rewriting, ownership);
+		rewriting, ownership, utf8);
 }
