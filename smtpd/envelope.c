@@ -23,7 +23,7 @@ bad_value(void)
 static bool
 is_xtext(struct session *s, struct str value)
 {
-	return xtext_decode(buf_new(s->transaction_arena), value);
+	return xtext_decode(buf_new(s->command_arena), value);
 }
 
 /* ----------------------------------------------------------------- MAIL */
@@ -131,7 +131,7 @@ rcpt_notify(struct session *s, struct str value, struct recipient *r)
 	}
 	if (words == 0 || (never && words > 1))
 		return bad_value();
-	char *upper = arena_copy(s->transaction_arena, value.p, value.n);
+	char *upper = arena_copy(s->command_arena, value.p, value.n);
 	for (size_t i = 0; i < value.n; i++)
 		if (upper[i] >= 'a' && upper[i] <= 'z')
 			upper[i] -= 'a' - 'A';
@@ -156,7 +156,7 @@ rcpt_orcpt(struct session *s, struct str value, struct recipient *r)
 	if (utf8 && s->t.utf8 ? !address_is_utf8(address)
 			      : !is_xtext(s, address))
 		return bad_value();
-	r->orcpt = str_copy(s->transaction_arena, value);
+	r->orcpt = value;
 	return status_fine();
 }
 
@@ -265,32 +265,52 @@ fine_rcpt(void)
 	return STATUS(STATUS_FINE, 1, 5, "Recipient taken");
 }
 
+/* Until here everything was the command's: one that is refused leaves nothing
+ * behind. */
+static void
+keep(struct session *s, const struct recipient *r)
+{
+	struct arena *a = s->transaction_arena;
+	struct recipient *kept = arena_one(a, struct recipient);
+	*kept = (struct recipient){.address = str_copy(a, r->address),
+		.orcpt = str_copy(a, r->orcpt),
+		.notify = str_copy(a, r->notify)};
+	*s->t.last = kept;
+	s->t.last = &kept->next;
+	s->t.count++;
+}
+
+static struct status
+too_many(struct session *s)
+{
+	struct status st = STATUS(STATUS_LATER, 5, 3,
+		"Too many recipients; send to the others separately");
+	if (++s->t.refused > SMTP_OVERSHOOT)
+		session_close(s, status_reply(st, 421));
+	return st;
+}
+
 struct status
 smtp_rcpt(struct session *s, struct str args)
 {
-	struct arena *a = s->transaction_arena;
-	struct recipient *r = arena_one(a, struct recipient);
+	struct recipient r = {.next = NULL};
 	struct smtp_path p;
 	if (s->t.count >= (size_t)s->conf->smtp.max_recipients)
-		return STATUS(STATUS_LATER, 5, 3, "Too many recipients; send "
-			"to the others separately");
+		return too_many(s);
 	struct status st = smtp_parse_path(
-		a, args, STR("TO:"), s->t.utf8, &p);
+		s->command_arena, args, STR("TO:"), s->t.utf8, &p);
 	if (status_is_fine(st) && address_is_null(&p.address))
 		st = status_reply(STATUS(STATUS_NEVER, 1, 3,
 			"Nobody has that address"), 501);
 	if (status_is_fine(st))
-		st = APPLY(s, &p, rcpt_params, r);
-	r->address = address_text(a, &p.address);
+		st = APPLY(s, &p, rcpt_params, &r);
+	r.address = address_text(s->command_arena, &p.address);
 	if (status_is_fine(st))
-		st = policy_rcpt(s, r);
+		st = policy_rcpt(s, &r);
 	if (!status_is_fine(st))
 		return refuse(s, "rcpt-refused", args, st);
 	/* Twice the same is once; LMTP owes a reply for each (RFC 2033). */
-	if (!s->lmtp && s->t.count < 100 && is_known(s, r->address))
-		return fine_rcpt();
-	*s->t.last = r;
-	s->t.last = &r->next;
-	s->t.count++;
+	if (s->lmtp || s->t.count >= 100 || !is_known(s, r.address))
+		keep(s, &r);
 	return fine_rcpt();
 }

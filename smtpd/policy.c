@@ -62,11 +62,11 @@ apply_result(struct session *s, const struct msg_rcpt_result *r,
 		log_info(s->id, "rule", LOG_STR("rcpt", to->address),
 			LOG_STR("rule", r->rule));
 	if (r->hold.n > 0 && s->t.hold.n == 0)
-		s->t.hold = r->hold;
+		s->t.hold = str_copy(s->transaction_arena, r->hold);
 	if (r->address.n == 0)
 		return;
 	/* Whom it was for is not forgotten (edge case 78). */
-	struct buf *orcpt = buf_new(s->transaction_arena);
+	struct buf *orcpt = buf_new(s->command_arena);
 	buf_adds(orcpt, s->t.utf8 ? "utf-8;" : "rfc822;");
 	xtext_encode(orcpt, to->address);
 	if (to->orcpt.n == 0)
@@ -77,7 +77,7 @@ apply_result(struct session *s, const struct msg_rcpt_result *r,
 struct status
 policy_rcpt(struct session *s, struct recipient *to)
 {
-	struct arena *a = s->transaction_arena;
+	struct arena *a = s->command_arena;
 	struct message m = MESSAGE(rcpt_lookup), answer;
 	facts_gather(s);
 	m.rcpt_lookup.address = to->address;

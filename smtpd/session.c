@@ -173,6 +173,7 @@ too_long(void)
 static void
 one_line(struct session *s, struct str line)
 {
+	struct arena_mark mark = arena_mark(s->command_arena);
 	struct str args, verb = command_verb(line, &args);
 	const struct smtp_row *row = find_row(s, verb);
 	/* Only AUTH may be longer (RFC 4954 4). */
@@ -195,6 +196,7 @@ one_line(struct session *s, struct str line)
 	/* STARTTLS has answered 220: now the handshake, or never. */
 	if (done && row->fn == smtp_starttls && !login_start_tls(s))
 		s->state = SMTP_CLOSED;
+	arena_rewind(s->command_arena, mark);
 }
 
 static void
@@ -285,6 +287,8 @@ start(struct session *s, struct program *p, struct client *c)
 	s->client = c;
 	s->arena = arena_new("session");
 	arena_limit(s->arena, ARENA_MOST);
+	s->command_arena = arena_new("command");
+	arena_limit(s->command_arena, ARENA_MOST);
 	s->conn = conn_new(s->arena, c->in, c->out);
 	s->id = program_session_id(s->arena);
 	s->began = clock_wall_us();
@@ -338,6 +342,7 @@ smtp_serve(struct program *p, struct client *c)
 		LOG_NUM("errors", s.errors));
 	client_heed_stop(false);
 	bool secrets = s.user.n > 0;
+	arena_free(s.command_arena);
 	arena_free(s.transaction_arena);
 	arena_free(s.arena);
 	return secrets ? SERVED_RETIRE : SERVED_AGAIN;

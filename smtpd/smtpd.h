@@ -65,6 +65,7 @@ enum smtp_limits {
 	SMTP_HEADER_MOST = 256 * 1024,
 	SMTP_FIELDS_MOST = 1000,
 	SMTP_CHUNKS_MOST = 10000,
+	SMTP_OVERSHOOT = 1000, /* recipients beyond the most, all refused */
 };
 
 struct recipient {
@@ -75,7 +76,7 @@ struct recipient {
 struct transaction {
 	struct str sender;
 	struct recipient *first, **last;
-	size_t count;
+	size_t count, refused; /* refused: beyond the most */
 	struct str ret, envid, body_type;
 	bool utf8, requiretls;
 	bool facts_asked;
@@ -105,6 +106,7 @@ struct session {
 	struct client *client;
 	struct arena *arena; /* the session's */
 	struct arena *transaction_arena;
+	struct arena *command_arena; /* until its reply is written */
 	struct conn *conn;
 	struct str id, ip;
 	int64_t began; /* connected, microseconds since 1970 */
