@@ -277,22 +277,13 @@ letter_compose(struct letter *l, struct str raw, bool extract)
 
 /* ---------------------------------------------------------------- submit */
 
-static bool
-is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 /* RFC 6531 is needed when an address is beyond ASCII. */
 static bool
 needs_utf8(const struct letter *l)
 {
-	bool ascii = is_ascii(l->sender);
+	bool ascii = str_is_ascii(l->sender);
 	for (size_t i = 0; i < l->rcpts.n && ascii; i++)
-		ascii = is_ascii(l->rcpts.v[i]);
+		ascii = str_is_ascii(l->rcpts.v[i]);
 	return !ascii;
 }
 
@@ -358,7 +349,7 @@ letter_submit(const struct letter *l, struct str sockets, struct str *id)
 		.notify = every_rcpt(l, l->notify),
 		.ret = l->ret,
 		.envid = l->envid,
-		.body_type = is_ascii(buf_str(l->content)) ? STR("7BIT")
+		.body_type = str_is_ascii(buf_str(l->content)) ? STR("7BIT")
 							   : STR("8BITMIME"),
 		.utf8 = needs_utf8(l),
 		.size = (int64_t)l->content->n,

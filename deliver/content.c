@@ -3,15 +3,6 @@
 #include "remote.h"
 #include "mail/header.h"
 
-static bool
-has_eightbit(struct str s)
-{
-	unsigned char all = 0;
-	for (size_t i = 0; i < s.n; i++)
-		all |= (unsigned char)s.p[i];
-	return all >= 0x80;
-}
-
 /* Lines by their LF; a CR elsewhere than before it is bare. */
 static void
 look_at_lines(struct str s, struct content_facts *f)
@@ -37,8 +28,8 @@ content_look(struct str content)
 {
 	struct content_facts f = {.nul = str_has(content, 0)};
 	size_t header = header_length(content);
-	f.eightbit_header = has_eightbit(str_head(content, header));
-	f.eightbit_body = has_eightbit(str_skip(content, header));
+	f.eightbit_header = !str_is_ascii(str_head(content, header));
+	f.eightbit_body = !str_is_ascii(str_skip(content, header));
 	look_at_lines(content, &f);
 	return f;
 }

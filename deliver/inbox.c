@@ -6,6 +6,7 @@
  */
 #include "inbox.h"
 #include "forward.h"
+#include "mapped.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -16,7 +17,6 @@
 #include "store/deliver.h"
 #include "store/store.h"
 
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,45 +140,6 @@ inbox_is_full(const struct inbox *x)
 
 /* -------------------------------------------------------------- a job */
 
-struct mapping {
-	void *p;
-	size_t n;
-};
-
-static void
-unmap(void *ctx)
-{
-	struct mapping *m = ctx;
-	munmap(m->p, m->n);
-}
-
-/* A large content comes as a descriptor of a file nobody changes any more. */
-static bool
-content_of(struct arena *a, struct message *m, struct str *out)
-{
-	struct stat st;
-	*out = m->job.content;
-	if (m->fd < 0)
-		return true;
-	int fd = message_take_fd(m);
-	void *p = MAP_FAILED;
-	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-	*out = STR("");
-	if (ok && st.st_size > 0)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
-			0);
-	close(fd);
-	if (!ok || st.st_size == 0)
-		return ok;
-	if (p == MAP_FAILED)
-		return false;
-	struct mapping *kept = arena_one(a, struct mapping);
-	*kept = (struct mapping){p, (size_t)st.st_size};
-	arena_hook(a, unmap, kept);
-	*out = str_of(p, kept->n);
-	return true;
-}
-
 /* What comes before the message: once, whatever it went through before. */
 static struct str
 lines_before(struct arena *a, struct str sender, struct str rcpt)
@@ -278,7 +239,7 @@ inbox_add(struct inbox *x, struct message *m)
 	g->parcels = arena_array(x->batch, n, sizeof *g->parcels);
 	g->job = *j;
 	x->jobs[x->job_count++] = g;
-	if (!content_of(x->batch, m, &g->content))
+	if (!mapped_content(x->batch, m, &g->content))
 		return refuse_all(g, n, status_later(3, 0,
 			STR("the content cannot be read")));
 	struct status st = as_lines(x, g);

@@ -6,6 +6,7 @@
  *	main_remote.c	service row
  *	agent.c		jobs in, results out, the wait between two jobs
  *	job.c		a job, its recipients, what is reported of them
+ *	mapped.c	its content, shared with deliver-local
  *	relay.c		server after server, until each recipient has a status
  *	route.c		where a destination's mail goes: rules, smarthost, MX
  *	lookup.c	what resolve is asked

@@ -87,15 +87,6 @@ drop(struct transaction *t)
 
 /* --------------------------------------------------- what is to be sent */
 
-static bool
-is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 /* As it goes between < and >.  False when this server cannot be told it
  * (RFC 6531 3.2): the domain has an ASCII form, the local part has none. */
 static bool
@@ -104,10 +95,10 @@ wire_path(struct transaction *t, struct str address, struct str *out)
 	size_t at = str_find_last(address, '@');
 	struct str local = str_head(address, at);
 	*out = address;
-	if (is_ascii(address) || (t->j->m.utf8 && t->s->can.smtputf8))
+	if (str_is_ascii(address) || (t->j->m.utf8 && t->s->can.smtputf8))
 		return true;
 	struct str domain = address_to_ascii(t->a, str_skip(address, at + 1));
-	if (!is_ascii(local) || domain.n == 0)
+	if (!str_is_ascii(local) || domain.n == 0)
 		return false;
 	*out = str_printf(t->a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain));
 	return true;
@@ -146,7 +137,7 @@ check_message(struct transaction *t)
 			j->content.n, (unsigned long long)can->size_most)),
 			552);
 	t->utf8 = j->m.utf8 && (j->facts.eightbit_header ||
-		!is_ascii(j->m.sender));
+		!str_is_ascii(j->m.sender));
 	if ((t->utf8 && !can->smtputf8 && j->facts.eightbit_header) ||
 		!wire_path(t, j->m.sender, &t->sender))
 		return not_utf8();
@@ -205,7 +196,7 @@ add_target(struct transaction *t, struct target *x)
 			"that is no address"), SCOPE_RECIPIENT);
 		return;
 	}
-	t->utf8 = t->utf8 || !is_ascii(path);
+	t->utf8 = t->utf8 || !str_is_ascii(path);
 	x->state = TARGET_SENT;
 	x->accepted = false;
 	t->paths[t->n] = path;

@@ -29,15 +29,6 @@ is_wanted(const struct failure *f)
 	return notify.n == 0 || str_search(notify, keyword) < notify.n;
 }
 
-static bool
-is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 /* The message, or its beginning where it lies in a file. */
 static struct str
 read_original(struct queue *q, struct arena *a, struct msg *m)
@@ -90,7 +81,7 @@ collect(const struct queue *q, struct msg *m, struct dsn *d,
 			.remote = f->result.remote,
 			.will_retry_until = f->delay
 				? m->arrival + q->conf->queue.max_age : 0};
-		d->utf8 = d->utf8 || !is_ascii(f->rcpt->address);
+		d->utf8 = d->utf8 || !str_is_ascii(f->rcpt->address);
 	}
 	return n;
 }
@@ -209,7 +200,7 @@ report_success(struct queue *q, struct rcpt *r, const struct result *x)
 	struct dsn d = report_on(q, m, m->sender);
 	d.recipients = &rcpt;
 	d.count = 1;
-	d.utf8 = d.utf8 || !is_ascii(r->address);
+	d.utf8 = d.utf8 || !str_is_ascii(r->address);
 	d.headers_only = true;
 	d.original = read_original(q, a, m);
 	write_report(q, a, m, &d);

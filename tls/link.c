@@ -56,6 +56,11 @@ destroy(struct tls_link *l)
 	loop_unwatch(l->net_watch);
 	if (l->plain_watch != NULL)
 		loop_unwatch(l->plain_watch);
+	/* However it ended: the library would take back a session that is
+	 * kept for the next time (RFC 5246 7.2.1 wants it no more). */
+	if (!l->handshaking)
+		SSL_set_shutdown(l->ssl,
+			SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(l->ssl);
 	close(l->net);
 	if (l->plain >= 0)

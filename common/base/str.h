@@ -65,6 +65,8 @@ int str_cmp(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
 bool str_starts_nocase(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
+/* No octet above 127. */
+bool str_is_ascii(struct str s);
 
 /* Index of the first (last) such octet, or s.n when there is none. */
 size_t str_find(struct str s, char c);

@@ -15,15 +15,6 @@ enum { NAME_MOST = 40 };
 
 static const struct str replacement = STR_INIT("\xef\xbf\xbd");
 
-static bool
-is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 bool
 charset_is_utf8(struct str s)
 {
@@ -441,7 +432,7 @@ struct str
 charset_nfc(struct arena *a, struct str s)
 {
 	utf8proc_uint8_t *composed = NULL;
-	if (is_ascii(s))
+	if (str_is_ascii(s))
 		return s;
 	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s.p,
 		(utf8proc_ssize_t)s.n, &composed,

@@ -31,15 +31,6 @@ refuse(struct converter *c, int detail, const char *why)
 }
 
 static bool
-is_eightbit(struct str s)
-{
-	unsigned char all = 0;
-	for (size_t i = 0; i < s.n; i++)
-		all |= (unsigned char)s.p[i];
-	return all >= 0x80;
-}
-
-static bool
 is_binary(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -68,7 +59,7 @@ is_long(struct str s)
 static bool
 offends(const struct converter *c, struct str s)
 {
-	return ((c->avoid & CONVERT_8BIT) && is_eightbit(s)) ||
+	return ((c->avoid & CONVERT_8BIT) && !str_is_ascii(s)) ||
 		((c->avoid & CONVERT_LONG) && is_long(s)) ||
 		((c->avoid & CONVERT_BINARY) && is_binary(s));
 }
@@ -200,8 +191,8 @@ add_field(struct converter *c, const struct header_field *f)
 	}
 	if (c->sealed)
 		refuse(c, 3, "a signed or encrypted part cannot be changed");
-	if ((c->avoid & CONVERT_8BIT) && is_eightbit(f->whole)) {
-		if (is_structured(f->name) || is_eightbit(f->name)) {
+	if ((c->avoid & CONVERT_8BIT) && !str_is_ascii(f->whole)) {
+		if (is_structured(f->name) || !str_is_ascii(f->name)) {
 			refuse(c, 3, "a header field has 8-bit text where "
 				"none can be");
 			return;

@@ -102,22 +102,13 @@ write_words(struct arena *a, struct buf *out, const struct dsn *d)
 	}
 }
 
-static bool
-is_ascii(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
-}
-
 /* What a sender gave in xtext may be anything once decoded, line ends too;
  * only what is plain text becomes part of a field. */
 static bool
 decode_plain(struct buf *out, struct str coded, bool utf8)
 {
 	if (!xtext_decode(out, coded) ||
-		(!utf8 && !is_ascii(buf_str(out))) ||
+		(!utf8 && !str_is_ascii(buf_str(out))) ||
 		!charset_is_utf8(buf_str(out)))
 		return false;
 	for (size_t i = 0; i < out->n; i++)
@@ -129,7 +120,7 @@ decode_plain(struct buf *out, struct str coded, bool utf8)
 static const char *
 address_type(struct str address)
 {
-	return is_ascii(address) ? "rfc822" : "utf-8";
+	return str_is_ascii(address) ? "rfc822" : "utf-8";
 }
 
 /* RFC 3464 2.3.6, as one field: continuation lines begin with a blank. */
@@ -216,7 +207,7 @@ write_original(struct buf *out, const struct dsn *d)
 	buf_printf(out, "\r\n--%.*s\r\nContent-Type: %s\r\n"
 		"Content-Description: Your message\r\n",
 		STR_ARG(d->boundary), type);
-	if (!is_ascii(m))
+	if (!str_is_ascii(m))
 		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_adds(out, "\r\n");
 	buf_add(out, m);

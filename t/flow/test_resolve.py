@@ -5,7 +5,6 @@ is tampered with, a server that sends garbage, and one that is dead."""
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +12,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE + '/../lib')
+import nsd  # noqa: E402
 import wire  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
@@ -20,12 +20,7 @@ top = tempfile.mkdtemp(prefix='resolve.')
 count = 0
 failed = 0
 
-ZONE = '''$ORIGIN %s.
-$TTL 300
-@ SOA ns hostmaster 1 3600 600 86400 60
-@ NS ns
-ns A 127.0.0.1
-@ MX 10 mx1
+ZONE = '''@ MX 10 mx1
 @ MX 20 mx2
 mx1 A 127.0.0.3
 mx1 AAAA ::1
@@ -52,55 +47,6 @@ def skip(what, why):
     global count
     count += 1
     print('ok %d - %s # SKIP %s' % (count, what, why))
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-class Nsd:
-    def __init__(self, zones):
-        self.port = free_port()
-        conf = '''server:
-  ip-address: 127.0.0.1@%d
-  port: %d
-  server-count: 1
-  username: ""
-  chroot: ""
-  zonesdir: "%s"
-  database: ""
-  pidfile: "%s/nsd.pid"
-  xfrdfile: "%s/xfrd"
-  xfrdir: "%s"
-  zonelistfile: "%s/zone.list"
-  logfile: "%s/nsd.log"
-remote-control:
-  control-enable: no
-''' % ((self.port, self.port) + (top,) * 6)
-        for name, file in zones:
-            conf += 'zone:\n  name: "%s"\n  zonefile: "%s"\n' % (name, file)
-        with open(top + '/nsd.conf', 'w') as f:
-            f.write(conf)
-        self.p = subprocess.Popen(['nsd', '-d', '-c', top + '/nsd.conf'],
-                                  stderr=subprocess.DEVNULL)
-        end = time.time() + 10
-        while time.time() < end:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                s.settimeout(0.2)
-                try:
-                    s.connect(('127.0.0.1', self.port))
-                    s.send(b'\0\1\0\0\0\1\0\0\0\0\0\0\4mail\4test\0\0\6\0\1')
-                    s.recv(512)
-                    return
-                except OSError:
-                    time.sleep(0.05)
-        raise SystemExit('nsd does not start: ' + open(top + '/nsd.log').read())
-
-    def stop(self):
-        self.p.terminate()
-        self.p.wait()
 
 
 class Resolve:
@@ -195,20 +141,10 @@ def signed():
     if shutil.which('ldns-signzone') is None:
         skip('DNSSEC', 'ldns-signzone is not installed')
         return
-    with open(top + '/sig.test', 'w') as f:
-        f.write(ZONE % 'sig.test')
-    key = subprocess.run(
-        ['ldns-keygen', '-k', '-a', 'ECDSAP256SHA256', 'sig.test'],
-        cwd=top, capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(['ldns-signzone', '-o', 'sig.test', 'sig.test', key],
-                   cwd=top, check=True)
-    with open(top + '/sig.test.signed') as f:
-        zone = f.read()
-    zone = zone.replace('127.0.0.4', '127.0.0.5')  # mx2 was another
-    with open(top + '/sig.test.signed', 'w') as f:
-        f.write(zone)
-    nsd = Nsd([('mail.test', 'mail.test'), ('sig.test', 'sig.test.signed')])
-    r = Resolve(nsd.port, anchor=top + '/' + key + '.key')
+    server = nsd.Nsd(
+        {'mail.test': ZONE, 'sig.test': ZONE}, sign=('sig.test',),
+        edit=lambda text: text.replace('127.0.0.4', '127.0.0.5'))  # mx2
+    r = Resolve(server.port, anchor=server.anchor)
     a = r.ask('sig.test', 'MX')
     ok(a['secure'] == 1 and len(a['records']) == 2, 'a signed answer', a)
     a = r.ask('_25._tcp.mx1.sig.test', 'TLSA')
@@ -223,7 +159,7 @@ def signed():
     ok(a['records'] == ['127.0.0.3'] and a['secure'] == 0,
        'outside of the anchor nothing is secure', a)
     ok(r.stop(), 'resolve lives')
-    nsd.stop()
+    server.stop()
 
 
 def hostile():
@@ -278,15 +214,13 @@ def dead():
 
 
 def main():
-    with open(top + '/mail.test', 'w') as f:
-        f.write(ZONE % 'mail.test')
-    nsd = Nsd([('mail.test', 'mail.test')])
-    r = Resolve(nsd.port)
+    server = nsd.Nsd({'mail.test': ZONE})
+    r = Resolve(server.port)
     answers(r)
     order(r)
     bad_peers(r)
     ok(r.stop(), 'resolve lives')
-    nsd.stop()
+    server.stop()
     signed()
     hostile()
     dead()

@@ -34,9 +34,10 @@ ns A 127.0.0.1
 
 
 class Nsd:
-    def __init__(self, zones, sign=()):
+    def __init__(self, zones, sign=(), edit=None):
         """zones: {origin: records}.  sign: the origins that are signed; then
-        self.anchor is the file with their keys."""
+        self.anchor is the file with their keys.  edit(text): what becomes of
+        a zone after it was signed."""
         self.top = tempfile.mkdtemp(prefix='nsd.')
         self.port = free_port()
         self.anchor = ''
@@ -47,6 +48,9 @@ class Nsd:
                 f.write(HEAD % (origin, origin) + records)
             if origin in sign:
                 path = self._sign(origin, path)
+                if edit:
+                    text = edit(open(path).read())
+                    open(path, 'w').write(text)
             files.append((origin, path))
         self._start(files)
 

@@ -15,6 +15,8 @@ START_TEST(compare)
 	ck_assert_int_lt(str_cmp(STR("a"), STR("ab")), 0);
 	ck_assert_int_gt(str_cmp(STR("\xff"), STR("a")), 0);
 	ck_assert(str_ends(STR("x.eml"), STR(".eml")));
+	ck_assert(str_is_ascii(STR("")) && str_is_ascii(STR("a\0\x7f")));
+	ck_assert(!str_is_ascii(STR("a\x80")));
 	ck_assert(!str_starts(STR("ab"), STR("abc")));
 	ck_assert(str_eq_secret(STR("key"), STR("key")));
 	ck_assert(!str_eq_secret(STR("key"), STR("kez")));
