@@ -15,8 +15,9 @@ enum field {
 	F_IN_REPLY_TO, F_REFERENCES, F_COUNT
 };
 
+/* The first of each name; doubled: there are more of some. */
 static void
-read_fields(struct str header, struct str values[F_COUNT])
+read_fields(struct str header, struct str values[F_COUNT], bool *doubled)
 {
 	static const struct str names[F_COUNT] = {STR_INIT("Date"),
 		STR_INIT("From"), STR_INIT("To"), STR_INIT("Cc"),
@@ -24,10 +25,14 @@ read_fields(struct str header, struct str values[F_COUNT])
 		STR_INIT("In-Reply-To"), STR_INIT("References")};
 	struct header_field f;
 	while (header_next(&header, &f))
-		for (int i = 0; i < F_COUNT; i++)
-			if (values[i].p == NULL &&
-				str_eq_nocase(f.name, names[i]))
+		for (int i = 0; i < F_COUNT; i++) {
+			if (!str_eq_nocase(f.name, names[i]))
+				continue;
+			if (values[i].p == NULL)
 				values[i] = f.value;
+			else
+				*doubled = true;
+		}
 }
 
 /* What the common clients ask for when they list a mailbox, and what people
@@ -111,6 +116,41 @@ static struct str
 folded_value(struct arena *a, struct str value)
 {
 	return value.n == 0 ? STR("") : folded(a, decoded(a, value));
+}
+
+/* A search looks at every field of that name. */
+static struct str
+folded_all(struct arena *a, struct str header, struct str name)
+{
+	struct buf *all = buf_new(a);
+	struct header_field f;
+	while (header_next(&header, &f)) {
+		if (!str_eq_nocase(f.name, name))
+			continue;
+		word_decode(a, all, f.value);
+		buf_addc(all, '\n');
+	}
+	return folded(a, buf_str(all));
+}
+
+static void
+fold_fields(struct arena *a, struct str header, struct str values[F_COUNT],
+	bool doubled, struct facts *out)
+{
+	const struct {
+		int field;
+		struct str name, *text;
+	} rows[] = {
+		{F_FROM, STR("from"), &out->from},
+		{F_TO, STR("to"), &out->to},
+		{F_CC, STR("cc"), &out->cc},
+		{F_BCC, STR("bcc"), &out->bcc},
+		{F_SUBJECT, STR("subject"), &out->subject},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		*rows[i].text = doubled
+			? folded_all(a, header, rows[i].name)
+			: folded_value(a, values[rows[i].field]);
 }
 
 /* ------------------------------------------------------------- subject */
@@ -289,7 +329,8 @@ facts_find(struct arena *a, struct str message, struct facts *out)
 	*out = (struct facts){.size = message.n,
 		.wire_size = root->end.wire,
 		.header_size = root->body.offset};
-	read_fields(mime_header(message, root), values);
+	bool doubled = false;
+	read_fields(mime_header(message, root), values, &doubled);
 	out->fields = keep_fields(a, mime_header(message, root));
 	out->has_date = date_parse(
 		header_unfold(a, values[F_DATE]), &sent);
@@ -297,12 +338,8 @@ facts_find(struct arena *a, struct str message, struct facts *out)
 		out->sent = sent.seconds;
 		out->sent_zone = sent.zone;
 	}
-	out->from = folded_value(a, values[F_FROM]);
-	out->to = folded_value(a, values[F_TO]);
-	out->cc = folded_value(a, values[F_CC]);
-	out->bcc = folded_value(a, values[F_BCC]);
+	fold_fields(a, mime_header(message, root), values, doubled, out);
 	struct str subject = decoded(a, values[F_SUBJECT]);
-	out->subject = folded(a, subject);
 	out->sort_subject = facts_base_subject(a, subject, &out->is_reply);
 	address_keys(a, values[F_FROM], &out->sort_from, &out->display_from);
 	address_keys(a, values[F_TO], &out->sort_to, &out->display_to);

@@ -208,6 +208,10 @@ START_TEST(fields_as_they_stand)
 	ck_assert_view(f.fields, "SUBJECT: a\n b\nFrom : d\r\nto:e\n");
 	facts_find(a, STR("Subject: ends with the message"), &f);
 	ck_assert_view(f.fields, "Subject: ends with the message\n");
+	facts_find(a, STR("To: One\nSubject: a\nto: Two\n\n"), &f);
+	ck_assert_view(f.to, "one two");
+	ck_assert_view(f.sort_to, "one");
+	ck_assert_view(f.subject, "a");
 	facts_find(a, STR("X-Other: c\n\n"), &f);
 	ck_assert(f.fields.p != NULL && f.fields.n == 0);
 	facts_find(a, STR("Subject: a\0b\n\n"), &f);
