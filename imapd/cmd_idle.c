@@ -29,6 +29,7 @@ struct idling {
 	/* How long until the next look at the directories; while something
 	 * may hide there, sooner. */
 	int64_t look, doubt;
+	bool rested; /* memory was given back */
 };
 
 static void
@@ -85,11 +86,16 @@ wait(struct idling *i)
 	struct imap_session *s = i->s;
 	bool tidy = s->mailbox != NULL && s->unsettled;
 	int64_t until = earliest(i->until, i->alive);
-	until = earliest(until,
-		clock_in(tidy ? earliest(IMAP_QUIET, i->look) : i->look));
+	int64_t pause = tidy || !i->rested ? IMAP_QUIET : i->look;
+	until = earliest(until, clock_in(earliest(pause, i->look)));
 	enum conn_wait w = conn_wait(s->conn, i->fd, until);
-	if (w == WAIT_DEADLINE && tidy)
+	if (w != WAIT_DEADLINE)
+		i->rested = false;
+	else if (tidy)
 		session_tidy(s);
+	else if (!i->rested)
+		session_rest(s);
+	i->rested |= w == WAIT_DEADLINE && !tidy;
 	return w;
 }
 
@@ -106,7 +112,8 @@ wait_for_input(struct idling *i)
 			return false;
 		if (w == WAIT_OTHER)
 			notify_drain(s->store);
-		tell(i);
+		if (w == WAIT_OTHER || i->doubt > 0 || !i->watched)
+			tell(i);
 		if (clock_ms() < i->alive)
 			continue;
 		reply_untagged(s->conn, "OK Still here");

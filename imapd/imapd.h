@@ -137,6 +137,9 @@ void session_free(struct imap_session *s);
 /* Serves until the state is CLOSED or the connection is gone. */
 void session_run(struct imap_session *s);
 
+/* Gives memory back, as the client is silent. */
+void session_rest(struct imap_session *s);
+
 /* BYE, when it is we who will wait no longer. */
 void session_say_why(struct imap_session *s);
 

@@ -316,6 +316,13 @@ session_tidy(struct imap_session *s)
 	s->unsettled = !mailbox_settle(s->mailbox, clock_in(IMAP_SLICE));
 }
 
+void
+session_rest(struct imap_session *s)
+{
+	store_rest(s->store);
+	conn_rest(s->conn);
+}
+
 /* A client that pauses gives time to let file names follow flags, and to give
  * back what its last commands needed. */
 static void
@@ -329,7 +336,7 @@ use_silence(struct imap_session *s)
 		if (conn_wait(s->conn, -1, 0) != WAIT_DEADLINE)
 			return;
 	}
-	conn_rest(s->conn);
+	session_rest(s);
 }
 
 /* Empty lines before a tag come from clients that send one too many. */

@@ -246,8 +246,8 @@ store_patience(struct store *s, int ms)
 	s->patience = ms;
 }
 
-void
-index_close(struct store *s)
+static void
+drop_statements(struct store *s)
 {
 	for (size_t i = 0; i < Q_COUNT; i++) {
 		sqlite3_finalize(s->ix.st[i]);
@@ -257,9 +257,23 @@ index_close(struct store *s)
 		sqlite3_finalize(s->ix.scans[i].st);
 		s->ix.scans[i].st = NULL;
 	}
+	s->ix.scanning = NULL;
+}
+
+void
+index_close(struct store *s)
+{
+	drop_statements(s);
 	sqlite3_close(s->ix.db);
 	s->ix.db = NULL;
-	s->ix.scanning = NULL;
+}
+
+void
+store_rest(struct store *s)
+{
+	drop_statements(s);
+	if (s->ix.db != NULL)
+		sqlite3_db_release_memory(s->ix.db);
 }
 
 /* SQLite would follow a link, also to a file that is not there. */

@@ -58,6 +58,9 @@ void store_patience(struct store *s, int ms);
  * True when nothing is left. */
 bool store_settle(struct store *s, int64_t deadline);
 
+/* Gives back memory that the next use needs again; for who will be idle. */
+void store_rest(struct store *s);
+
 /* syncfs of the file system the Maildir lies on.  A failure is final: what
  * was written since the last success may be lost. */
 struct status store_sync(struct store *s, struct arena *a);
