@@ -74,6 +74,7 @@ struct inbox {
 		int fd;
 	} systems[SYSTEMS_MOST];
 	size_t system_count;
+	bool sync_failed; /* since the last checkpoint */
 };
 
 /* ---------------------------------------------------------------- batch */
@@ -280,7 +281,17 @@ store_of(struct inbox *x, struct str home, struct store **out)
 	return st;
 }
 
-/* What a checkpoint will have to sync. */
+static void
+sync_systems(struct inbox *x)
+{
+	for (size_t i = 0; i < x->system_count; i++)
+		if (syncfs(x->systems[i].fd) != 0)
+			x->sync_failed = true;
+	forget_systems(x);
+}
+
+/* What a checkpoint will have to sync.  With a file system for each user there
+ * may be more than have a place: then those noted are synced now. */
 static void
 note_system(struct inbox *x, const struct store *s)
 {
@@ -291,7 +302,7 @@ note_system(struct inbox *x, const struct store *s)
 		if (x->systems[i].dev == st.st_dev)
 			return;
 	if (x->system_count == SYSTEMS_MOST)
-		fatal("checkpoint", "too many file systems");
+		sync_systems(x);
 	int fd = dup(store_dir(s));
 	if (fd < 0)
 		fatal("checkpoint", "dup");
@@ -302,12 +313,11 @@ note_system(struct inbox *x, const struct store *s)
 struct status
 inbox_checkpoint(struct inbox *x)
 {
-	struct status out = status_fine();
-	for (size_t i = 0; i < x->system_count; i++)
-		if (syncfs(x->systems[i].fd) != 0)
-			out = status_later(3, 0, STR("syncfs failed"));
-	forget_systems(x);
-	return out;
+	sync_systems(x);
+	bool failed = x->sync_failed;
+	x->sync_failed = false;
+	return failed ? status_later(3, 0, STR("syncfs failed"))
+		      : status_fine();
 }
 
 /* ------------------------------------------------------------- delivery */

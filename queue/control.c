@@ -17,7 +17,7 @@
 struct target {
 	struct list link;
 	int64_t id, number;
-	struct str state, agent;
+	struct str state, agent, destination;
 };
 
 /* r: the recipient in memory; NULL when it is a row only. */
@@ -69,6 +69,9 @@ change_retry(struct queue *q, const struct target *t, struct rcpt *r,
 	if (r != NULL || str_eq(t->state, STR("held")))
 		return false;
 	set_row(q, t, NULL, state_for(t), STR(""));
+	/* Its host may be down: then it is what probes, now. */
+	if (str_eq(t->agent, STR("remote")))
+		lane_wake(q, t->destination);
 	return true;
 }
 
@@ -240,6 +243,7 @@ note_target(void *ctx, const struct msg_queue_row *r, int64_t id)
 	t->number = r->number;
 	t->state = str_copy(x->arena, r->state);
 	t->agent = str_copy(x->arena, r->agent);
+	t->destination = str_copy(x->arena, r->destination);
 	list_add(&x->found, &t->link);
 	x->count++;
 }

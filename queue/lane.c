@@ -436,6 +436,17 @@ lane_park(struct queue *q, struct lane *l, struct status s)
 }
 
 void
+lane_wake(struct queue *q, struct str destination)
+{
+	struct lane *l = lane_for(q, STR("remote"), STR(""), STR(""), STR(""),
+		destination);
+	if (l->parked_until <= clock_wall())
+		return;
+	l->parked_until = 0;
+	l->changed = true;
+}
+
+void
 lane_sweep(struct queue *q)
 {
 	list_each(&q->lane_list, at, save_) {

@@ -480,6 +480,8 @@ void lane_success(struct queue *q, struct lane *l);
 bool lane_failure(struct queue *q, struct lane *l);
 /* The host is down: nothing more until `parked_until`, which is set. */
 void lane_park(struct queue *q, struct lane *l, struct status s);
+/* May be tried now, though its host is thought to be down. */
+void lane_wake(struct queue *q, struct str destination);
 /* Writes down what was learned; forgets lanes in which nothing is left. */
 void lane_sweep(struct queue *q);
 

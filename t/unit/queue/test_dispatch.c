@@ -224,6 +224,14 @@ START_TEST(a_dead_host_stays_dead_over_a_restart)
 	id = stand_submit(s, "a@b.test", "y@dead.test", "x\r\n");
 	stand_until(s, str_eq(stand_state(s, id), STR("deferred")));
 	ck_assert_uint_eq(s->jobs_seen, seen);
+	/* But an operator's word counts: one probes at once. */
+	s->agent = NULL;
+	ck_assert_int_eq(stand_change(s, (struct msg_queue_change){
+		.verb = STR("retry"), .text = STR("all")}), 2);
+	stand_until(s, jobs_held(s) == 1);
+	s->agent = stand_fine;
+	stand_fine(s, stand_job(s));
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
 	stand_free(s);
 }
 END_TEST
