@@ -17,8 +17,10 @@
 #include "base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-enum { FIRST_LIMIT = 5, HOLD_FIRST = 60, HOLD_MOST = 3600 };
+enum { FIRST_LIMIT = 5, HOLD_FIRST = 60, HOLD_MOST = 3600, KEY_MOST = 700,
+	REPLY_MOST = 500 };
 
 static struct str
 destination_of(const struct lane *l)
@@ -31,9 +33,14 @@ destination_of(const struct lane *l)
 static void
 remember_reply(struct lane *l, struct status s)
 {
-	s.text = str_head(s.text, sizeof l->reply_text);
-	memmove(l->reply_text, s.text.p, s.text.n);
-	s.text.p = l->reply_text;
+	s.text = str_head(s.text, REPLY_MOST);
+	char *copy = malloc(s.text.n + 1);
+	if (copy == NULL)
+		fatal("out of memory", 0);
+	memcpy(copy, s.text.p, s.text.n);
+	free(l->reply_text);
+	l->reply_text = copy;
+	s.text.p = copy;
 	l->reply = s;
 }
 
@@ -51,8 +58,10 @@ recall(struct queue *q, struct lane *l)
 		l->failures = sqlite3_column_int(s, 4);
 		l->parked_until = sqlite3_column_int64(s, 5);
 		l->horizon = sqlite3_column_int64(s, 6);
-		if (status_parse(table_text(l->arena, s, 7), &reply))
+		struct arena *a = arena_new("reply");
+		if (status_parse(table_text(a, s, 7), &reply))
 			remember_reply(l, reply);
+		arena_free(a);
 	}
 	sqlite3_reset(s);
 	if (!(l->limit >= 1 && l->limit <= 1000))
@@ -62,14 +71,16 @@ recall(struct queue *q, struct lane *l)
 		l->parked_until = 0;
 }
 
+/* One block: there may be ten thousand of them. */
 static struct lane *
 lane_new(struct queue *q, struct str key, bool local)
 {
-	struct arena *a = arena_new("lane");
-	struct lane *l = arena_one(a, struct lane);
-	l->arena = a;
+	struct lane *l = calloc(1, sizeof *l + key.n);
+	if (l == NULL)
+		fatal("out of memory", 0);
+	memcpy(l->key_text, key.p, key.n);
+	l->key = str_of(l->key_text, key.n);
 	l->queue = q;
-	l->key = str_copy(a, key);
 	l->local = local;
 	l->moved = clock_ms();
 	l->reply = STATUS(STATUS_LATER, 4, 1, "the host does not answer");
@@ -95,35 +106,49 @@ lane_free(struct queue *q, struct lane *l)
 	}
 	map_remove(q->lanes, l->key);
 	arena_free(l->arena);
+	free(l->reply_text);
+	free(l);
+}
+
+static struct str
+key_of(const struct queue *q, const struct way *w, char key[KEY_MOST])
+{
+	int n;
+	if (str_eq(w->agent, STR("local"))) {
+		/* Ids of their own mean an agent of their own. */
+		uint64_t slots = str_eq(w->ids, STR("-"))
+			? (uint64_t)q->conf->queue.local_agents : 1;
+		n = snprintf(key, KEY_MOST, "local %.*s %llu",
+			STR_ARG(w->ids),
+			(unsigned long long)(map_hash(w->user) % slots));
+	} else {
+		n = snprintf(key, KEY_MOST, "remote %.*s",
+			STR_ARG(w->destination));
+	}
+	return str_of(key, (size_t)n < KEY_MOST ? (size_t)n : KEY_MOST - 1);
 }
 
 struct lane *
-lane_for(struct queue *q, struct str agent, struct str user, struct str home,
-	struct str ids, struct str destination)
+lane_find(const struct queue *q, const struct way *w)
 {
-	bool local = str_eq(agent, STR("local"));
-	char key[700];
-	int n;
-	if (local) {
-		/* Ids of their own mean an agent of their own. */
-		uint64_t slots = str_eq(ids, STR("-"))
-			? (uint64_t)q->conf->queue.local_agents : 1;
-		n = snprintf(key, sizeof key, "local %.*s %llu", STR_ARG(ids),
-			(unsigned long long)(map_hash(user) % slots));
-	} else {
-		n = snprintf(key, sizeof key, "remote %.*s",
-			STR_ARG(destination));
-	}
-	struct str name = str_of(
-		key, (size_t)n < sizeof key ? (size_t)n : sizeof key - 1);
+	char key[KEY_MOST];
+	return map_get(q->lanes, key_of(q, w, key));
+}
+
+struct lane *
+lane_for(struct queue *q, const struct way *w)
+{
+	char key[KEY_MOST];
+	struct str name = key_of(q, w, key);
 	struct lane *l = map_get(q->lanes, name);
 	if (l != NULL)
 		return l;
-	l = lane_new(q, name, local);
-	if (local) {
-		l->ids = str_copy(l->arena, ids);
-		l->user = str_copy(l->arena, user);
-		l->home = str_copy(l->arena, home);
+	l = lane_new(q, name, str_eq(w->agent, STR("local")));
+	if (l->local) {
+		l->arena = arena_new("lane");
+		l->ids = str_copy(l->arena, w->ids);
+		l->user = str_copy(l->arena, w->user);
+		l->home = str_copy(l->arena, w->home);
 	}
 	return l;
 }
@@ -131,7 +156,8 @@ lane_for(struct queue *q, struct str agent, struct str user, struct str home,
 struct lane *
 lane_of(struct queue *q, const struct rcpt *r)
 {
-	return lane_for(q, r->agent, r->user, r->home, r->ids, r->destination);
+	struct way w = {r->agent, r->user, r->home, r->ids, r->destination};
+	return lane_for(q, &w);
 }
 
 /* ---------------------------------------------------------------- works */
@@ -438,8 +464,8 @@ lane_park(struct queue *q, struct lane *l, struct status s)
 void
 lane_wake(struct queue *q, struct str destination)
 {
-	struct lane *l = lane_for(q, STR("remote"), STR(""), STR(""), STR(""),
-		destination);
+	struct way w = {.agent = STR("remote"), .destination = destination};
+	struct lane *l = lane_for(q, &w);
 	if (l->parked_until <= clock_wall())
 		return;
 	l->parked_until = 0;

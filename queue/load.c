@@ -10,7 +10,7 @@
  *    remembered.
  *  - Remote rows: the cursor goes on and the lane reads its own rows when it
  *    has worked off half of what it has.  A million rows for a dead host are
- *    stepped over once.
+ *    stepped over once.  It waits only where a lane would have to be made.
  *
  * What is due later is left alone until its time, for which one timer is set.
  * Whatever writes a row says so (load_row), and cursor or timer are set back.
@@ -335,11 +335,11 @@ view(sqlite3_stmt *s, int column)
 	return str_of(p, (size_t)sqlite3_column_bytes(s, column));
 }
 
-static struct lane *
-lane_of_row(struct queue *q, sqlite3_stmt *s)
+static struct way
+way_of_row(sqlite3_stmt *s)
 {
-	return lane_for(q, view(s, TEXTS + 3), view(s, TEXTS + 4),
-		view(s, TEXTS + 5), view(s, TEXTS + 6), view(s, TEXTS + 7));
+	return (struct way){view(s, TEXTS + 3), view(s, TEXTS + 4),
+		view(s, TEXTS + 5), view(s, TEXTS + 6), view(s, TEXTS + 7)};
 }
 
 static bool
@@ -372,7 +372,8 @@ take_local(struct queue *q, sqlite3_stmt *s)
 {
 	if (str_eq(view(s, TEXTS + 3), STR("remote")) || is_loaded(q, s))
 		return true;
-	struct lane *l = lane_of_row(q, s);
+	struct way w = way_of_row(s);
+	struct lane *l = lane_for(q, &w);
 	if (has_room(q, l, s)) {
 		take_row(q, s);
 		return true;
@@ -385,12 +386,29 @@ take_local(struct queue *q, sqlite3_stmt *s)
 	return l->stepped_over;
 }
 
+/* A lane costs memory too: a million destinations of their own wait as rows,
+ * while a few thousand new ones get past a window full of a few. */
+static bool
+may_make_lane(const struct queue *q)
+{
+	size_t waiting = queue_waiting(q);
+	return waiting < WINDOW ||
+		(waiting < 2 * WINDOW && map_count(q->lanes) < LANES_MOST);
+}
+
 static bool
 take_remote(struct queue *q, sqlite3_stmt *s)
 {
 	if (!str_eq(view(s, TEXTS + 3), STR("remote")))
 		return true;
-	struct lane *l = lane_of_row(q, s);
+	struct way w = way_of_row(s);
+	struct lane *l = lane_find(q, &w);
+	if (l == NULL && !may_make_lane(q)) {
+		q->blocked = true;
+		return false;
+	}
+	if (l == NULL)
+		l = lane_for(q, &w);
 	if (l->more || is_loaded(q, s))
 		return true;
 	if (has_room(q, l, s))

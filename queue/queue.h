@@ -61,6 +61,7 @@ enum {
 	ROUTING_MOST = 500, /* of these with auth */
 	LANE_MOST = 2000, /* of these for one lane */
 	LANE_LEAST = 20, /* a lane gets, though the window be full */
+	LANES_MOST = 5000, /* made of rows, though the window be full */
 	WORK_MOST = 500, /* of these of one message in one lane */
 	CONTENT_MOST = 16 << 20, /* octets of content in memory, about */
 };
@@ -412,7 +413,7 @@ bool route_forward(struct queue *q, struct rcpt *r, struct str targets);
 struct lane {
 	struct queue *queue;
 	struct list of_queue, of_ready, of_hungry;
-	struct arena *arena;
+	struct arena *arena; /* local: of these texts */
 	struct str key;
 	bool local;
 	struct str ids, user, home; /* local: whose agent */
@@ -438,9 +439,15 @@ struct lane {
 	int failures; /* host failures in a row */
 	int64_t parked_until; /* wall: nothing is tried before */
 	int64_t horizon; /* latest parked_until: rows parked are due early */
-	struct status reply; /* of the host, text in the lane's own memory */
-	char reply_text[256];
+	struct status reply; /* of the host, its text the lane's own */
+	char *reply_text;
 	bool changed; /* what is remembered is not written yet */
+	char key_text[];
+};
+
+/* What a recipient's lane follows from. */
+struct way {
+	struct str agent, user, home, ids, destination;
 };
 
 /* The recipients of one message in one lane. */
@@ -457,9 +464,9 @@ void lane_add(struct queue *q, struct rcpt *r);
 /* Takes a queued recipient out again. */
 void lane_remove(struct queue *q, struct rcpt *r);
 struct lane *lane_of(struct queue *q, const struct rcpt *r);
-/* The lane of such rows, made if it is not there. */
-struct lane *lane_for(struct queue *q, struct str agent, struct str user,
-	struct str home, struct str ids, struct str destination);
+/* The lane of such rows, made if it is not there; or NULL then. */
+struct lane *lane_for(struct queue *q, const struct way *w);
+struct lane *lane_find(const struct queue *q, const struct way *w);
 /* Is there room for one more, of this message (NULL: any)? */
 bool lane_has_room(struct queue *q, const struct lane *l, const struct msg *m);
 /* The same for one that is in memory already, more generously. */
@@ -624,6 +631,8 @@ enum statement {
 	SELECT_BODY,
 	SELECT_ROW,
 	SELECT_ROWS,
+	SELECT_KEYS,
+	SELECT_SHOWN,
 	SELECT_HISTORY,
 	SELECT_ATTEMPTS,
 	PROBE,

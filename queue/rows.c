@@ -203,16 +203,34 @@ parse_place(struct str text, enum rows_of of, int64_t id, struct place *p)
 }
 
 static sqlite3_stmt *
-select_from(struct queue *q, enum rows_of of, struct place p)
+select_from(struct queue *q, enum rows_of of, bool keys, struct place p)
 {
 	static const enum statement of_what[] = {
 		[ROWS_LIVE] = SELECT_ROWS, [ROWS_HISTORY] = SELECT_HISTORY,
 		[ROWS_ATTEMPTS] = SELECT_ATTEMPTS};
-	sqlite3_stmt *s = table_get(q->reader, of_what[of]);
+	sqlite3_stmt *s = table_get(
+		q->reader, keys ? SELECT_KEYS : of_what[of]);
 	sqlite3_bind_int64(s, 1, p.message);
 	sqlite3_bind_int64(s, 2, p.number);
 	sqlite3_bind_int(s, 3, LOOKED_AT_MOST);
 	return s;
+}
+
+/* Where few rows will fit, the rest is read of those alone. */
+static bool
+is_picky(const struct filter *f)
+{
+	return f->sender.n + f->rcpt.n + f->domain.n + f->reply.n +
+		f->about.n > 0;
+}
+
+static sqlite3_stmt *
+whole_row(struct queue *q, struct place p)
+{
+	sqlite3_stmt *s = table_get(q->reader, SELECT_SHOWN);
+	sqlite3_bind_int64(s, 1, p.message);
+	sqlite3_bind_int64(s, 2, p.number);
+	return table_step(q->reader, s) ? s : NULL;
 }
 
 struct status
@@ -230,7 +248,8 @@ rows_read(struct queue *q, struct arena *a, enum rows_of of,
 	*at = STR("");
 	if (!sound)
 		return STATUS(STATUS_NEVER, 5, 4, "That is no queue id");
-	sqlite3_stmt *s = select_from(q, of, p);
+	bool keys = of == ROWS_LIVE && is_picky(f);
+	sqlite3_stmt *s = select_from(q, of, keys, p);
 	while (!over && told < limit && table_step(q->reader, s)) {
 		struct arena_mark mark = arena_mark(a);
 		struct msg_queue_row r = {.size = 0};
@@ -240,7 +259,10 @@ rows_read(struct queue *q, struct arena *a, enum rows_of of,
 		over = f->id != 0 && p.message != f->id;
 		if (over || !fits_row(f, s))
 			continue;
-		int64_t id = fill_row(q, a, s, &r);
+		sqlite3_stmt *row = keys ? whole_row(q, p) : s;
+		int64_t id = row == NULL ? 0 : fill_row(q, a, row, &r);
+		if (row == NULL)
+			continue;
 		if (f->state.n == 0 || str_eq(f->state, r.state)) {
 			fn(ctx, &r, id);
 			told++;
@@ -248,6 +270,7 @@ rows_read(struct queue *q, struct arena *a, enum rows_of of,
 		arena_rewind(a, mark);
 	}
 	sqlite3_reset(s);
+	sqlite3_reset(q->reader->statements[SELECT_SHOWN]);
 	if (!over && of != ROWS_ATTEMPTS &&
 		(looked == LOOKED_AT_MOST || told == limit))
 		*at = str_printf(a, "%lld/%lld", (long long)p.message,

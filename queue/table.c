@@ -169,6 +169,19 @@ static const char *const texts[STATEMENTS] = {
 		SHOWN_OF_MESSAGE " FROM recipient r LEFT JOIN message m"
 		" ON m.id = r.message WHERE (r.message, r.number) > (?1, ?2)"
 		" ORDER BY r.message, r.number LIMIT ?3",
+	/* The same, with no more than filters need. */
+	[SELECT_KEYS] = "SELECT r.message, r.number, r.state, r.address,"
+		" r.orcpt, '', '', 0, 0, 0, r.reply, '', 0, '', 0, 0, '',"
+		" m.sender, m.size, m.arrival, '', '', '', '', m.message_id,"
+		" '' FROM recipient r LEFT JOIN message m ON m.id = r.message"
+		" WHERE (r.message, r.number) > (?1, ?2)"
+		" ORDER BY r.message, r.number LIMIT ?3",
+	[SELECT_SHOWN] = "SELECT r.message, r.number, r.state, r.address,"
+		" r.orcpt, r.agent, r.destination, r.attempts, r.attempted,"
+		" r.next, r.reply, r.remote, 0, '', 0, 0, '',"
+		SHOWN_OF_MESSAGE " FROM recipient r LEFT JOIN message m"
+		" ON m.id = r.message WHERE r.message = ?1"
+		" AND r.number = ?2",
 	[SELECT_HISTORY] = "SELECT m.message, m.number, -1, m.address,"
 		" m.orcpt, m.agent, m.destination, m.attempts, m.finished, 0,"
 		" m.reply, m.remote, m.finished, m.outcome, m.started,"
