@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct writer {
@@ -462,8 +463,18 @@ collect(void *ctx, int fd, unsigned events)
  * A commit that makes the log longer costs a journal commit of the file system
  * besides its own flush; one that overwrites does not.  SQLite begins again at
  * the front when the log is folded back, so what that takes is written once,
- * here, after what is in the log already.  Without it everything works, slower.
+ * here, after what is in the log already.  Without it everything works, slower:
+ * a small disk keeps its space for mail.
  */
+static bool
+has_room_for_log(const struct writer *w, int fd, off_t size)
+{
+	struct statvfs v;
+	return fstatvfs(fd, &v) == 0 &&
+		(int64_t)(v.f_bavail * v.f_frsize) - (TABLE_LOG_OCTETS - size) >
+			2 * w->queue->conf->smtp.min_free;
+}
+
 static void
 reserve_log(struct writer *w)
 {
@@ -472,7 +483,8 @@ reserve_log(struct writer *w)
 	struct stat st;
 	int fd = open(str_cstr(a, str_printf(a, "%s-wal", w->path)),
 		O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	bool ok = fd >= 0 && fstat(fd, &st) == 0;
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 &&
+		has_room_for_log(w, fd, st.st_size);
 	for (off_t at = ok ? st.st_size : 0; ok && at < TABLE_LOG_OCTETS;
 		at += (off_t)sizeof zeros)
 		ok = pwrite(fd, zeros, sizeof zeros, at) ==
