@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "sys/net.h"
 
 static bool
 offers_tls(const struct imap_session *s)
@@ -18,6 +19,13 @@ static bool
 refuses_passwords(const struct imap_session *s)
 {
 	return !login_is_allowed(s);
+}
+
+/* The lesser one for who cannot have LITERAL+; nobody needs both. */
+static bool
+takes_small_literals(const struct imap_session *s)
+{
+	return capability_is_hidden(s, STR("LITERAL+"));
 }
 
 static struct str_list
@@ -38,6 +46,7 @@ static const struct capability {
 } capabilities[] = {
 	{"IMAP4rev1", IMAP_ANY},
 	{"LITERAL+", IMAP_ANY},
+	{"LITERAL-", IMAP_ANY, takes_small_literals},
 	{"ID", IMAP_ANY},
 	{"ENABLE", IMAP_ANY},
 	{"IDLE", IMAP_ANY},
@@ -63,17 +72,53 @@ static const struct capability {
 
 enum { CAPABILITIES = sizeof capabilities / sizeof *capabilities };
 
+static bool
+is_for(struct str network, struct str client)
+{
+	struct net_address address;
+	return str_eq(network, STR("*")) ||
+	       (net_parse_ip(client, 0, &address) &&
+		       net_within(&address, network));
+}
+
+bool
+capability_is_hidden(const struct imap_session *s, struct str name)
+{
+	const struct str_list *hide = &s->conf->imap.hide;
+	for (size_t i = 0; i < hide->n; i++) {
+		struct str names = hide->v[i], word;
+		str_word(&names, &word);
+		if (!is_for(word, s->guest.client))
+			continue;
+		while (str_word(&names, &word))
+			if (str_eq_nocase(word, name))
+				return true;
+	}
+	return false;
+}
+
+static void
+put_name(struct imap_session *s, struct str name, struct buf *out)
+{
+	if (capability_is_hidden(s, name))
+		return;
+	if (out->n > 0)
+		buf_addc(out, ' ');
+	buf_add(out, name);
+}
+
 static void
 put_capability(
 	struct imap_session *s, const struct capability *c, struct buf *out)
 {
 	struct str_list values = {0};
 	if (c->values == NULL)
-		buf_printf(out, "%s%s", out->n > 0 ? " " : "", c->name);
+		put_name(s, str_from(c->name), out);
 	else
 		values = c->values(s);
 	for (size_t i = 0; i < values.n; i++)
-		buf_printf(out, " %s%.*s", c->name, STR_ARG(values.v[i]));
+		put_name(s, str_printf(s->transaction, "%s%.*s", c->name,
+			STR_ARG(values.v[i])), out);
 }
 
 struct str
@@ -100,11 +145,12 @@ imap_capability(struct imap_session *s, const struct arg *args)
 }
 
 static const struct capability *
-find_enableable(const struct arg *arg)
+find_enableable(const struct imap_session *s, const struct arg *arg)
 {
 	for (size_t i = 0; i < CAPABILITIES; i++)
 		if (capabilities[i].enables != 0 &&
-			arg_is(arg, capabilities[i].name))
+			arg_is(arg, capabilities[i].name) &&
+			!capability_is_hidden(s, arg->text))
 			return &capabilities[i];
 	return NULL;
 }
@@ -117,7 +163,7 @@ imap_enable(struct imap_session *s, const struct arg *args)
 	if (args == NULL)
 		return REPLY_BAD("ENABLE capability ...");
 	for (; args != NULL; args = args->next) {
-		const struct capability *c = find_enableable(args);
+		const struct capability *c = find_enableable(s, args);
 		if (c == NULL || (s->enabled & c->enables) == c->enables)
 			continue;
 		s->enabled |= c->enables;

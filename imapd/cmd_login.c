@@ -154,6 +154,9 @@ static struct str
 find_mechanism(struct imap_session *s, struct str name)
 {
 	struct str_list names = guest_mechanisms(&s->guest);
+	if (capability_is_hidden(s, str_printf(s->transaction, "AUTH=%.*s",
+		STR_ARG(name))))
+		return STR("");
 	for (size_t i = 0; i < names.n; i++)
 		if (str_eq_nocase(name, names.v[i]))
 			return names.v[i];

@@ -17,6 +17,8 @@ COMMAND(imap_enable);
 COMMAND(imap_id);
 /* "IMAP4rev1 SASL-IR ..." for the state the session is in. */
 struct str capability_text(struct imap_session *s);
+/* Does imap.hide keep it from this client? */
+bool capability_is_hidden(const struct imap_session *s, struct str name);
 
 /* cmd_login.c */
 COMMAND(imap_noop);

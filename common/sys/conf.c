@@ -463,6 +463,16 @@ is_dns_list(struct str s)
 		(address.p == NULL || net_parse_ip(address, 0, &any));
 }
 
+/* NETWORK NAME... or * NAME... */
+static bool
+is_hiding(struct str s)
+{
+	struct str network, name;
+	return str_word(&s, &network) &&
+		(str_eq(network, STR("*")) || is_network(network)) &&
+		str_word(&s, &name);
+}
+
 static bool
 is_absolute(struct str s)
 {
@@ -534,6 +544,7 @@ static const struct check checks[] = {
 	CHECK(remote, sender_sources, rule_is_source,
 		"SENDER ADDRESS or one of each family"),
 	CHECK(remote, own_addresses, is_ip, "an address"),
+	CHECK(imap, hide, is_hiding, "NETWORK NAME..., or * NAME..."),
 	CHECK(resolve, forward, is_name_server, "ADDRESS or ADDRESS@PORT"),
 };
 

@@ -272,6 +272,8 @@ OPTION(imap, timeout, DURATION, "30m", 60, 86400,
 	"How long a logged-in client may keep silent.")
 OPTION(imap, max_message, SIZE, "50m", 65536, 0,
 	"Largest message taken by APPEND.")
+OPTION(imap, hide, LIST, "", 0, 0,
+	"Capabilities kept from clients: NETWORK NAME..., * for every client.")
 OPTION(pop3, max_processes, NUMBER, "200", 1, 100000,
 	"Most POP3 sessions at once.")
 OPTION(pop3, idle_processes, NUMBER, "1", 1, 1000,

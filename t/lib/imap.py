@@ -419,6 +419,8 @@ class Imap:
         name = r.atom()
         if name == 'SEARCH':
             return name, r.search()
+        if name == 'ENABLED' and r.peek() != b' ':
+            return name, []
         r.take(b' ')
         if name in ('OK', 'NO', 'BAD', 'BYE', 'PREAUTH'):
             return (name,) + r.result()

@@ -114,6 +114,8 @@ START_TEST(every_mistake_is_named_with_its_line)
 		{"remote { prefer = ipx }", "only-ipv6"},
 		{"remote { smarthost_user = a }", "remote.smarthost is not"},
 		{"resolve { forward = ns1 }", "ADDRESS or ADDRESS@PORT"},
+		{"imap { hide = {\"IDLE\"} }", "NETWORK NAME"},
+		{"imap { hide = {\"10.0.0.0/8\"} }", "NETWORK NAME"},
 		{"nonsense {\n}", "t.conf:1: "},
 		{"smtp {", "t.conf:"},
 	};

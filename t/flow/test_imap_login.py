@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Logging in by IMAP: every SASL mechanism with a client of another hand, and
+capabilities that are kept from some clients."""
+import base64
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import SLOW, House, done, ok, same, until
+from imap import Imap
+
+MECHANISMS = ('SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256', 'SCRAM-SHA-1-PLUS',
+              'SCRAM-SHA-1', 'PLAIN', 'LOGIN')
+
+
+def gsasl(h, mechanism, password, *more):
+    """Channel binding: the client's TLS is GnuTLS, ours OpenSSL."""
+    return subprocess.run(
+        ['gsasl', '--imap', '--connect=127.0.0.1:%d' % h.port('imap'),
+         '--mechanism=' + mechanism, '--authentication-id=alice',
+         '--password=' + password, '--verbose', '--starttls',
+         '--x509-ca-file=' + h.dir + '/tls/cert.pem', *more,
+         *([] if 'PLUS' in mechanism else ['--no-cb'])],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60 * SLOW)
+
+
+def every_mechanism(h):
+    for mechanism in MECHANISMS:
+        out = gsasl(h, mechanism, 'secret')
+        text = out.stdout + out.stderr
+        ok(out.returncode == 0 and re.search(r'OK \[CAPABILITY ', text),
+           'gsasl, ' + mechanism, text[-800:])
+        out = gsasl(h, mechanism, 'wrong')
+        ok(out.returncode != 0 and 'AUTHENTICATIONFAILED' in out.stdout +
+           out.stderr, 'gsasl, %s, a wrong password' % mechanism,
+           out.stdout[-800:])
+
+
+def offers(c):
+    return c.command('CAPABILITY').lines[0][1]
+
+
+def offered(h):
+    """-PLUS only where there is something to bind to, LOGINDISABLED and no
+    mechanism before TLS."""
+    c = Imap(h.port('imap'))
+    words = offers(c)
+    ok('LOGINDISABLED' in words and 'SASL-IR' in words and
+       not [w for w in words if w.startswith('AUTH=')], 'before TLS', words)
+    same(c.command('AUTHENTICATE SCRAM-SHA-256').code, 'PRIVACYREQUIRED',
+         'nor can one be used')
+    c.command('STARTTLS')
+    c.start_tls()
+    words = offers(c)
+    same([w for w in words if w.startswith('AUTH=')],
+         ['AUTH=' + m for m in MECHANISMS], 'under TLS, the strongest first')
+    word = base64.b64encode(b'\0alice\0secret').decode()
+    ok(c.command('AUTHENTICATE PLAIN ' + word).ok, 'SASL-IR')
+    ok('SASL-IR' not in offers(c), 'nothing of that after the login')
+    c.close()
+
+
+def hidden(h):
+    c = Imap(h.port('imaps'), tls=True)
+    words = offers(c)
+    ok('AUTH=LOGIN' not in words and 'AUTH=PLAIN' in words and
+       'IDLE' not in words and 'MOVE' not in words and
+       'LITERAL+' not in words and 'LITERAL-' in words,
+       'what is hidden from this network', words)
+    same(c.command('AUTHENTICATE LOGIN').code, 'CANNOT',
+         'a hidden mechanism cannot be used')
+    ok(c.login('alice', 'secret').ok, 'others can')
+    words = offers(c)
+    ok('IDLE' not in words and 'CONDSTORE' not in words and
+       'MOVE' in words, 'the session hides the same', words)
+    r = c.command('ENABLE CONDSTORE')
+    same((r.ok, r.lines[0]), (True, ('ENABLED', [])),
+         'what is hidden is not enabled')
+    c.logout()
+
+
+def main():
+    with House(options=(), sets=['auth.failure_delay=0']) as h:
+        with open(h.dir + '/users', 'w') as f:
+            f.write('alice:{PLAIN}secret::::%s/mail/alice::\n' % h.dir)
+        until(lambda: len(h.grep('users-read')) > 1 or h.smtp(
+            'submission').close(), 5)
+        offered(h)
+        every_mechanism(h)
+    with House(sets=['imap.hide=127.0.0.0/8 IDLE literal+,'
+                     '* AUTH=LOGIN CONDSTORE,192.0.2.0/24 MOVE']) as h:
+        hidden(h)
+    done()
+
+
+main()
