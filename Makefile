@@ -7,6 +7,7 @@
 #   make fuzz     libFuzzer binaries (clang) under build/fuzz
 #   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
+#   make install  under PREFIX (/usr/local), configuration in /etc; DESTDIR
 #
 # Folder = program, room = archive, sources found by pattern: a new file
 # needs no edit here.  FLAVOUR=san|fuzz builds beside the plain one.
@@ -14,7 +15,16 @@
 FLAVOUR ?=
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
-PREFIX ?= /usr
+PREFIX ?= /usr/local
+bindir ?= $(PREFIX)/bin
+sbindir ?= $(PREFIX)/sbin
+libexecdir ?= $(PREFIX)/libexec/surat
+mandir ?= $(PREFIX)/share/man
+docdir ?= $(PREFIX)/share/doc/surat
+unitdir ?= $(PREFIX)/lib/systemd/system
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+sysconfdir ?= /etc
 CC ?= cc
 PKGS_conf := libconfuse
 PKGS_ssl := openssl
@@ -24,8 +34,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wpointer-arith -Wwrite-strings -Wno-missing-field-initializers
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
 OPT ?= -O2 -g
-DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-	-DSURAT_PREFIX='"$(PREFIX)"'
+DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 AS_NEEDED := -Wl,--as-needed
 
@@ -262,6 +271,69 @@ san: deps
 lint:
 	@python3 t/lint/lint.py
 
+# --------------------------------------------------------------- installing
+# Every program lies in libexecdir, where suratd and surat find the others
+# beside themselves; what people and scripts call are links to there.
+D = $(DESTDIR)
+INSTALL ?= install
+# $(call link,from,to): a relative one, so that the whole can be moved.
+link = ln -sf $(shell realpath -ms --relative-to=$(dir $(2)) $(1)) $(D)$(2)
+# Units whose programs have a root directory of their own.
+ROOTED := smtpd imapd pop3d tls
+UNITS_IN := $(wildcard etc/systemd/surat*.service etc/systemd/surat*.socket \
+	etc/systemd/surat.target)
+DROPINS := $(wildcard etc/systemd/surat-*.d/*.conf)
+
+# name:page, for what is told of on another's page
+PAGES := deliver-local:deliver deliver-remote:deliver keys:tls \
+	mailq:sendmail newaliases:sendmail
+
+install: all install-programs install-manuals install-units install-samples
+
+install-programs: all
+	$(INSTALL) -d $(D)$(bindir) $(D)$(sbindir) $(D)$(libexecdir)
+	for p in $(PROGS); do \
+		$(INSTALL) -m 755 $(B)/bin/$$p $(D)$(libexecdir)/ || exit; done
+	$(call link,$(libexecdir)/suratd,$(sbindir)/suratd)
+	$(call link,$(libexecdir)/sendmail,$(sbindir)/sendmail)
+	$(call link,$(libexecdir)/surat,$(bindir)/surat)
+	$(call link,$(libexecdir)/sendmail,$(bindir)/mailq)
+	$(call link,$(libexecdir)/sendmail,$(bindir)/newaliases)
+
+install-manuals:
+	for m in man/*.[1-8]; do \
+		d=$(D)$(mandir)/man$${m##*.}; $(INSTALL) -d $$d && \
+		$(INSTALL) -m 644 $$m $$d/ || exit; done
+	for l in $(PAGES); do \
+		ln -sf $${l#*:}.8 $(D)$(mandir)/man8/$${l%:*}.8 || exit; done
+
+install-units:
+	$(INSTALL) -d $(D)$(unitdir) $(D)$(sysusersdir) $(D)$(tmpfilesdir)
+	for u in $(UNITS_IN); do \
+		sed 's,@libexecdir@,$(libexecdir),' $$u \
+		>$(D)$(unitdir)/$${u##*/} || exit; done
+	for u in $(DROPINS) \
+		$(ROOTED:%=etc/systemd/surat-%.service.d/20-root.conf); do \
+		d=$(D)$(unitdir)/$$(basename $$(dirname $$u)); \
+		[ -e $$u ] || u=etc/systemd/20-root.conf; \
+		$(INSTALL) -d $$d && $(INSTALL) -m 644 $$u $$d/ || exit; done
+	chmod 644 $(D)$(unitdir)/surat*.*
+	chmod 755 $(D)$(unitdir)/surat*.d
+	$(INSTALL) -m 644 etc/sysusers.conf $(D)$(sysusersdir)/surat.conf
+	$(INSTALL) -m 644 etc/tmpfiles.conf $(D)$(tmpfilesdir)/surat.conf
+
+# A configuration that is there is somebody's work.
+install-samples:
+	$(INSTALL) -d $(D)$(sysconfdir)/surat $(D)$(docdir)/examples
+	for f in etc/surat.conf etc/aliases; do \
+		[ -e $(D)$(sysconfdir)/surat/$${f##*/} ] || \
+		$(INSTALL) -m 644 $$f $(D)$(sysconfdir)/surat/ || exit; done
+	cp -r etc/surat.conf etc/aliases etc/inetd etc/runit \
+		$(D)$(docdir)/examples/
+	$(INSTALL) -m 644 README.md doc/*.md $(D)$(docdir)/
+
+.PHONY: install install-programs install-manuals install-units \
+	install-samples
 .PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries \
 	fuzz-replay lint clean install deps
 clean:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Two rows: the login role serves one client after another, the session role
- * one user's client.  Started with -i (inetd) or --session, a process is a
- * session; without a starter that sends session_start it serves standard
+ * one user's client.  Started with --session, or with -i by the user, a process
+ * is a session; without a starter that sends session_start it serves standard
  * input and output as the user who runs it, logged in from the start
  * (PREAUTH, RFC 3501 7.1.4).
  */

@@ -75,8 +75,8 @@ is_crowded(const struct team *t)
 	return keeper_size(&t->keep) >= team_number(t, t->role->most) * 2 + 8;
 }
 
-/* An agent that has a unit of its own: systemd starts one for each who
- * connects. */
+/* An agent that runs under an id of ours has a unit of its own: systemd starts
+ * one for each who connects. */
 static struct status
 connect_agent(struct master *m, struct arena *a, const struct role *role,
 	int *other)
@@ -107,7 +107,7 @@ start_agent(struct master *m, struct arena *a, struct msg_agent_start *s,
 	if (m->stopping || is_crowded(t))
 		return status_later(3, 2, STR("too many agents"));
 	given = given && (role->flags & ROLE_AS_USER);
-	if (m->launcher && (role->flags & ROLE_AS_USER) == 0)
+	if (m->launcher && !given)
 		return connect_agent(m, a, role, other);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return status_errno(a, "link of an agent", errno);

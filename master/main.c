@@ -206,6 +206,7 @@ run(struct master *m)
 	look_at_certificate(m);
 	if (notify_watchdog() > 0)
 		say_alive(m);
+	ready_look(m);
 	loop_run(m->loop);
 }
 

@@ -28,8 +28,9 @@ is_up(const struct team *t)
 void
 ready_look(struct master *m)
 {
-	bool up = m->recovered && !m->ready && !m->stopping;
-	for (size_t i = 0; i < m->team_count && up; i++)
+	/* Of a launcher nobody waits for more than its sockets. */
+	bool up = (m->recovered || m->launcher) && !m->ready && !m->stopping;
+	for (size_t i = 0; i < m->team_count && up && !m->launcher; i++)
 		up = is_up(&m->teams[i]);
 	if (!up)
 		return;

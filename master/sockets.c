@@ -11,12 +11,14 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "sys/ipc.h"
+#include "sys/net.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const struct {
@@ -43,7 +45,8 @@ path_of(const struct master *m, const char *name)
 		STR_ARG(m->now->conf->general.runtime), name));
 }
 
-/* With the mode and owner asked for, whether new or not. */
+/* With the mode and owner asked for, whether new or not.  The mode first: that
+ * of another's directory only a capability we may lack would let us change. */
 static bool
 make_directory(const char *path, mode_t mode, const struct ids *owner,
 	struct buf *errors)
@@ -55,9 +58,10 @@ make_directory(const char *path, mode_t mode, const struct ids *owner,
 		errno = ENOTDIR;
 		return complain(errors, path);
 	}
-	if (owner != NULL && chown(path, owner->uid, owner->gid) != 0)
+	if (chmod(path, mode) != 0 || (owner != NULL &&
+		chown(path, owner->uid, owner->gid) != 0))
 		return complain(errors, path);
-	return chmod(path, mode) == 0 || complain(errors, path);
+	return true;
 }
 
 bool
@@ -89,6 +93,12 @@ asker_ids(struct master *m, const char *asker)
 	return m->root && role != NULL ? &team_of(m, role)->ids : NULL;
 }
 
+static bool
+is_everybodys(const char *asker)
+{
+	return ask_peer_bit(str_from(asker)) == PEER_LOCAL;
+}
+
 /*
  * The directory stays master's, so that a program whose root it is can add
  * nothing to it; its group may look.
@@ -98,21 +108,22 @@ make_asker(struct master *m, const char *asker, struct buf *errors)
 {
 	const struct ids *ids = asker_ids(m, asker);
 	struct ids owner = {0, ids != NULL ? ids->gid : 0};
-	bool people = role_asker(asker) == NULL;
-	return make_directory(path_of(m, asker), people ? 0755 : 0750,
-		m->root ? &owner : NULL, errors);
+	return make_directory(path_of(m, asker),
+		is_everybodys(asker) ? 0755 : 0750, m->root ? &owner : NULL,
+		errors);
 }
 
-/* One that was handed over; systemd names it after the asker alone. */
+/* One that was handed over: by systemd, or by who we were before. */
 static int
-given_link(struct master *m, size_t i)
+given_link(const struct master *m, const char *path)
 {
-	const char *name = str_cstr(m->arena, str_printf(m->arena, "ask.%s%s%s",
-		links[i].asker, m->launcher ? "" : ".",
-		m->launcher ? "" : links[i].asked));
-	for (size_t k = 0; k < m->given.n; k++)
-		if (strcmp(m->given.v[k].name, name) == 0)
+	for (size_t k = 0; k < m->given.n; k++) {
+		struct net_address at = net_local(m->given.v[k].fd);
+		const struct sockaddr_un *sun = (const void *)&at.sa;
+		if (at.sa.ss_family == AF_UNIX &&
+			strcmp(sun->sun_path, path) == 0)
 			return m->given.v[k].fd;
+	}
 	return -1;
 }
 
@@ -120,16 +131,15 @@ static bool
 make_link(struct master *m, size_t i, struct buf *errors)
 {
 	const struct ids *ids = asker_ids(m, links[i].asker);
-	int given = given_link(m, i);
+	const char *path = str_cstr(m->arena, str_printf(m->arena, "%s/%s",
+		path_of(m, links[i].asker), links[i].asked));
+	int given = given_link(m, path);
 	if (given >= 0)
 		m->asks[m->ask_count++] = (struct ask_socket){
 			links[i].asker, links[i].asked, given};
 	if (given >= 0 || m->launcher)
 		return true;
-	const char *path = str_cstr(m->arena, str_printf(m->arena, "%s/%s",
-		path_of(m, links[i].asker), links[i].asked));
-	bool everybody = ask_peer_bit(str_from(links[i].asker)) == PEER_LOCAL;
-	int fd = ipc_listen(path, everybody ? 0666 : 0600);
+	int fd = ipc_listen(path, is_everybodys(links[i].asker) ? 0666 : 0600);
 	if (fd < 0)
 		return complain(errors, path);
 	m->asks[m->ask_count++] = (struct ask_socket){

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sys/ipc.h"
+#include "sys/net.h"
 #include "sys/service.h"
 
 #include <pwd.h>
@@ -13,14 +14,24 @@
 
 enum { PATIENCE = 30 * 1000 };
 
+/* inetd and tcpserver run us as somebody, but the client is a stranger. */
+static bool
+is_from_network(void)
+{
+	int family = net_peer(STDIN_FILENO).sa.ss_family;
+	return family == AF_INET || family == AF_INET6;
+}
+
 bool
 handover_is_session(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--session") == 0 ||
-			strcmp(argv[i], "-i") == 0)
-			return true;
-	return false;
+	bool session = false, inetd = false, service = false;
+	for (int i = 1; i < argc; i++) {
+		session |= strcmp(argv[i], "--session") == 0;
+		inetd |= strcmp(argv[i], "-i") == 0;
+		service |= strcmp(argv[i], "--service") == 0;
+	}
+	return session || (inetd && !service && !is_from_network());
 }
 
 /* The user's home by the system's word; HOME wins, as for any program. */

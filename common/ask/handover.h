@@ -21,7 +21,8 @@ struct handover {
 	bool inetd;
 };
 
-/* Is this the command line of a session process: --session, or -i? */
+/* Is this a session process: --session; or -i without --service, when no
+ * network is on standard input?  Who comes from there has to log in. */
 bool handover_is_session(int argc, char **argv);
 
 /* For the service row: waits for the client.  p->ctx is the handover. */
