@@ -57,6 +57,7 @@ static const struct capability {
 	{"MOVE", IMAP_USER},
 	{"MULTIAPPEND", IMAP_USER},
 	{"CONDSTORE", IMAP_USER, NULL, IMAP_CONDSTORE},
+	{"QRESYNC", IMAP_USER, NULL, IMAP_QRESYNC | IMAP_CONDSTORE},
 	{"ESEARCH", IMAP_USER},
 	{"WITHIN", IMAP_USER},
 	{"LIST-EXTENDED", IMAP_USER},
@@ -160,11 +161,12 @@ struct imap_reply
 imap_enable(struct imap_session *s, const struct arg *args)
 {
 	struct buf *out = buf_new(s->transaction);
+	unsigned before = s->enabled;
 	if (args == NULL)
 		return REPLY_BAD("ENABLE capability ...");
 	for (; args != NULL; args = args->next) {
 		const struct capability *c = find_enableable(s, args);
-		if (c == NULL || (s->enabled & c->enables) == c->enables)
+		if (c == NULL || (before & c->enables) == c->enables)
 			continue;
 		s->enabled |= c->enables;
 		buf_printf(out, " %s", c->name);

@@ -41,7 +41,9 @@ outcome(struct imap_session *s, const struct mailbox_copied *copied, bool move)
 		return r;
 	reply_line(s->conn, STR(""), r);
 	s->unsettled = true;
-	return REPLY_OK("Moved");
+	view_news(s, true);
+	return (struct imap_reply){
+		IMAP_OK, view_modseq_code(s), STR("Moved")};
 }
 
 static struct imap_reply

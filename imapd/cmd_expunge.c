@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * EXPUNGE, RFC 3501 6.4.3, and UID EXPUNGE, RFC 4315 2.1.  The EXPUNGE lines
- * are news, which the loop sends.
+ * are news; they are sent before the reply is made, which says how far they
+ * went (RFC 7162 3.2.7).
  */
 #include "commands.h"
 #include "view.h"
@@ -20,5 +21,9 @@ imap_expunge(struct imap_session *s, const struct arg *args)
 	struct status st =
 		mailbox_expunge(s->mailbox, s->transaction, &uids, false);
 	s->unsettled = true;
-	return status_is_fine(st) ? REPLY_OK("Expunged") : reply_status(st);
+	if (!status_is_fine(st))
+		return reply_status(st);
+	view_news(s, true);
+	return (struct imap_reply){
+		IMAP_OK, view_modseq_code(s), STR("Expunged")};
 }

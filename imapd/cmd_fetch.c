@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * FETCH, RFC 3501 6.4.5 and 7.4.2, with CHANGEDSINCE and MODSEQ of RFC 7162.
+ * FETCH, RFC 3501 6.4.5 and 7.4.2, with CHANGEDSINCE, VANISHED and
+ * MODSEQ of RFC 7162.
  *
  * Items are compiled into a list of rows of a table, each of which writes
  * itself; the index answers what it can, and only sections of bodies open the
@@ -50,6 +51,7 @@ struct fetch {
 	bool marks;       /* an item sets \Seen */
 	bool tells_flags; /* FLAGS is among the items */
 	bool tells_modseq;
+	bool vanished; /* tells what is gone, too */
 	uint64_t since;
 	/* Of the message in hand: */
 	struct message_row row;
@@ -299,27 +301,59 @@ add_items(struct fetch *f, const struct arg *arg, const char **why)
 	       f->sections.first != NULL;
 }
 
-/* (CHANGEDSINCE n), behind the items; a client that asks for that or for
- * MODSEQ knows CONDSTORE (RFC 7162 3.1). */
+static bool
+take_since(struct fetch *f, const struct arg **word)
+{
+	struct str text;
+	*word = (*word)->next;
+	if (!arg_atom(*word, &text) ||
+		!str_number(text, INT64_MAX, &f->since))
+		return false;
+	if (!f->tells_modseq)
+		add_item(f, find_row(STR("MODSEQ")));
+	return true;
+}
+
+/* RFC 7162 3.2.6: for UID FETCH, beside CHANGEDSINCE. */
+static bool
+take_vanished(struct fetch *f, const struct arg **word)
+{
+	(void)word;
+	f->vanished = true;
+	return f->s->uid && (f->s->enabled & IMAP_QRESYNC);
+}
+
+static const struct {
+	const char *name;
+	bool (*take)(struct fetch *f, const struct arg **word);
+} modifiers[] = {
+	{"CHANGEDSINCE", take_since},
+	{"VANISHED", take_vanished},
+};
+
+static bool
+take_modifier(struct fetch *f, const struct arg **word)
+{
+	for (size_t i = 0; i < sizeof modifiers / sizeof *modifiers; i++)
+		if (arg_is(*word, modifiers[i].name))
+			return modifiers[i].take(f, word);
+	return false;
+}
+
+/* (CHANGEDSINCE n ...), behind the items. */
 static bool
 take_modifiers(struct fetch *f, const struct arg *arg, const char **why)
 {
 	const struct arg *word;
-	struct str text;
 	*why = "Unknown FETCH modifier";
-	if (f->tells_modseq)
-		f->s->enabled |= IMAP_CONDSTORE;
 	if (arg == NULL)
 		return true;
-	if (arg->next != NULL || !arg_list(arg, &word) ||
-		!arg_is(word, "CHANGEDSINCE") || arg_count(word) != 2 ||
-		!arg_atom(word->next, &text) ||
-		!str_number(text, INT64_MAX, &f->since))
+	if (arg->next != NULL || !arg_list(arg, &word) || word == NULL)
 		return false;
-	f->s->enabled |= IMAP_CONDSTORE;
-	if (!f->tells_modseq)
-		add_item(f, find_row(STR("MODSEQ")));
-	return true;
+	for (; word != NULL; word = word->next)
+		if (!take_modifier(f, &word))
+			return false;
+	return !f->vanished || f->since > 0;
 }
 
 /* One macro, one item (which may take several arguments), or a list. */
@@ -474,6 +508,19 @@ send_in_batches(struct fetch *f, const struct uid_set *uids)
 		send_range(f, uids->v[i]);
 }
 
+/* What of a set is gone without the client having been told of it in this
+ * session. */
+static void
+send_vanished(struct fetch *f, const struct arg *set)
+{
+	struct uid_set within, gone;
+	if (!f->vanished || !view_take_past_set(f->s, set, &within))
+		return;
+	mailbox_vanished(f->s->mailbox, f->s->transaction, f->since, &within,
+		&gone);
+	view_put_vanished(f->s, &gone, true);
+}
+
 /* RFC 2180 4.1.2: what is gone is left out, and the client told why. */
 static struct imap_reply
 outcome(const struct fetch *f, const struct uid_set *uids)
@@ -499,6 +546,10 @@ imap_fetch(struct imap_session *s, const struct arg *args)
 				     : str_from(why)};
 	if (!view_take_set(s, args, &uids, &r))
 		return r;
+	/* who asks for CHANGEDSINCE or MODSEQ knows them (RFC 7162 3.1) */
+	if (f.tells_modseq)
+		s->enabled |= IMAP_CONDSTORE;
+	send_vanished(&f, args);
 	if (f.marks && !mailbox_is_read_only(s->mailbox))
 		send_in_batches(&f, &uids);
 	else

@@ -156,14 +156,16 @@ imap_namespace(struct imap_session *s, const struct arg *args)
 
 /* --------------------------------------------------------------- status */
 
-#define ITEM(name, member)                                                     \
+#define ITEM(name, member, ...)                                                \
 	{name, offsetof(struct folder, member),                                \
-		sizeof((struct folder){0}.member) == sizeof(uint64_t)}
+		sizeof((struct folder){0}.member) == sizeof(uint64_t),         \
+		__VA_ARGS__}
 
 static const struct status_item {
 	const char *name;
 	size_t offset;
 	bool wide; /* 64 bits, else 32 */
+	unsigned enables; /* by being asked for (RFC 7162 3.1) */
 } status_items[] = {
 	ITEM("MESSAGES", messages),
 	ITEM("RECENT", recent),
@@ -172,7 +174,7 @@ static const struct status_item {
 	ITEM("UNSEEN", unseen),
 	ITEM("DELETED", deleted),
 	ITEM("SIZE", size),
-	ITEM("HIGHESTMODSEQ", highestmodseq),
+	ITEM("HIGHESTMODSEQ", highestmodseq, IMAP_CONDSTORE),
 };
 
 enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };
@@ -216,6 +218,7 @@ status_put(struct imap_session *s, const struct folder *f, unsigned items)
 		buf_printf(out, "%s%s %llu", before, status_items[i].name,
 			(unsigned long long)value_of(&status_items[i], f));
 		before = " ";
+		s->enabled |= status_items[i].enables;
 	}
 	buf_adds(out, ")\r\n");
 	conn_pace(s->conn);

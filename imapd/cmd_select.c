@@ -5,24 +5,35 @@
  * after are the table's.
  */
 #include "commands.h"
+#include "resync.h"
 #include "view.h"
 #include "base/arena.h"
 #include "base/clock.h"
 
-/* "(CONDSTORE)"; false for what is not known. */
+/* "(CONDSTORE)", "(QRESYNC (...))"; false for what is not known, or was not
+ * enabled (RFC 7162 3.2.3). */
 static bool
-take_parameters(struct imap_session *s, const struct arg *arg)
+take_parameters(
+	struct imap_session *s, const struct arg *arg, struct resync *r)
 {
 	const struct arg *word;
+	unsigned enables = 0;
 	if (arg == NULL)
 		return true;
 	if (!arg_list(arg, &word) || arg->next != NULL)
 		return false;
 	for (; word != NULL; word = word->next) {
-		if (!arg_is(word, "CONDSTORE"))
+		if (arg_is(word, "CONDSTORE")) {
+			enables |= IMAP_CONDSTORE;
+			continue;
+		}
+		if (!arg_is(word, "QRESYNC") || r->wanted ||
+			!(s->enabled & IMAP_QRESYNC) ||
+			!resync_parse(s->transaction, word->next, r))
 			return false;
-		s->enabled |= IMAP_CONDSTORE;
+		word = word->next;
 	}
+	s->enabled |= enables;
 	return true;
 }
 
@@ -44,13 +55,60 @@ describe(struct imap_session *s)
 		(unsigned long long)f->highestmodseq);
 }
 
+static uint32_t
+uid_of(const void *ctx, uint32_t seq)
+{
+	return mailbox_uid(ctx, seq);
+}
+
+/* Expunges first, then flags, of what the client knows (RFC 7162 3.2.5.1,
+ * 3.2.6).  Another UIDVALIDITY says that it knows nothing. */
+static struct status
+resynchronise(struct imap_session *s, const struct resync *r)
+{
+	struct mailbox *m = s->mailbox;
+	struct uid_range ever = {1, mailbox_folder(m)->uidnext - 1};
+	struct uid_set known = r->all ? (struct uid_set){&ever, ever.last > 0}
+				      : r->known;
+	struct uid_set gone, changed;
+	if (!r->wanted || r->uidvalidity != mailbox_folder(m)->uidvalidity)
+		return status_fine();
+	struct uid_range sure = {
+		1, resync_match(r, mailbox_count(m), uid_of, m)};
+	gone = uid_set_minus(s->transaction, &known,
+		&(struct uid_set){&sure, sure.last > 0});
+	mailbox_vanished(m, s->transaction, r->modseq, &gone, &gone);
+	view_put_vanished(s, &gone, true);
+	struct status st =
+		mailbox_changed(m, s->transaction, r->modseq, &changed);
+	if (!status_is_fine(st))
+		return st;
+	changed = uid_set_and(s->transaction, &changed, &known);
+	return view_put_rows(s, &changed, true);
+}
+
+static struct imap_reply
+refuse(struct imap_session *s, struct status st)
+{
+	st.text = str_copy(s->transaction, st.text);
+	if (s->mailbox != NULL) {
+		view_close(s);
+	} else {
+		arena_free(s->view);
+		s->view = NULL;
+	}
+	return reply_status(st);
+}
+
 static struct imap_reply
 open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
 {
 	struct str name;
-	if (args == NULL || args->kind == ARG_LIST ||
-		!take_parameters(s, args->next))
+	struct resync r = {0};
+	if (args == NULL || args->kind == ARG_LIST)
 		return REPLY_BAD("Mailbox name expected");
+	if (!take_parameters(s, args->next, &r))
+		return REPLY_BAD("Unknown parameter");
 	if (s->mailbox != NULL) {
 		view_close(s);
 		reply_untagged(s->conn, "OK [CLOSED] Previous mailbox closed");
@@ -61,14 +119,14 @@ open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
 	struct status st =
 		mailbox_open(s->store, s->view, name, read_only, &s->mailbox);
 	if (!status_is_fine(st)) {
-		st.text = str_copy(s->transaction, st.text);
-		arena_free(s->view);
-		s->view = NULL;
 		s->mailbox = NULL;
-		return reply_status(st);
+		return refuse(s, st);
 	}
 	s->unsettled = true;
 	describe(s);
+	st = resynchronise(s, &r);
+	if (!status_is_fine(st))
+		return refuse(s, st);
 	return read_only ? REPLY(IMAP_OK, "READ-ONLY", "Examined")
 			 : REPLY(IMAP_OK, "READ-WRITE", "Selected");
 }

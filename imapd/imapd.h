@@ -99,6 +99,7 @@ enum imap_limits {
 /* Extensions a client has switched on (RFC 5161). */
 enum imap_enabled {
 	IMAP_CONDSTORE = 1 << 0,
+	IMAP_QRESYNC = 1 << 1,
 };
 
 struct imap_session {

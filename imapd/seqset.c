@@ -57,6 +57,19 @@ seqset_parse(struct arena *a, struct str text, struct uid_set *set)
 	return set->n > 0;
 }
 
+bool
+seqset_parse_known(struct arena *a, struct str text, struct uid_set *set)
+{
+	if (!seqset_parse(a, text, set))
+		return false;
+	for (size_t i = 0; i < set->n; i++)
+		if (set->v[i].first == SEQSET_LAST ||
+			set->v[i].last == SEQSET_LAST)
+			return false;
+	seqset_resolve(set, UINT32_MAX);
+	return true;
+}
+
 static int
 by_first(const void *a, const void *b)
 {

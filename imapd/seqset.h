@@ -17,6 +17,9 @@ enum { SEQSET_LAST = 0 };
 /* "1:3,7,*:12"; false when it is no set, or 0 stands in it. */
 bool seqset_parse(struct arena *a, struct str text, struct uid_set *set);
 
+/* The same without `*`, resolved. */
+bool seqset_parse_known(struct arena *a, struct str text, struct uid_set *set);
+
 /* largest: the highest number in use; 0 in an empty mailbox, where `*` is
  * nothing. */
 void seqset_resolve(struct uid_set *set, uint32_t largest);

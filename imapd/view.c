@@ -106,13 +106,57 @@ put_number(struct imap_session *s, uint32_t n, const char *rest)
 	conn_pace(s->conn);
 }
 
+void
+view_put_set(struct imap_session *s, const struct uid_set *set)
+{
+	struct buf *out = conn_out(s->conn);
+	for (size_t i = 0; i < set->n; i++) {
+		if (i > 0)
+			buf_addc(out, ',');
+		seqset_print(&(struct uid_set){&set->v[i], 1}, out);
+		conn_pace(s->conn);
+	}
+}
+
+void
+view_put_vanished(
+	struct imap_session *s, const struct uid_set *uids, bool earlier)
+{
+	struct buf *out = conn_out(s->conn);
+	if (uids->n == 0)
+		return;
+	buf_adds(out, earlier ? "* VANISHED (EARLIER) " : "* VANISHED ");
+	view_put_set(s, uids);
+	buf_adds(out, "\r\n");
+	conn_pace(s->conn);
+}
+
 /* Highest first, so that each number is right when it is read. */
 static void
-put_expunged(struct imap_session *s, const struct uid_set *seqs)
+put_expunged(struct imap_session *s, const struct mailbox_news *news)
 {
+	const struct uid_set *seqs = &news->expunged_seqs;
+	if (s->enabled & IMAP_QRESYNC) {
+		view_put_vanished(s, &news->expunged, false);
+		return;
+	}
 	for (size_t i = seqs->n; i-- > 0;)
 		for (uint32_t n = seqs->v[i].last; n >= seqs->v[i].first; n--)
 			put_number(s, n, " EXPUNGE\r\n");
+}
+
+static void
+put_news(struct imap_session *s, const struct mailbox_news *news)
+{
+	s->unsettled = true;
+	put_expunged(s, news);
+	if (news->arrived > 0) {
+		reply_untagged(s->conn, "%u EXISTS", news->exists);
+		reply_untagged(
+			s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+	}
+	view_tell_keywords(s);
+	view_put_rows(s, &news->changed, true);
 }
 
 void
@@ -130,20 +174,37 @@ view_news(struct imap_session *s, bool expunges)
 		s->state = IMAP_CLOSED;
 		return;
 	}
-	if (!news.any)
-		return;
-	s->unsettled = true;
-	put_expunged(s, &news.expunged_seqs);
-	if (news.arrived > 0) {
-		reply_untagged(s->conn, "%u EXISTS", news.exists);
-		reply_untagged(
-			s->conn, "%u RECENT", mailbox_recent(s->mailbox));
-	}
-	view_tell_keywords(s);
-	view_put_rows(s, &news.changed, true);
+	if (news.any)
+		put_news(s, &news);
+	/* Or it would take the modseqs it hears of for a state in which it
+	 * had heard of the expunges too (RFC 7162 3.2). */
+	if (news.held_back && (s->enabled & IMAP_QRESYNC))
+		reply_untagged(s->conn, "OK [HIGHESTMODSEQ %llu] So far",
+			(unsigned long long)news.modseq);
+}
+
+struct str
+view_modseq_code(struct imap_session *s)
+{
+	if (!(s->enabled & IMAP_QRESYNC))
+		return STR("");
+	return str_printf(s->transaction, "HIGHESTMODSEQ %llu",
+		(unsigned long long)mailbox_folder(s->mailbox)->highestmodseq);
 }
 
 /* ----------------------------------------------------------------- sets */
+
+bool
+view_take_past_set(struct imap_session *s, const struct arg *arg,
+	struct uid_set *uids)
+{
+	struct str text;
+	if (!arg_atom(arg, &text) ||
+		!seqset_parse(s->transaction, text, uids))
+		return false;
+	seqset_resolve(uids, mailbox_folder(s->mailbox)->uidnext - 1);
+	return true;
+}
 
 bool
 view_take_set(struct imap_session *s, const struct arg *arg,

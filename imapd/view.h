@@ -16,6 +16,16 @@
  * folder is no more. */
 void view_news(struct imap_session *s, bool expunges);
 
+/* "1:3,7" of a resolved set, however long it is; and "* VANISHED ..." of one,
+ * unless it is empty (RFC 7162 3.2.10). */
+void view_put_set(struct imap_session *s, const struct uid_set *set);
+void view_put_vanished(
+	struct imap_session *s, const struct uid_set *uids, bool earlier);
+
+/* The response code that tells a client of QRESYNC how far the news sent last
+ * went, else nothing (RFC 7162 3.2.7). */
+struct str view_modseq_code(struct imap_session *s);
+
 /* Closes the selected mailbox, if one is. */
 void view_close(struct imap_session *s);
 
@@ -34,6 +44,11 @@ struct status view_put_rows(
  */
 bool view_take_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids, struct imap_reply *why);
+
+/* A set of UIDs in which those of messages that are gone count: `*` is the
+ * highest there ever was. */
+bool view_take_past_set(struct imap_session *s, const struct arg *arg,
+	struct uid_set *uids);
 
 /* Sequence numbers of UIDs that all are in the view. */
 struct uid_set view_seqs(struct imap_session *s, const struct uid_set *uids);

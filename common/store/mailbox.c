@@ -70,13 +70,6 @@ mailbox_count_in(const struct mailbox *m, const struct uid_set *uids)
 	return n;
 }
 
-static void
-add_range(struct arena *a, struct uid_set *set, uint32_t first, uint32_t last)
-{
-	uid_set_add(a, set, first);
-	set->v[set->n - 1].last = last;
-}
-
 struct uid_set
 mailbox_uids(const struct mailbox *m, struct arena *a,
 	const struct uid_set *seqs)
@@ -88,7 +81,7 @@ mailbox_uids(const struct mailbox *m, struct arena *a,
 			last = m->uids.count;
 		if (seqs->v[i].first > last || seqs->v[i].first == 0)
 			continue;
-		add_range(a, &out, mailbox_uid(m, seqs->v[i].first),
+		uid_set_add_range(a, &out, mailbox_uid(m, seqs->v[i].first),
 			mailbox_uid(m, last));
 	}
 	return out;
@@ -105,7 +98,7 @@ mailbox_known(const struct mailbox *m, struct arena *a,
 		for (; r < m->uids.n && m->uids.v[r].first <= u.last; r++) {
 			uint32_t first = m->uids.v[r].first;
 			uint32_t last = uids_run_last(&m->uids, r);
-			add_range(a, &out, u.first > first ? u.first : first,
+			uid_set_add_range(a, &out, u.first > first ? u.first : first,
 				u.last < last ? u.last : last);
 		}
 	}
@@ -285,7 +278,7 @@ claim_recent(struct mailbox *m, struct arena *a)
 	if (m->row.recent_uid >= m->row.uidnext)
 		return;
 	if (m->read_only) {
-		add_range(m->arena, &m->recent, m->row.recent_uid,
+		uid_set_add_range(m->arena, &m->recent, m->row.recent_uid,
 			m->row.uidnext - 1);
 		return;
 	}
@@ -300,7 +293,7 @@ claim_recent(struct mailbox *m, struct arena *a)
 		folder_save(s, a, &f);
 	}
 	if (status_is_fine(index_commit(s, a)) && first <= last) {
-		add_range(m->arena, &m->recent, first, last);
+		uid_set_add_range(m->arena, &m->recent, first, last);
 		m->row.recent_uid = last + 1;
 		m->row.new_from = f.new_from;
 	}
@@ -404,8 +397,9 @@ by_first(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-bool
-mailbox_vanished(struct mailbox *m, struct arena *a, uint64_t since,
+/* Of tombstones later than that; false when they do not reach back. */
+static bool
+read_tombs(struct mailbox *m, struct arena *a, uint64_t since,
 	struct uid_set *out)
 {
 	struct store *s = m->store;
@@ -428,50 +422,55 @@ mailbox_vanished(struct mailbox *m, struct arena *a, uint64_t since,
 	if (n > 0)
 		qsort(v, n, sizeof *v, by_first);
 	for (size_t i = 0; i < n; i++)
-		add_range(a, out, v[i].first, v[i].last);
+		uid_set_add_range(a, out, v[i].first, v[i].last);
 	return true;
+}
+
+static struct uid_set
+all_known(struct mailbox *m, struct arena *a)
+{
+	struct uid_range all = {1, UINT32_MAX};
+	return mailbox_known(m, a, &(struct uid_set){&all, 1});
+}
+
+bool
+mailbox_vanished(struct mailbox *m, struct arena *a, uint64_t since,
+	const struct uid_set *within, struct uid_set *out)
+{
+	struct uid_range ever = {1, m->folder.uidnext - 1};
+	struct uid_set gone, known = all_known(m, a);
+	bool certain = mailbox_ready(m) && read_tombs(m, a, since, &gone);
+	if (!certain)
+		gone = (struct uid_set){&ever, ever.last > 0};
+	gone = uid_set_and(a, &gone, within);
+	*out = uid_set_minus(a, &gone, &known);
+	return certain;
 }
 
 /* What the view has and the index has not, when tombstones do not say. */
 static struct uid_set
 not_there(struct mailbox *m, struct arena *a)
 {
-	struct uid_set there = {0}, out = {0};
+	struct uid_set there = {0}, known = all_known(m, a);
 	sqlite3_stmt *st = index_query(m->store, Q_RUNS, "i", m->row.id);
 	while (index_row(m->store, st))
-		add_range(a, &there, (uint32_t)index_int(st, 0),
+		uid_set_add_range(a, &there, (uint32_t)index_int(st, 0),
 			(uint32_t)index_int(st, 1));
 	if (m->row.last_run.last != 0)
-		add_range(a, &there, m->row.last_run.first,
+		uid_set_add_range(a, &there, m->row.last_run.first,
 			m->row.last_run.last);
-	size_t t = 0;
-	for (size_t i = 0; i < m->uids.n; i++) {
-		uint64_t from = m->uids.v[i].first;
-		uint64_t to = uids_run_last(&m->uids, i);
-		for (; t < there.n && there.v[t].first <= to; t++) {
-			if (there.v[t].first > from)
-				add_range(a, &out, (uint32_t)from,
-					there.v[t].first - 1);
-			if (there.v[t].last >= from)
-				from = (uint64_t)there.v[t].last + 1;
-			if (there.v[t].last > to)
-				break;
-		}
-		if (from <= to)
-			add_range(a, &out, (uint32_t)from, (uint32_t)to);
-	}
-	return out;
+	return uid_set_minus(a, &known, &there);
 }
 
 static void
 news_of_expunges(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 {
 	struct uid_set gone;
-	if (!mailbox_vanished(m, a, m->told_expunged, &gone))
+	if (!read_tombs(m, a, m->told_expunged, &gone))
 		gone = not_there(m, a);
 	out->expunged = mailbox_known(m, a, &gone);
 	for (size_t i = 0; i < out->expunged.n; i++)
-		add_range(a, &out->expunged_seqs,
+		uid_set_add_range(a, &out->expunged_seqs,
 			mailbox_seq(m, out->expunged.v[i].first),
 			mailbox_seq(m, out->expunged.v[i].last));
 	if (out->expunged.n > 0)
@@ -493,6 +492,32 @@ news_of_arrivals(struct mailbox *m, struct mailbox_news *out)
 	}
 }
 
+/* Arrivals have ascending modseqs as they have UIDs: above the last row that
+ * is older all are newer, below it those that were changed. */
+struct status
+mailbox_changed(struct mailbox *m, struct arena *a, uint64_t since,
+	struct uid_set *out)
+{
+	struct store *s = m->store;
+	uint32_t last = mailbox_last_uid(m), old = 0;
+	*out = (struct uid_set){0};
+	if (!mailbox_ready(m))
+		return index_status(s, a);
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_OLDER, "iii",
+		index_key(m->row.id, 0), index_key(m->row.id, last), I(since));
+	if (index_row(s, st)) {
+		old = index_uid(index_int(st, 0));
+		index_end(st);
+	}
+	st = index_query(s, Q_MESSAGE_CHANGED, "ii", m->row.id, I(since));
+	while (index_row(s, st))
+		if (index_uid(index_int(st, 0)) <= old)
+			uid_set_add(a, out, index_uid(index_int(st, 0)));
+	if (old < last)
+		uid_set_add_range(a, out, old + 1, last);
+	return index_status(s, a);
+}
+
 static void
 news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 {
@@ -508,6 +533,18 @@ news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 	}
 }
 
+/* Is there anything that was expunged and not told? */
+static bool
+has_tombs(struct mailbox *m)
+{
+	sqlite3_stmt *st = index_query(m->store, Q_TOMBS, "ii", m->row.id,
+		I(m->told_expunged));
+	bool any = index_row(m->store, st);
+	if (any)
+		index_end(st);
+	return any || m->told_expunged < m->row.tomb_since;
+}
+
 static void
 gather_news(struct mailbox *m, struct arena *a, bool expunges,
 	struct mailbox_news *out)
@@ -517,10 +554,10 @@ gather_news(struct mailbox *m, struct arena *a, bool expunges,
 		!folder_by_id(m->store, a, m->row.id, &f))
 		return;
 	take_row(m, &f);
-	if (expunges && m->told_expunged != f.modseq) {
+	if (expunges && m->told_expunged != f.modseq)
 		news_of_expunges(m, a, out);
+	if (expunges || !has_tombs(m))
 		m->told_expunged = f.modseq;
-	}
 	if (m->told != f.modseq) {
 		news_of_changes(m, a, out);
 		news_of_arrivals(m, out);
@@ -555,8 +592,8 @@ mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 	}
 	out->gone = m->gone;
 	out->exists = m->uids.count;
-	out->modseq = expunges || m->told_expunged == m->told
-		? m->told : m->told_expunged;
+	out->modseq = m->told_expunged;
+	out->held_back = m->told_expunged != m->told;
 	out->any = out->gone || out->expunged.n > 0 || out->arrived > 0 ||
 		out->changed.n > 0;
 	return st;

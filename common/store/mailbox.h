@@ -82,8 +82,10 @@ struct mailbox_news {
 	uint32_t exists, arrived;
 	/* UIDs whose flags others changed (not those that arrived). */
 	struct uid_set changed;
-	/* HIGHESTMODSEQ the client knows once it was told all this. */
+	/* HIGHESTMODSEQ the client knows once it was told all this; lower
+	 * than that of other changes when expunges were held back. */
 	uint64_t modseq;
+	bool held_back;
 	/* The folder itself was deleted or made anew: end the session. */
 	bool gone;
 };
@@ -95,9 +97,15 @@ struct status mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 enum { MAILBOX_SOON = 30 };
 bool mailbox_is_unsure(const struct mailbox *m);
 
-/* QRESYNC (RFC 7162 3.2.5.2): UIDs expunged since modseq.  False when the
- * tombstones do not reach back: then all of what is not there counts. */
+/* Of the UIDs within, those without a message in the view that may have been
+ * expunged since modseq (RFC 7162 3.2.5.1).  False when the tombstones do not
+ * reach back: then all that have no message count. */
 bool mailbox_vanished(struct mailbox *m, struct arena *a, uint64_t since,
+	const struct uid_set *within, struct uid_set *out);
+
+/* UIDs, among others that no message has, of those that arrived or were
+ * changed since modseq. */
+struct status mailbox_changed(struct mailbox *m, struct arena *a, uint64_t since,
 	struct uid_set *out);
 
 /* ---------------------------------------------------------------- scan */

@@ -32,6 +32,45 @@ uid_set_add(struct arena *a, struct uid_set *set, uint32_t uid)
 	set->v[set->n++] = (struct uid_range){uid, uid};
 }
 
+void
+uid_set_add_range(
+	struct arena *a, struct uid_set *set, uint32_t first, uint32_t last)
+{
+	uid_set_add(a, set, first);
+	if (last > set->v[set->n - 1].last)
+		set->v[set->n - 1].last = last;
+}
+
+struct uid_set
+uid_set_minus(struct arena *a, const struct uid_set *x, const struct uid_set *y)
+{
+	struct uid_set out = {0};
+	size_t at = 0;
+	for (size_t i = 0; i < x->n; i++) {
+		uint64_t from = x->v[i].first;
+		while (at < y->n && y->v[at].last < from)
+			at++;
+		for (size_t k = at; k < y->n && y->v[k].first <= x->v[i].last;
+			k++) {
+			if (y->v[k].first > from)
+				uid_set_add_range(a, &out, (uint32_t)from,
+					y->v[k].first - 1);
+			from = (uint64_t)y->v[k].last + 1;
+		}
+		if (from <= x->v[i].last)
+			uid_set_add_range(
+				a, &out, (uint32_t)from, x->v[i].last);
+	}
+	return out;
+}
+
+struct uid_set
+uid_set_and(struct arena *a, const struct uid_set *x, const struct uid_set *y)
+{
+	struct uid_set rest = uid_set_minus(a, x, y);
+	return uid_set_minus(a, x, &rest);
+}
+
 bool
 uid_set_has(const struct uid_set *set, uint32_t uid)
 {

@@ -45,7 +45,15 @@ struct uid_set {
 
 /* Adds a UID not below the last; the array grows in the arena. */
 void uid_set_add(struct arena *a, struct uid_set *set, uint32_t uid);
+/* The same of a range that begins above the last. */
+void uid_set_add_range(
+	struct arena *a, struct uid_set *set, uint32_t first, uint32_t last);
 bool uid_set_has(const struct uid_set *set, uint32_t uid);
+/* What is in x and not in y; in both. */
+struct uid_set uid_set_minus(
+	struct arena *a, const struct uid_set *x, const struct uid_set *y);
+struct uid_set uid_set_and(
+	struct arena *a, const struct uid_set *x, const struct uid_set *y);
 uint64_t uid_set_count(const struct uid_set *set);
 
 /* What to fetch of a row: uid, modseq, flags and keywords come unless

@@ -120,6 +120,8 @@
 		"new_from<recent_uid") \
 	Q(MESSAGE_CHANGED, "SELECT key,changed FROM message " \
 		"WHERE folder=?1 AND changed>?2 ORDER BY key") \
+	Q(MESSAGE_OLDER, "SELECT key FROM message WHERE key BETWEEN ?1 AND " \
+		"?2 AND modseq<=?3 ORDER BY key DESC LIMIT 1") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \
 		"WHERE key BETWEEN ?1 AND ?2 AND keywords IS NOT NULL") \
 	Q(FIRST_UNSEEN, "SELECT key FROM message INDEXED BY message_unseen " \

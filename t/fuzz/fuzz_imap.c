@@ -8,6 +8,7 @@
 #include "imapd/flags.h"
 #include "imapd/match.h"
 #include "imapd/parse.h"
+#include "imapd/resync.h"
 #include "imapd/search.h"
 #include "imapd/section.h"
 #include "imapd/seqset.h"
@@ -115,6 +116,25 @@ check_search(struct arena *a, const struct arg *args)
 		assert(why != NULL);
 }
 
+static uint32_t
+every_second(const void *ctx, uint32_t seq)
+{
+	assert(seq >= 1 && seq <= *(const uint32_t *)ctx);
+	return seq * 2;
+}
+
+static void
+check_resync(struct arena *a, const struct arg *list)
+{
+	static const uint32_t count = 1000;
+	struct resync r;
+	if (!resync_parse(a, list, &r))
+		return;
+	uint32_t best = resync_match(&r, count, every_second, &count);
+	assert(best % 2 == 0 && best <= 2 * count);
+	assert(best == 0 || uid_set_has(&r.match_uids, best));
+}
+
 /* A name always matches itself, and everything matches a star. */
 static void
 check_pattern(struct str text)
@@ -149,8 +169,10 @@ check_values(struct arena *a, const struct arg *args)
 	check_search(a, args);
 	check_flags(a, args);
 	for (; args != NULL; args = args->next)
-		if (arg_list(args, &first))
+		if (arg_list(args, &first)) {
 			check_flags(a, first);
+			check_resync(a, args);
+		}
 }
 
 int

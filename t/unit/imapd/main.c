@@ -8,6 +8,6 @@ main(void)
 {
 	static Suite *(*const suites[])(void) = {
 		suite_parse, suite_seqset, suite_section,
-		suite_flags, suite_search, suite_match};
+		suite_flags, suite_search, suite_match, suite_resync};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -182,12 +182,20 @@ START_TEST(test_vanished)
 		if (uid == 200)
 			middle = status_of(other, h.a, "INBOX").highestmodseq;
 	}
-	struct uid_set gone;
-	ck_assert(mailbox_vanished(x, h.a, start, &gone));
+	struct uid_set gone, all = set_of(h.a, 1, UINT32_MAX),
+			     some = set_of(h.a, 101, 304);
+	/* what the session has not been told of has not vanished earlier */
+	ck_assert(mailbox_vanished(x, h.a, start, &all, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 0);
+	news_of(x, h.a, true);
+	ck_assert(mailbox_vanished(x, h.a, start, &all, &gone));
 	ck_assert_uint_eq(uid_set_count(&gone), 200);
-	ck_assert(mailbox_vanished(x, h.a, middle, &gone));
+	ck_assert(mailbox_vanished(x, h.a, middle, &all, &gone));
 	ck_assert_uint_eq(uid_set_count(&gone), 100);
 	ck_assert(gone.v[0].first == 202);
+	ck_assert(mailbox_vanished(x, h.a, start, &some, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 102);
+	ck_assert(gone.v[0].first == 102);
 	/* as if there had been too many of them */
 	ck_fine(index_begin(h.s, h.a));
 	struct folder_row f;
@@ -199,8 +207,11 @@ START_TEST(test_vanished)
 	struct mailbox_news n = news_of(m, h.a, true);
 	ck_assert_uint_eq(uid_set_count(&n.expunged), 200);
 	ck_assert_uint_eq(n.exists, 200);
-	ck_assert(!mailbox_vanished(m, h.a, start, &gone));
-	ck_assert(mailbox_vanished(m, h.a, middle, &gone));
+	ck_assert(!mailbox_vanished(m, h.a, start, &all, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 200);
+	ck_assert(gone.v[gone.n - 1].last == 400);
+	ck_assert(mailbox_vanished(m, h.a, middle, &all, &gone));
+	ck_assert_uint_eq(uid_set_count(&gone), 100);
 	mailbox_close(m);
 	mailbox_close(x);
 	store_close(other);

@@ -32,6 +32,36 @@ START_TEST(test_uid_set)
 }
 END_TEST
 
+/* Of random sets, beside what one asks number by number. */
+START_TEST(test_uid_set_algebra)
+{
+	struct arena *a = arena_new("test");
+	unsigned seed = 1;
+	for (int round = 0; round < 50; round++) {
+		struct uid_set x = {0}, y = {0};
+		for (uint32_t uid = 1; uid < 200; uid++) {
+			seed = seed * 1103515245 + 12345;
+			if (seed >> 16 & (round % 4 + 1))
+				uid_set_add(a, &x, uid);
+			if (seed >> 24 & (round % 3 + 1))
+				uid_set_add(a, &y, uid);
+		}
+		uid_set_add_range(a, &x, 1000, UINT32_MAX);
+		uid_set_add_range(a, &y, 2000, 3000 + (uint32_t)round);
+		struct uid_set minus = uid_set_minus(a, &x, &y);
+		struct uid_set both = uid_set_and(a, &x, &y);
+		for (uint32_t uid = 0; uid < 3100; uid++) {
+			bool in_x = uid_set_has(&x, uid),
+			     in_y = uid_set_has(&y, uid);
+			ck_assert(uid_set_has(&minus, uid) == (in_x && !in_y));
+			ck_assert(uid_set_has(&both, uid) == (in_x && in_y));
+		}
+		ck_assert(uid_set_has(&minus, UINT32_MAX));
+	}
+	arena_free(a);
+}
+END_TEST
+
 /* ------------------------------------------------------------ line ends */
 
 static struct str
@@ -360,7 +390,8 @@ END_TEST
 Suite *
 suite_message(void)
 {
-	return SUITE("message", test_uid_set, test_wire_in_pieces,
+	return SUITE("message", test_uid_set, test_uid_set_algebra,
+		test_wire_in_pieces,
 		test_wire_skip, test_to_disk, test_to_disk_and_back,
 		test_rows_of_the_corpus,
 		test_row_texts, test_read_follows_a_rename,
