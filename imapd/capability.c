@@ -29,6 +29,15 @@ takes_small_literals(const struct imap_session *s)
 }
 
 static struct str_list
+append_limit(struct imap_session *s)
+{
+	struct str *number = arena_one(s->transaction, struct str);
+	*number = str_printf(s->transaction, "%lld",
+		(long long)s->conf->imap.max_message);
+	return (struct str_list){number, 1};
+}
+
+static struct str_list
 mechanisms(struct imap_session *s)
 {
 	return guest_mechanisms(&s->guest);
@@ -56,6 +65,9 @@ static const struct capability {
 	{"UIDPLUS", IMAP_USER},
 	{"MOVE", IMAP_USER},
 	{"MULTIAPPEND", IMAP_USER},
+	{"CATENATE", IMAP_USER},
+	{"REPLACE", IMAP_USER},
+	{"APPENDLIMIT=", IMAP_ANY, .values = append_limit},
 	{"CONDSTORE", IMAP_USER, NULL, IMAP_CONDSTORE},
 	{"QRESYNC", IMAP_USER, NULL, IMAP_QRESYNC | IMAP_CONDSTORE},
 	{"ESEARCH", IMAP_USER},

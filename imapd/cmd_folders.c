@@ -156,6 +156,14 @@ imap_namespace(struct imap_session *s, const struct arg *args)
 
 /* --------------------------------------------------------------- status */
 
+static void
+put_append_limit(
+	struct imap_session *s, const struct folder *f, struct buf *out)
+{
+	(void)f;
+	buf_addn(out, (uint64_t)s->conf->imap.max_message);
+}
+
 #define ITEM(name, member, ...)                                                \
 	{name, offsetof(struct folder, member),                                \
 		sizeof((struct folder){0}.member) == sizeof(uint64_t),         \
@@ -166,6 +174,9 @@ static const struct status_item {
 	size_t offset;
 	bool wide; /* 64 bits, else 32 */
 	unsigned enables; /* by being asked for (RFC 7162 3.1) */
+	/* of what is no number of the folder */
+	void (*put)(struct imap_session *s, const struct folder *f,
+		struct buf *out);
 } status_items[] = {
 	ITEM("MESSAGES", messages),
 	ITEM("RECENT", recent),
@@ -175,6 +186,7 @@ static const struct status_item {
 	ITEM("DELETED", deleted),
 	ITEM("SIZE", size),
 	ITEM("HIGHESTMODSEQ", highestmodseq, IMAP_CONDSTORE),
+	{"APPENDLIMIT", .put = put_append_limit},
 };
 
 enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };
@@ -213,12 +225,16 @@ status_put(struct imap_session *s, const struct folder *f, unsigned items)
 	view_put_name(s, out, f->name);
 	buf_adds(out, " (");
 	for (size_t i = 0; i < STATUS_ITEMS; i++) {
+		const struct status_item *item = &status_items[i];
 		if (!(items & 1U << i))
 			continue;
-		buf_printf(out, "%s%s %llu", before, status_items[i].name,
-			(unsigned long long)value_of(&status_items[i], f));
+		buf_printf(out, "%s%s ", before, item->name);
+		if (item->put != NULL)
+			item->put(s, f, out);
+		else
+			buf_addn(out, value_of(item, f));
 		before = " ";
-		s->enabled |= status_items[i].enables;
+		s->enabled |= item->enables;
 	}
 	buf_adds(out, ")\r\n");
 	conn_pace(s->conn);

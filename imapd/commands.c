@@ -56,7 +56,8 @@ const struct imap_command imap_commands[] = {
 	{{STR_INIT("STATUS"), IMAP_USER, .help = "mailbox (item ...)"},
 		imap_status},
 	{{STR_INIT("APPEND"), IMAP_USER, .flags = CMD_READS,
-		 .help = "mailbox {[(flag ...)] [date] literal} ..."},
+		 .help = "mailbox {[(flag ...)] [date] literal | UTF8 (literal8) |"
+			 " CATENATE (TEXT literal | URL url ...)} ..."},
 		imap_append},
 	{{STR_INIT("IDLE"), IMAP_USER, .flags = CMD_NO_ARGS}, imap_idle},
 
@@ -85,6 +86,10 @@ const struct imap_command imap_commands[] = {
 	{{STR_INIT("COPY"), IMAP_SELECTED, .flags = CMD_UID,
 		 .help = "set mailbox"},
 		imap_copy},
+	{{STR_INIT("REPLACE"), IMAP_SELECTED,
+		 .flags = CMD_UID | CMD_WRITES | CMD_READS,
+		 .help = "message mailbox [(flag ...)] [date] literal"},
+		imap_replace},
 	{{STR_INIT("MOVE"), IMAP_SELECTED, .flags = CMD_UID | CMD_WRITES,
 		 .help = "set mailbox"},
 		imap_move},

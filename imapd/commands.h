@@ -58,6 +58,7 @@ COMMAND(imap_check);
 
 /* One file each */
 COMMAND(imap_append);
+COMMAND(imap_replace);
 COMMAND(imap_fetch);
 COMMAND(imap_store);
 COMMAND(imap_search);

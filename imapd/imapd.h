@@ -16,6 +16,8 @@
  *	reply.c		what is sent
  *	view		the selected mailbox: news, names, sets
  *	capability.c	what is offered
+ *	appending, catenate.c, url
+ *			messages on their way in
  *	cmd_*.c		the commands, one file a family
  *	start.c		the session process: its first words
  *	main.c		the two service rows
@@ -79,6 +81,8 @@ void reply_untagged(struct conn *c, const char *fmt, ...)
 
 /* Writes an atom where one suffices, else mail/structure's string. */
 void reply_astring(struct buf *out, struct str text);
+/* In quotes whatever it is; what cannot be said so is "?". */
+void reply_quoted(struct buf *out, struct str text);
 void reply_string(struct buf *out, struct str text);
 
 /* -------------------------------------------------------------- session */

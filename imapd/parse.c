@@ -99,6 +99,16 @@ parse_is_next(struct parse *p, char c)
 	return p->rest.n > 0 && p->rest.p[0] == c;
 }
 
+bool
+parse_take(struct parse *p, char c)
+{
+	if (!parse_is_next(p, c))
+		return refuse(p, c == '(' ? "( expected" : ") expected");
+	p->rest = str_skip(p->rest, 1);
+	p->spaced = false;
+	return true;
+}
+
 static bool
 is_literal_start(struct str s)
 {

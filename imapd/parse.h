@@ -91,6 +91,9 @@ bool parse_arg(struct parse *p, struct arg **arg);
 
 /* Does the next argument begin like this: '(' for a list, '"', '{'? */
 bool parse_is_next(struct parse *p, char c);
+/* The same of a parenthesis, and takes it: for lists that are read piece by
+ * piece.  False: p->error. */
+bool parse_take(struct parse *p, char c);
 
 /* All that are left, as a list by next. */
 bool parse_args(struct parse *p, struct arg **first);

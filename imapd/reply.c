@@ -110,6 +110,19 @@ reply_string(struct buf *out, struct str text)
 	structure_nstring(out, text);
 }
 
+void
+reply_quoted(struct buf *out, struct str text)
+{
+	buf_addc(out, '"');
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i];
+		if (c == '"' || c == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, c < 0x20 || c > 0x7e ? '?' : c);
+	}
+	buf_addc(out, '"');
+}
+
 /* NIL would be read as no string where a client expects an nstring. */
 static bool
 fits_atom(struct str text)

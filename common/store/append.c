@@ -39,7 +39,9 @@ struct append {
 	bool cr; /* the last octet was a CR that is not written yet */
 	char before; /* the octet before what is to come */
 	bool done;
-	struct status refused; /* by the quota */
+	struct status refused; /* by the quota; what it replaces is gone */
+	int64_t source; /* the folder of the message it replaces */
+	uint32_t replaced; /* 0: none */
 };
 
 enum {
@@ -210,6 +212,13 @@ append_end(struct append *p)
 	return st;
 }
 
+void
+append_replaces(struct append *p, struct mailbox *m, uint32_t uid)
+{
+	p->source = m->row.id;
+	p->replaced = uid;
+}
+
 /* --------------------------------------------------------------- commit */
 
 static struct str
@@ -274,6 +283,31 @@ enter_each(struct append *p, struct append_result *out)
 	return ok;
 }
 
+/* The one it replaces leaves where and when it arrives. */
+static bool
+expunge_replaced(struct append *p)
+{
+	struct uid_range one = {p->replaced, p->replaced};
+	struct folder_row other, *f = &p->f;
+	struct file_state row;
+	if (p->replaced == 0)
+		return true;
+	if (!row_state(p->s, p->a, p->source, p->replaced, &row)) {
+		p->refused = status_never(2, 0, STR("message is gone"));
+		return false;
+	}
+	if (p->source != p->f.id) {
+		f = &other;
+		if (!folder_by_id(p->s, p->a, p->source, f))
+			return false;
+	}
+	row_expunge(p->s, p->a, f, &(struct uid_set){&one, 1},
+		EXPUNGE_FILES | EXPUNGE_REMEMBER);
+	if (f == &other)
+		folder_save(p->s, p->a, f);
+	return p->s->ix.fault == SQLITE_OK;
+}
+
 static struct status
 enter_all(struct append *p, struct append_result *out)
 {
@@ -286,6 +320,7 @@ enter_all(struct append *p, struct append_result *out)
 	watch_end(p->s, &p->f);
 	if (ok)
 		runs_add(p->s, &p->f, first, p->f.uidnext - 1);
+	ok = ok && expunge_replaced(p);
 	folder_save(p->s, p->a, &p->f);
 	if (ok)
 		return index_commit(p->s, p->a);
@@ -362,6 +397,20 @@ try_commit(struct append *p, struct append_result *out, struct status *st)
 	return true;
 }
 
+/* Its file is still in place; the next look finds it. */
+static void
+bring_back_replaced(struct append *p)
+{
+	struct folder_row f;
+	if (p->replaced == 0)
+		return;
+	index_run(p->s, Q_DEAD_DROP, "ii", p->source, I(p->replaced));
+	if (!folder_by_id(p->s, p->a, p->source, &f))
+		return;
+	f.cur_mtime = f.new_mtime = 0;
+	folder_save(p->s, p->a, &f);
+}
+
 /* The sync failed: nothing of it may be taken for kept. */
 static struct status
 take_back(struct append *p, const struct uid_set *uids, int err)
@@ -370,6 +419,7 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 		folder_by_id(p->s, p->a, p->f.id, &p->f)) {
 		row_expunge(p->s, p->a, &p->f, uids, EXPUNGE_FILES);
 		folder_save(p->s, p->a, &p->f);
+		bring_back_replaced(p);
 		index_commit(p->s, p->a);
 		row_bury(p->s, p->f.id, clock_in(1000));
 	}
@@ -379,7 +429,7 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 struct status
 append_commit(struct append *p, struct append_result *out)
 {
-	enum { TRIES = 8 };
+	enum { TRIES = 8, BURY_MS = 50 };
 	*out = (struct append_result){.uidvalidity = p->f.uidvalidity};
 	if (p->n == 0)
 		return status_fine();
@@ -404,5 +454,7 @@ append_commit(struct append *p, struct append_result *out)
 		O_DIRECTORY))
 		return take_back(p, &out->uids, errno);
 	notify_send(p->s);
+	if (p->replaced != 0)
+		row_bury(p->s, p->source, clock_in(BURY_MS));
 	return st;
 }

@@ -233,6 +233,9 @@ struct status append_begin(struct store *s, struct arena *a, struct str name,
 struct status append_message(struct append *p, const struct append_message *m);
 struct status append_write(struct append *p, struct str octets);
 struct status append_end(struct append *p);
+/* The commit also expunges that message of the mailbox, in one transaction (RFC
+ * 8508); never 5.2.0 when it is gone by then. */
+void append_replaces(struct append *p, struct mailbox *m, uint32_t uid);
 struct status append_commit(struct append *p, struct append_result *out);
 void append_abort(struct append *p);
 

@@ -12,6 +12,7 @@
 #include "imapd/search.h"
 #include "imapd/section.h"
 #include "imapd/seqset.h"
+#include "imapd/url.h"
 #include "base/arena.h"
 #include "base/buf.h"
 
@@ -81,6 +82,19 @@ check_section(struct arena *a, const struct arg *arg)
 	assert(s.depth <= SECTION_DEPTH && s.kind <= SECTION_MIME);
 	section_print(&s, out);
 	assert(str_starts(buf_str(out), STR("BODY[")));
+}
+
+/* A URL names one message and nothing a name cannot have. */
+static void
+check_url(struct arena *a, struct str text)
+{
+	struct url u;
+	if (!url_parse(a, text, &u))
+		return;
+	assert(u.uid > 0 && u.section.depth <= SECTION_DEPTH);
+	assert(!u.section.partial || u.section.most > 0);
+	for (size_t i = 0; i < u.mailbox.n; i++)
+		assert((unsigned char)u.mailbox.p[i] >= 0x20);
 }
 
 static void
@@ -158,6 +172,7 @@ check_tree(struct arena *a, const struct arg *arg, size_t depth)
 			check_set(a, arg->text);
 		check_section(a, arg);
 		check_pattern(arg->text);
+		check_url(a, arg->text);
 	}
 	return count;
 }

@@ -13,6 +13,7 @@ Suite *suite_flags(void);
 Suite *suite_search(void);
 Suite *suite_match(void);
 Suite *suite_resync(void);
+Suite *suite_url(void);
 
 /*
  * A command as a client sends it, line ends and literals and all, as a source

@@ -8,6 +8,7 @@ main(void)
 {
 	static Suite *(*const suites[])(void) = {
 		suite_parse, suite_seqset, suite_section,
-		suite_flags, suite_search, suite_match, suite_resync};
+		suite_flags, suite_search, suite_match, suite_resync,
+		suite_url};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }
