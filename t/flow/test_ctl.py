@@ -12,45 +12,24 @@ import sys
 import tempfile
 import threading
 
-BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import BUILD, done, ok, skip
+from ports import free_offset
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SURAT = BUILD + '/bin/surat'
 SENDMAIL = BUILD + '/bin/sendmail'
 PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-remote '
             'smtpd imapd pop3d').split()
 ROOT = os.getuid() == 0
-count = 0
-failed = 0
 top = tempfile.mkdtemp(prefix='surat.')
 os.chmod(top, 0o755)
 lib = top + '/lib'
 
 
-def ok(good, what, why=''):
-    global count, failed
-    count += 1
-    failed += not good
-    print('%s %d - %s' % ('ok' if good else 'not ok', count, what))
-    if not good:
-        print('# ' + str(why))
-    sys.stdout.flush()
-
-
 def call(*command, text='', **more):
     return subprocess.run(command, input=text, capture_output=True, text=True,
                           timeout=60, **more)
-
-
-def free_offset():
-    """Ports that nobody has, 24 to 995 above it."""
-    for offset in range(21000, 60000, 1000):
-        try:
-            for port in (24, 25, 110, 143, 465, 587, 993, 995):
-                with socket.socket() as s:
-                    s.bind(('127.0.0.1', offset + port))
-            return offset
-        except OSError:
-            continue
 
 
 offset = free_offset()
@@ -166,7 +145,7 @@ def test_run_wrong():
 
 def test_run_root():
     if not ROOT:
-        print('ok %d - # SKIP needs root' % (count + 1))
+        skip('surat run as root', 'needs root')
         return
     d = top + '/owned'
     os.mkdir(d)
@@ -258,7 +237,7 @@ def test_manuals():
        'surat.conf(5) has every option as it is; put the output of `surat '
        'config --mdoc` there')
     if not shutil.which('mandoc'):
-        print('ok %d - # SKIP no mandoc' % (count + 1))
+        skip('manuals', 'no mandoc')
         return
     for page in sorted(os.listdir(man)):
         out = call('mandoc', '-T', 'lint', '-W', 'warning', man + page)
@@ -392,5 +371,4 @@ try:
         test()
 finally:
     shutil.rmtree(top, ignore_errors=True)
-print('1..%d' % count)
-sys.exit(1 if failed else 0)
+done()

@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 import mx  # noqa: E402
 import nsd  # noqa: E402
-from agent import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 from house import (House, PROGRAMS, SLOW, done, message,  # noqa: E402
                    need_programs, ok, same, skip, until)
 

@@ -13,7 +13,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 import mx  # noqa: E402
 import nsd  # noqa: E402
-from agent import Agent, free_port  # noqa: E402
+from agent import Agent  # noqa: E402
+from ports import free_port  # noqa: E402
 from house import SLOW, done, need_programs, ok, same, skip, until  # noqa
 
 PORT = 0

@@ -14,7 +14,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 import mx  # noqa: E402
 import nsd  # noqa: E402
-from agent import Agent, free_port  # noqa: E402
+from agent import Agent  # noqa: E402
+from ports import free_port  # noqa: E402
 from house import done, need_programs, ok, same, skip, until  # noqa: E402
 
 CAPS = ('PIPELINING', '8BITMIME', 'SIZE', 'STARTTLS')

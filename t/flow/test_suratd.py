@@ -12,38 +12,13 @@ import sys
 import tempfile
 import time
 
-BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import BUILD, done, ok, skip, until
+from ports import free_port
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-remote '
             'smtpd imapd pop3d').split()
-count = 0
-failed = 0
-
-
-def ok(good, what, why=''):
-    global count, failed
-    count += 1
-    failed += not good
-    print('%s %d - %s' % ('ok' if good else 'not ok', count, what))
-    if not good:
-        print('# ' + str(why))
-    sys.stdout.flush()
-
-
-def until(fn, seconds=10):
-    end = time.time() + seconds
-    while time.time() < end:
-        value = fn()
-        if value:
-            return value
-        time.sleep(0.02)
-    return None
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 class Suite:
@@ -365,7 +340,7 @@ mount --bind $0/nsswitch.conf /etc/nsswitch.conf && exec "$@"'''
 def test_root():
     if os.getuid() != 0 or subprocess.run(
             ['unshare', '-m', 'true'], stderr=subprocess.DEVNULL).returncode:
-        print('ok %d - # SKIP needs root and mount namespaces' % (count + 1))
+        skip('as root', 'needs root and mount namespaces')
         return
     s = Suite(root=True)
     ids = {u: 64100 + i for i, u in enumerate(USERS)}
@@ -420,5 +395,4 @@ for test in (test_check, test_start, test_keeping, test_failing,
              test_back_off, test_quick_deaths, test_control, test_reload, test_one_only,
              test_root):
     test()
-print('1..%d' % count)
-sys.exit(1 if failed else 0)
+done()

@@ -14,13 +14,6 @@ TIMES = '''connect_timeout = 2s greeting_timeout = %ds command_timeout = %ds
 data_timeout = %ds block_timeout = %ds final_timeout = %ds'''
 
 
-def free_port():
-    """One that nobody has on any loopback address."""
-    with socket.socket() as s:
-        s.bind(('0.0.0.0', 0))
-        return s.getsockname()[1]
-
-
 class Agent:
     def __init__(self, dns, port, remote='', general='', more='',
                  loopback=True, roots='', anchor='', patience=30):

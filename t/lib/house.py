@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+from ports import SERVICES, free_offset
+
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..',
                       'corpus')
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
@@ -64,23 +66,6 @@ def until(fn, seconds=10):
             return value
         time.sleep(0.02)
     return fn()
-
-
-SERVICES = {'smtp': 25, 'lmtp': 24, 'submission': 587, 'submissions': 465,
-            'imap': 143, 'imaps': 993, 'pop3': 110, 'pop3s': 995}
-
-
-def free_offset():
-    """A port offset at which all services find their ports free."""
-    for offset in range(12000 + os.getpid() % 400 * 100, 64000, 1000):
-        try:
-            for port in SERVICES.values():
-                with socket.socket() as s:
-                    s.bind(('127.0.0.1', port + offset))
-            return offset
-        except OSError:
-            continue
-    raise SystemExit('no free ports')
 
 
 PROGRAMS = ('suratd smtpd pop3d imapd queue deliver-local deliver-remote auth '

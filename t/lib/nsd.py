@@ -7,18 +7,7 @@ import subprocess
 import tempfile
 import time
 
-
-def free_port():
-    """For UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, \
-                socket.socket() as t:
-            s.bind(('127.0.0.1', 0))
-            try:
-                t.bind(s.getsockname())
-                return s.getsockname()[1]
-            except OSError:
-                continue
+from ports import free_port
 
 
 def is_there():

@@ -565,7 +565,8 @@ stand_new(const char *options)
 	signal(SIGPIPE, SIG_IGN);
 	s->arena = a;
 	s->loop = loop_new(a);
-	strcpy(s->directory, "/tmp/surat-queue-XXXXXX");
+	snprintf(s->directory, sizeof s->directory,
+		"%s/surat-queue-XXXXXX", test_top());
 	ck_assert_ptr_nonnull(mkdtemp(s->directory));
 	s->conf = make_conf(s, options);
 	s->aliases = map_new(a);
