@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 enum {
-	RETRY_MS = 1000,
+	RETRY_MS = 20, /* doubled each time, up to */
+	RETRY_DOUBLINGS = 6,
 	LAZY_MS = 200,
 	ARENA_MOST = 256 << 20,
 	FULL_AT = 32 << 20, /* octets; then nothing more is taken over */
@@ -130,11 +131,13 @@ batch_flush(struct queue *q)
 	/* What follows from rows that could not be read is not written. */
 	if (q->reader->damaged)
 		repair_later(q);
-	if (b == NULL)
+	if (b == NULL || (q->refusing && !q->retrying))
 		return;
 	if (b->urgent) {
-		if (writer_give(q->writer, b))
+		if (writer_give(q->writer, b)) {
 			q->gathering = NULL;
+			q->retrying = false;
+		}
 	} else if (q->lazy_timer == NULL) {
 		q->lazy_timer = loop_timer(
 			q->loop, clock_in(LAZY_MS), end_laziness, q);
@@ -174,6 +177,7 @@ flush_later(void *ctx)
 	struct queue *q = ctx;
 	/* A batch with nothing in it is the probe that ends the refusal. */
 	gathering(q)->urgent = true;
+	q->retrying = true;
 	batch_flush(q);
 }
 
@@ -188,7 +192,10 @@ commit_failed(struct queue *q, struct batch *b)
 			LOG_NUM("changes", b->count));
 	}
 	q->refusing = true;
-	loop_timer(q->loop, clock_in(RETRY_MS), flush_later, q);
+	loop_timer(q->loop, clock_in(RETRY_MS << q->commits_failed),
+		flush_later, q);
+	if (q->commits_failed < RETRY_DOUBLINGS)
+		q->commits_failed++;
 }
 
 /* Own messages are not told of a failure: they will be stored. */
@@ -218,6 +225,7 @@ batch_done(struct queue *q, struct batch *b)
 		q->reader->damaged = true;
 	if (fine && q->refusing) {
 		q->refusing = false;
+		q->commits_failed = 0;
 		log_info(LOG_NO_ID, "intake-open");
 	}
 	if (!fine) {

@@ -212,6 +212,8 @@ struct queue {
 	int64_t turn;
 
 	bool refusing; /* a commit failed: no intake until one succeeds */
+	bool retrying; /* and it is time for the next */
+	int commits_failed; /* in a row */
 	int64_t refusal_logged;
 	bool recovered; /* sessions are let in */
 	size_t recovering; /* recipients they wait for */

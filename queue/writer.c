@@ -5,8 +5,8 @@
  * batch in hand.
  *
  * A failed commit is final: the kernel reports a failed sync once and may drop
- * the data, so the connection is closed, opened again (which recovers what the
- * log holds) and the next batch begins with a row that must be written, synced
+ * the data, so the connection is closed, what it left in the log is made
+ * unreadable, and the next batch begins with a row that must be written, synced
  * and read back.
  */
 #include "queue.h"
@@ -364,6 +364,24 @@ write_batch(struct writer *w, struct batch *b)
 	return execute(w, "COMMIT");
 }
 
+/*
+ * A commit whose sync failed stands whole in the log, and whoever opens the
+ * database after a crash would take it for a good one.  The next commit begins
+ * where it began, and even one that cannot be synced breaks its checksums: so
+ * one is made before anybody hears that the batch was refused.
+ */
+static void
+spoil_failed(struct writer *w, struct batch *b)
+{
+	struct status s = table_open(b->arena, w->path, &w->table);
+	if (status_is_fine(s) && execute(w, "BEGIN IMMEDIATE")) {
+		if (prune_before(&w->table, PROBE, clock_wall(), 0))
+			execute(w, "COMMIT");
+		execute(w, "ROLLBACK");
+	}
+	table_close(&w->table);
+}
+
 static bool
 open_again(struct writer *w, struct batch *b)
 {
@@ -392,6 +410,7 @@ run_batch(struct writer *w, struct batch *b)
 	execute(w, "ROLLBACK");
 	table_close(&w->table);
 	w->probe = true;
+	spoil_failed(w, b);
 }
 
 static void *

@@ -5,11 +5,12 @@ descriptor left; at any call of the queue or its local agent, once or from
 then on.  What was acknowledged is there once and whole, what was refused is
 not, the queue takes mail again by itself when the trouble is over.
 
-    test_queue_faults.py [POINTS]      60 by default; all: every one
+    test_queue_faults.py [POINTS]      20 by default; all: every one
 """
 import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from house import SLOW, done, ok, same, skip
 from queuehouse import (NAMES, OPENS, SCENARIOS, SYNCS, WRITES, Ledger,
                         QueueHouse)
 
-POINTS = sys.argv[1] if len(sys.argv) > 1 else str(60 // SLOW)
+POINTS = sys.argv[1] if len(sys.argv) > 1 else str(max(6, 20 // SLOW))
 
 # What fails, how, and whether it goes on failing.
 FAULTS = [
@@ -138,6 +139,55 @@ def failed_sync(house):
     ok(not any(b'lost' in t for t in texts), 'what was refused is not')
 
 
+def refused_stays_refused(house):
+    """What a failed sync left in the log is not believed after a crash,
+    whether or not syncs go on failing."""
+    for sticky in (0, 1):
+        house.arm('queue', 1, SYNCS, errno.EIO, sticky)
+        answer = house.submit('x@remote.test', ['alice@example.test'],
+                              b'Subject: phantom\r\n\r\n', 'ghost/%d' % sticky)
+        same(answer[0], 'no', 'a sync fails: refused')
+        os.kill(house.queue, signal.SIGKILL)
+        house.disarm('queue')
+        before = house.deaths['queue']
+        house.until(lambda: house.deaths['queue'] > before)
+        answer = house.until(lambda: house.submit(
+            'x@remote.test', ['alice@example.test'], b'Subject: real\r\n\r\n',
+            'real/%d' % sticky)[0] == 'yes')
+        ok(answer, 'killed, and started again: mail is taken')
+        same(house.settle(), [], 'and delivered')
+        texts = [open(f, 'rb').read() for f in house.mails('alice')]
+        same(sum(b'phantom' in t for t in texts), 0,
+             'what was refused does not come back')
+
+
+def cpu(pid):
+    fields = open('/proc/%d/stat' % pid).read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def patient(house):
+    """Changes that cannot be written are tried now and then, not at once."""
+    house.submit('x@remote.test', ['later@example.test'],
+                 b'Subject: order\r\n\r\n', 'order/1')
+    house.until(lambda: [r['state'] for r in house.rows() or []] ==
+                ['deferred'])
+    house.arm('queue', 1, SYNCS, errno.EIO, 1)
+    house.ask('queue_change', verb='hold', text='all')
+    before = cpu(house.queue), house.field('queue', 'counted')
+    time.sleep(2)
+    used = cpu(house.queue) - before[0]
+    tried = house.field('queue', 'counted') - before[1]
+    ok(0 < tried < 20 and used < 0.5, 'a disk that fails is not hammered',
+       (tried, used))
+    house.disarm('queue')
+    house.until(lambda: [r['state'] for r in house.rows() or []] == ['held'])
+    same([r['state'] for r in house.rows() or []], ['held'],
+         'the order is carried out in the end')
+    house.ask('queue_change', verb='delete', text='all')
+    same(house.settle(), [], 'and so is the next')
+
+
 def synced_again(house):
     """A checkpoint fails: the page cache shows what the disk has lost, so the
     file is written anew, and there is one."""
@@ -226,6 +276,8 @@ def main():
     with QueueHouse() as house:
         little_space(house)
         failed_sync(house)
+        refused_stays_refused(house)
+        patient(house)
         synced_again(house)
         sweep(house, random.Random(seed))
     full_disk()

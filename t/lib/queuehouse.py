@@ -203,13 +203,15 @@ class QueueHouse:
 
     def stop(self):
         self.keep = False
-        self.until(lambda: self.queue is None or self.shut(), 20)
+        self.shut()
+        if not self.until(lambda: self.queue is None, 20):
+            os.kill(self.queue, signal.SIGKILL)
         self.until(lambda: not self.agents, 20)
 
     def shut(self):
         try:
             self.link.shutdown(socket.SHUT_RDWR)
-        except OSError:
+        except (AttributeError, OSError):
             pass
 
     def close(self):
