@@ -17,16 +17,13 @@
 /* Whoever waits at a keyboard can interrupt; cron cannot try again. */
 enum { PATIENCE = 60 * 1000 };
 
-/* Where general.runtime is when nobody changed it. */
-#define PUBLISHED "/run/surat/sendmail/surat.conf"
-
 const struct conf *
 ctl_conf(struct ctl *c)
 {
 	struct buf *errors = buf_new(c->arena);
 	int fd = open(c->config, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == EACCES)
-		fd = open(PUBLISHED, O_RDONLY | O_CLOEXEC);
+		fd = open(CONF_PUBLISHED, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		ctl_fail(EX_CONFIG, "%s: %s (see --config and SURAT_CONF)",
 			c->config, strerror(errno));

@@ -38,7 +38,7 @@ main(int argc, char **argv)
 		.config = getenv("SURAT_CONF"), .argc = argc - 1,
 		.argv = argv + 1};
 	if (c.config == NULL)
-		c.config = "/etc/surat/surat.conf";
+		c.config = CONF_FILE;
 	return ctl_dispatch(&c, "surat", subcommands,
 		sizeof subcommands / sizeof *subcommands);
 }

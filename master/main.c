@@ -228,7 +228,7 @@ main(int argc, char **argv)
 	bool check = false;
 	log_open("suratd", LOG_TO_STDERR, LOG_AS_TEXT);
 	*m = (struct master){.arena = a, .given = inherit_take(a),
-		.source.file = "/etc/surat/surat.conf",
+		.source.file = CONF_FILE,
 		.exe = realpath("/proc/self/exe", NULL),
 		.argv = copy(a, argc, argv), .root = geteuid() == 0,
 		.no_network = -1};

@@ -378,6 +378,7 @@ ask_agent(struct queue *q, struct lane *l)
 		l->agent_asked = true;
 		q->local_agents++;
 	} else {
+		m.agent_start.ids = STR("-"); /* its own, as always */
 		q->agents_asked++;
 	}
 	asker_ask(q->master, &m, on_agent, k);

@@ -116,6 +116,23 @@ make_master(struct program *p)
 	signal(SIGTERM, on_term);
 }
 
+/* inetd makes the client's socket standard error too: what we have to say is
+ * not for the client.  True when it was so. */
+static bool
+leave_client(void)
+{
+	struct stat in, err;
+	if (fstat(STDIN_FILENO, &in) != 0 || !S_ISSOCK(in.st_mode) ||
+		fstat(STDERR_FILENO, &err) != 0 || in.st_dev != err.st_dev ||
+		in.st_ino != err.st_ino)
+		return false;
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (null < 0 || dup2(null, STDERR_FILENO) < 0)
+		exit(1);
+	close(null);
+	return true;
+}
+
 /* -------------------------------------------------------- configuration */
 
 static void
@@ -159,7 +176,10 @@ open_config(const struct program *p, const struct options *o)
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 		return open(path, O_RDONLY | O_CLOEXEC);
 	}
-	return open(o->config, O_RDONLY | O_CLOEXEC);
+	fd = open(o->config, O_RDONLY | O_CLOEXEC);
+	/* inetd's programs and ssh's are nobody who may read passwords. */
+	return fd >= 0 || errno != EACCES ? fd :
+		open(CONF_PUBLISHED, O_RDONLY | O_CLOEXEC);
 }
 
 static void
@@ -297,18 +317,23 @@ service_main(const struct service *s, int argc, char **argv)
 		.arena = arena_new(s->name)};
 	struct options o = {.config = getenv("SURAT_CONF")};
 	if (o.config == NULL)
-		o.config = "/etc/surat/surat.conf";
+		o.config = CONF_FILE;
 	/* Taking options out moves what is left; workers get all. */
 	char **all = arena_array(p.arena, (size_t)argc + 1, sizeof *all);
 	memcpy(all, argv, (size_t)argc * sizeof *all);
 	signal(SIGPIPE, SIG_IGN);
-	log_open(s->name, LOG_TO_STDERR, LOG_AS_TEXT);
+	bool no_stderr = leave_client();
+	log_open(s->name, no_stderr ? LOG_TO_SYSLOG : LOG_TO_STDERR,
+		LOG_AS_TEXT);
 	struct inheritance in = inherit_take(p.arena);
 	p.fds = in.v;
 	p.fd_count = in.n;
 	parse_options(s, &p, &o);
 	load_config(&p, &o);
-	service_log(s->name, &p.conf->log);
+	struct conf_log log = p.conf->log;
+	if (no_stderr)
+		log.target = STR("syslog");
+	service_log(s->name, &log);
 	umask(077);
 	name_sockets(&p);
 	if (s->serve != NULL && !o.inetd && program_fd(&p, "master", 0) < 0)

@@ -13,6 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import SLOW, done, message, ok, same, until
 from load import Load, login
+from mx import Server
 from root import IDS, PEOPLE, RootHouse, need_root
 
 # program -> user, root directory below the runtime directory (None: the
@@ -148,6 +149,18 @@ def mail(h):
     ok(len(h.wait_mail('alice', 2, 20)) == 2, 'submission')
 
 
+def outgoing(h):
+    before = set(h.pids('deliver-remote'))
+    with h.smtp('submission', 'carol', tls=True) as s:
+        s.sendmail('carol@example.test', ['you@example.net'],
+                   message('to others'))
+    ok(until(lambda: [m for s in list(h.mx.sessions) for m in s.messages], 20),
+       'mail for others goes out')
+    for pid in set(h.pids('deliver-remote')) - before:
+        check_process(h, 'deliver-remote', pid, '_suratout',
+                      h.path('run/deliver'))
+
+
 def not_root(h):
     """Nothing but suratd is root, now or at any time after its start."""
     roots = [(p, n) for p, n in h.children().items()
@@ -221,10 +234,15 @@ def stop(h):
 
 need_root('the suite as root')
 h = RootHouse()
+h.more = 'remote { smarthost = "127.0.0.1:%d" allow_loopback = yes }\n' % (
+    h.port('smtp') + 1)
+h.write_conf()
+h.mx = Server('127.0.0.1', h.port('smtp') + 1)
 try:
     h.start()
     programs(h)
     mail(h)
+    outgoing(h)
     not_root(h)
     reload(h)
     kill_each(h)
