@@ -320,10 +320,23 @@ stand_send(struct peer *p, const struct message *m)
 }
 
 bool
+stand_is_dead(struct stand *s)
+{
+	if (s->queue > 0 && waitpid(s->queue, NULL, WNOHANG) == s->queue) {
+		close(s->master);
+		s->queue = 0;
+	}
+	return s->queue == 0;
+}
+
+bool
 stand_answer(struct stand *s, struct peer *p, struct message *answer)
 {
 	struct inbox *in = p->data;
-	stand_until(s, !list_is_empty(&in->answers) || in->closed);
+	bool lives = !stand_is_dead(s);
+	/* The listener outlives the queue: who dies now closes nothing. */
+	stand_until(s, !list_is_empty(&in->answers) || in->closed ||
+			(lives && stand_is_dead(s)));
 	struct answer *w = list_first(&in->answers, struct answer, link);
 	if (w == NULL)
 		return false;

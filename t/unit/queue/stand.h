@@ -72,7 +72,9 @@ void stand_alias(struct stand *s, const char *from, const char *to);
 
 struct peer *stand_connect(struct stand *s, const char *asker);
 void stand_send(struct peer *p, const struct message *m);
-/* The next answer, in the stand's arena; false when the queue closed. */
+/* Has the queue ended, by itself or not? */
+bool stand_is_dead(struct stand *s);
+/* The next answer, in the stand's arena; false when the queue closed or died. */
 bool stand_answer(struct stand *s, struct peer *p, struct message *answer);
 /* Was this connection closed by the queue?  It turns the loop a while. */
 bool stand_is_closed(struct stand *s, struct peer *p);

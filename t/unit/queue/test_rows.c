@@ -243,33 +243,23 @@ is_finished(struct stand *s, struct str id)
 	return stand_sql(s, sql) == 0;
 }
 
-static bool
-is_dead(struct stand *s)
-{
-	if (s->queue > 0 && waitpid(s->queue, NULL, WNOHANG) == s->queue) {
-		close(s->master);
-		s->queue = 0;
-	}
-	return s->queue == 0;
-}
-
 /* Starts it as often as it dies, as master does, until it takes a message and
  * delivers it. */
 static void
 start_until_up(struct stand *s)
 {
 	for (int i = 0; i < 5; i++) {
-		if (is_dead(s))
+		if (stand_is_dead(s))
 			stand_start(s);
-		while (!is_dead(s) && !s->recovered)
+		while (!stand_is_dead(s) && !s->recovered)
 			stand_turn(s, 10);
-		if (is_dead(s))
+		if (stand_is_dead(s))
 			continue;
 		struct str id = stand_submit(
 			s, "a@b.test", "alice@local.test", "alive\r\n");
-		while (!is_dead(s) && id.n > 0 && !is_finished(s, id))
+		while (!stand_is_dead(s) && id.n > 0 && !is_finished(s, id))
 			stand_turn(s, 10);
-		if (!is_dead(s) && id.n > 0)
+		if (!stand_is_dead(s) && id.n > 0)
 			return;
 	}
 	ck_abort_msg("it does not stay up");
@@ -327,9 +317,9 @@ START_TEST(any_page_may_be_damaged)
 		close(fd);
 		s->agent = stand_fine;
 		start_until_up(s);
-		stand_until(s, is_dead(s) || stand_sql(s, "SELECT count(*)"
+		stand_until(s, stand_is_dead(s) || stand_sql(s, "SELECT count(*)"
 			" FROM recipient WHERE state <> 2") == 0);
-		if (is_dead(s))
+		if (stand_is_dead(s))
 			start_until_up(s);
 		stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
 			" WHERE state <> 2") == 0);
