@@ -50,16 +50,22 @@ row_of_inbox(struct home *h)
 	return f;
 }
 
-/* As if the last look had been long ago. */
+/* As if the last look had been some seconds ago. */
 static void
-let_time_pass(struct home *h)
+looked_before(struct home *h, int64_t seconds)
 {
 	struct folder_row f;
 	ck_fine(index_begin(h->s, h->a));
 	ck_assert(folder_named(h->s, h->a, STR("INBOX"), &f));
-	f.looked -= 1000;
+	f.looked = clock_wall() - seconds;
 	folder_save(h->s, h->a, &f);
 	ck_fine(index_commit(h->s, h->a));
+}
+
+static void
+let_time_pass(struct home *h)
+{
+	looked_before(h, 1000);
 }
 
 /* Whether the system has watches left, which others may have taken. */
@@ -525,6 +531,8 @@ without_inotify(struct home *h)
 	deliver_many(s, h->a, "r", 3);
 	h->s = s;
 	f = row_of_inbox(h);
+	if (f.unsure == 0 && can_watch())
+		_exit(77); /* somebody gave one back */
 	if (f.unsure == 0 || f.new_mtime != watch_time(s, "new"))
 		_exit(err == EMFILE ? 2 : 3);
 	/* hidden by our taking the time over */
@@ -533,9 +541,8 @@ without_inotify(struct home *h)
 	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
 		{f.new_mtime / 1000000000, f.new_mtime % 1000000000}};
 	utimensat(store_dir(s), "new", t, 0);
-	uint64_t seen = status_of(s, h->a, "INBOX").messages;
-	if (seen != 4)
-		_exit(40 + (int)seen);
+	if (status_of(s, h->a, "INBOX").messages != 4)
+		_exit(4);
 	let_time_pass(h);
 	if (status_of(s, h->a, "INBOX").messages != 5)
 		_exit(5);
@@ -548,6 +555,7 @@ START_TEST(test_without_inotify)
 	int code;
 	home_new(&h);
 	deliver_one(h.s, h.a, "q");
+	looked_before(&h, 0);
 	pid_t pid = fork();
 	if (pid == 0)
 		without_inotify(&h);
