@@ -121,6 +121,17 @@ int ctl_trace(struct ctl *c); /* trace.c */
 int ctl_user(struct ctl *c); /* users.c */
 int ctl_mailbox(struct ctl *c); /* mailbox.c */
 int ctl_explain(struct ctl *c); /* explain.c */
+int ctl_setup(struct ctl *c); /* setup.c */
+int ctl_doctor(struct ctl *c); /* doctor.c */
+
+/* One thing looked at, and whether it is well, which is returned. */
+bool doctor_say(const struct ctl *c, const char *what, bool good,
+	struct str why);
+bool doctor_disk(const struct ctl *c, struct str path);
+bool doctor_clock(const struct ctl *c);
+
+/* This user with this password, whoever had the name before. */
+void user_put(struct ctl *c, struct str name, struct str password);
 
 /* A line of the users table for a user with this password, whose mail lies in
  * home (empty: below the mail root).  cost: of yescrypt, 1 to 11; or

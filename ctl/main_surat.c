@@ -9,6 +9,11 @@ static const struct subcommand subcommands[] = {
 	{"run", "--dir DIR [OPTION]...",
 		"Starts a whole suite in one directory on loopback ports.",
 		ctl_run},
+	{"setup", "DOMAIN [--answers FILE] [--dry-run] [--force]",
+		"Makes a configuration, a first user and a list for the DNS.",
+		ctl_setup},
+	{"doctor", "[--json]", "Looks at what is live, and says what is not "
+		"well.", ctl_doctor},
 	{"check", "", "Says everything that is wrong with the configuration.",
 		ctl_check},
 	{"status", "[--json]", "Shows what runs.", ctl_suite_status},

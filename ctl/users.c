@@ -224,6 +224,15 @@ operand(struct ctl *c)
 	return name;
 }
 
+void
+user_put(struct ctl *c, struct str name, struct str password)
+{
+	struct table t = open_table(c, true);
+	replace(&t, name, STR(""));
+	buf_add(t.out, user_line(c->arena, name, password, STR(""), COST));
+	save(&t);
+}
+
 static int
 user_add(struct ctl *c)
 {

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""The first hour: surat setup with questions and with a file of answers, what
+it writes, a suite started from that, surat doctor before, then, and with
+things broken; surat check on wrong configurations, each by file and line."""
+import imaplib
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+from house import BUILD, House, PROGRAMS, SERVICES, done, message, \
+    need_programs, ok, same
+
+# A wrong configuration, the line that is to be named, a word of the reason.
+WRONG = (
+    ('general {\n domains = {"a.test"}\n hostnam = "x"\n}', 3, 'hostnam'),
+    ('general {\n domains = {"a.test"}\n}\nsmpt {\n}', 4, 'smpt'),
+    ('smtp {\n max_size = "many"\n}', 2, 'max_size'),
+    ('smtp {\n max_size = "1k"\n}', 2, 'max_size'),
+    ('smtp {\n\n max_recipients = 5\n}', 3, 'max_recipients'),
+    ('smtp { max_processes = 0 }', 1, 'max_processes'),
+    ('smtp {\n timeout = "5 parsecs"\n}', 2, 'timeout'),
+    ('smtp {\n auth = perhaps\n}', 2, 'auth'),
+    ('smtp {\n bare_newline = "eat"\n}', 2, 'bare_newline'),
+    ('smtp {\n dns_threshold = -1\n}', 2, 'dns_threshold'),
+    ('smtp {\n relay_networks = {"127.0.0.0/99"}\n}', 2, 'relay_networks'),
+    ('smtp {\n relay_networks = {"nowhere"}\n}', 2, 'relay_networks'),
+    ('listen {\n smtp = {"25:*"}\n}', 2, 'listen.smtp'),
+    ('listen {\n imap = {"*:port"}\n}', 2, 'listen.imap'),
+    ('listen {\n pop3 = {"*:70000"}\n}', 2, 'listen.pop3'),
+    ('log {\n level = "loud"\n}', 2, 'level'),
+    ('log {\n target = "printer"\n}', 2, 'target'),
+    ('log {\n format = "xml"\n}', 2, 'format'),
+    ('tls {\n minimum = "1.1"\n}', 2, 'minimum'),
+    ('tls {\n certificate = "/x.pem"\n}', 2, 'key'),
+    ('tls {\n key = "/x.pem"\n}', 2, 'certificate'),
+    ('policy {\n rules = {"refuse if tls"}\n}', 2, 'rules'),
+    ('policy {\n rules = {"reject if sky is blue"}\n}', 2, 'rules'),
+    ('policy {\n rules = {"redirect to nobody at all"}\n}', 2, 'rules'),
+    ('queue {\n retry = {"soon"}\n}', 2, 'retry'),
+    ('queue {\n durability = "none"\n}', 2, 'durability'),
+    ('queue {\n remote_agents = 100000\n}', 2, 'remote_agents'),
+    ('remote {\n transports = {"a.test"}\n}', 2, 'transports'),
+    ('remote {\n transports = {"a.test ftp:b.test"}\n}', 2, 'transports'),
+    ('remote {\n tls = "always"\n}', 2, 'remote.tls'),
+    ('remote {\n tls_policies = {"a.test maybe"}\n}', 2, 'tls_policies'),
+    ('remote {\n smarthost_user = "me"\n}', 2, 'smarthost'),
+    ('remote {\n prefer = "ipx"\n}', 2, 'prefer'),
+    ('resolve {\n forward = {"dns.example.org"}\n}', 2, 'forward'),
+    ('auth {\n scram = "maybe"\n}', 2, 'scram'),
+    ('limit {\n ipv4_block = 33\n}', 2, 'ipv4_block'),
+    ('general {\n domains = {"a.test"\n}', None, ''),
+    ('general {\n domains = {"a.test"}\n', None, ''),
+)
+
+
+def as_nobody(*command, **more):
+    if os.getuid() == 0:
+        command = ('setpriv', '--reuid=65534', '--regid=65534',
+                   '--clear-groups') + command
+    return subprocess.run(command, capture_output=True, text=True,
+                          timeout=100, **more)
+
+
+class Machine:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix='surat.')
+        os.chmod(self.dir, 0o777)
+        self.bin = self.dir + '/bin'
+        os.mkdir(self.bin)
+        for name in PROGRAMS:
+            shutil.copy(BUILD + '/bin/' + name, self.bin)
+        self.etc = self.dir + '/etc'
+        self.conf = self.etc + '/surat.conf'
+
+    def surat(self, *words, **more):
+        return as_nobody(self.bin + '/surat', *words, '--config', self.conf,
+                         **more)
+
+
+def wrong(m):
+    path = m.dir + '/wrong.conf'
+    for text, line, word in WRONG:
+        with open(path, 'w') as f:
+            f.write(text + '\n')
+        out = as_nobody(m.bin + '/surat', 'check', '--config', path)
+        at = '%s:%s' % (path, r'\d+' if line is None else line)
+        same(out.returncode, 78, 'refused: ' + text.replace('\n', ' '))
+        ok(re.search(r'(?m)^%s: .*%s' % (at, word), out.stderr) or
+           re.search(r'(?m)^%s: ' % at, out.stderr) and word in out.stderr,
+           'by its line', (at, word, out.stderr))
+
+
+def questions(m):
+    out = m.surat('setup', 'example.org', '--dry-run',
+                  input='mx.example.org\nme\ngeheim\n\n\n')
+    same(out.returncode, 0, 'five answers are enough')
+    same(m.surat('setup', 'example.org', '--dry-run',
+                 input='mx.example.org\nme\ngeheim\n\n').returncode, 66,
+         'and four are not')
+    ok('hostname = "mx.example.org"' in out.stdout, 'the answers are used')
+    ok('geheim' not in out.stdout + out.stderr, 'a password is not shown')
+    ok(not os.path.exists(m.etc), 'a dry run writes nothing')
+    same(m.surat('setup', 'example.org', input='').returncode, 66,
+         'no answers')
+    same(m.surat('setup', 'Example').returncode, 64, 'no domain')
+
+
+def answers(m):
+    path = m.dir + '/answers'
+    for text, line in (('host = x', 1), ('# a\n\nuser: me', 3)):
+        with open(path, 'w') as f:
+            f.write(text + '\n')
+        out = m.surat('setup', 'example.org', '--answers', path)
+        same(out.returncode, 65, 'a wrong file of answers')
+        ok('%s:%d: ' % (path, line) in out.stderr, 'by its line', out.stderr)
+    for bad in ('hostname = no_host', 'user = ../x', 'smarthost = a"b',
+                'tls = here', 'smarthost = a..b:port'):
+        with open(path, 'w') as f:
+            f.write(bad + '\n')
+        out = m.surat('setup', 'example.org', '--answers', path)
+        ok(out.returncode == 65 and not os.path.exists(m.etc),
+           'refused: ' + bad, out.stdout + out.stderr)
+    with open(path, 'w') as f:
+        f.write('hostname = mail.example.org\nuser = me\npassword = geheim\n')
+    out = m.surat('setup', 'example.org', '--answers', path)
+    same(out.returncode, 0, 'setup from a file')
+    for record in ('example.org. MX 10 mail.example.org.',
+                   'example.org. TXT "v=spf1 mx -all"',
+                   '_imaps._tcp.example.org. SRV 0 1 993 mail.example.org.'):
+        ok(record in out.stdout, 'DNS: ' + record, out.stdout)
+    lines = [l for l in open(m.conf) if re.sub(r'#.*', '', l).strip()]
+    ok(len(lines) <= 10, 'at most ten effective lines', lines)
+    same(m.surat('check').returncode, 0, 'surat check has no complaint')
+    same(os.stat(m.etc + '/users').st_mode & 0o777, 0o640, 'users: mode')
+    same(os.stat(m.etc + '/tls/key.pem').st_mode & 0o777, 0o600, 'key: mode')
+    same(m.surat('setup', 'example.org', '--answers', path).returncode, 73,
+         'what is there is not replaced')
+    out = m.surat('setup', 'example.org', '--answers', path, '--force')
+    same(out.returncode, 0, 'but by force')
+
+
+class Started(House):
+    """From the configuration that setup wrote, on ports of its own."""
+
+    def __init__(self, machine):
+        super().__init__(users={'me': 'geheim'}, directory=machine.dir + '/w')
+        self.machine = machine
+        self.sets = ['general.state=' + self.dir + '/state',
+                     'general.runtime=' + self.dir + '/run',
+                     'general.mail=' + self.dir + '/mail',
+                     'resolve.forward=127.0.0.1@1', 'resolve.timeout=1s',
+                     'log.target=stderr'] + [
+            'listen.%s=127.0.0.1:%d' % (s, self.port(s)) for s in SERVICES]
+
+    def more(self):
+        return [w for s in self.sets for w in ('--set', s)]
+
+    def command(self):
+        become = ['setpriv', '--reuid=65534', '--regid=65534',
+                  '--clear-groups'] if os.getuid() == 0 else []
+        return become + [self.machine.bin + '/suratd', '--announce',
+                         '--config', self.machine.conf] + self.more()
+
+    def doctor(self):
+        out = self.machine.surat('doctor', '--json', *self.more())
+        rows = [json.loads(l) for l in out.stdout.splitlines()]
+        return out.returncode, {r['what']: (r['state'], r['detail'])
+                                for r in rows}
+
+
+def live(m):
+    os.mkdir(m.dir + '/w')
+    os.chmod(m.dir + '/w', 0o777)
+    h = Started(m)
+    code, rows = h.doctor()
+    same(code, 1, 'doctor: nothing runs')
+    same(rows['master'][0], 'look', 'and says so')
+    with h:
+        h.send(['me@example.org'], message('first'))
+        h.send(['root@example.org'], message('second'))
+        ok(len(h.wait_mail('me', 2, 20)) == 2,
+           'the first user gets mail, and that of root')
+        c = imaplib.IMAP4_SSL('127.0.0.1', h.port('imaps'), timeout=30,
+                              ssl_context=ssl._create_unverified_context())
+        same(c.login('me', 'geheim')[0], 'OK', 'logs in')
+        c.logout()
+        code, rows = h.doctor()
+        ports = [w for w in rows if ' at 127.0.0.1:' in w]
+        same((len(ports), {rows[w][0] for w in ports}), (8, {'ok'}),
+             'doctor: every port answers')
+        ok(rows['smtp at 127.0.0.1:%d' % h.port('smtp')][1].startswith(
+            '220 mail.example.org'), 'with its greeting', rows)
+        same({rows[p][0] for p in PROGRAMS if p in rows}, {'ok'},
+             'every program runs')
+        ok(rows['the queue'][0] == 'ok' and
+           'recipients wait' in rows['the queue'][1], 'the queue', rows)
+        same(rows['certificate'][0], 'ok', 'the certificate lasts')
+        same(rows['MX of example.org'][0], 'look', 'the DNS does not lead here')
+        make_certificate(m.etc + '/tls', 3)
+        code, rows = h.doctor()
+        same((code, rows['certificate']),
+             (1, ('look', 'ends in %s days' % rows['certificate'][1].split()[2])),
+             'one that ends soon is told of')
+
+
+def make_certificate(where, days):
+    subprocess.run(
+        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+         'ec_paramgen_curve:P-256', '-nodes', '-days', str(days), '-subj',
+         '/CN=mail.example.org', '-keyout', where + '/key.pem', '-out',
+         where + '/certificate.pem'], check=True, stderr=subprocess.DEVNULL)
+
+
+need_programs()
+machine = Machine()
+try:
+    wrong(machine)
+    questions(machine)
+    answers(machine)
+    live(machine)
+finally:
+    shutil.rmtree(machine.dir, ignore_errors=True)
+done()
