@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/notify.h"
 #include "store/store.h"
 
 struct imap_session *
@@ -38,9 +39,10 @@ session_free(struct imap_session *s)
 	enum { PATIENCE_MS = 5000 };
 	conn_close(s->conn);
 	view_close(s);
-	if (s->store != NULL)
+	if (s->store != NULL) {
 		store_settle(s->store, clock_in(PATIENCE_MS));
-	store_close(s->store);
+		notify_end(s->store);
+	}
 	arena_free(s->transaction);
 	arena_free(s->arena);
 }

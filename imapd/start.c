@@ -2,6 +2,9 @@
 /*
  * A session's first words.  The tagged OK of the LOGIN or AUTHENTICATE that
  * auth accepted is said here, by the process that can keep what it promises.
+ *
+ * A process may serve several clients of its user, one after another: what is
+ * kept between them is the open store, which is the user's and not theirs.
  */
 #include "commands.h"
 #include "ask/handover.h"
@@ -35,11 +38,14 @@ greet(struct imap_session *s, const struct handover *h)
 
 /* A damaged index costs one call (store/store.h): hence the second. */
 static struct status
-open_store(struct imap_session *s)
+open_store(struct imap_session *s, struct store **store)
 {
-	struct status st = store_open(s->arena, s->home, &s->store);
+	struct status st = status_fine();
+	if (*store == NULL)
+		st = store_open(s->arena, s->home, store);
 	if (status_is_later(st))
-		st = store_open(s->arena, s->home, &s->store);
+		st = store_open(s->arena, s->home, store);
+	s->store = *store;
 	return st;
 }
 
@@ -65,13 +71,13 @@ serve(struct imap_session *s, const struct handover *h)
 	log_info(s->id, "ended", LOG_NUM("commands", s->commands));
 }
 
-void
-start_run(struct program *p)
+static void
+run_client(struct program *p, int stop, struct store **store)
 {
 	const struct handover *h = handover_of(p);
 	const struct msg_session_start *m = h->start;
 	struct imap_session *s = session_new(p, h->in, h->out);
-	conn_stop_on(s->conn, program_stop_fd());
+	conn_stop_on(s->conn, stop);
 	s->id = m->session;
 	s->user = m->user;
 	s->home = program_path(p, m->home);
@@ -81,10 +87,21 @@ start_run(struct program *p)
 	s->state = IMAP_AUTH;
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
-	struct status opened = open_store(s);
+	struct status opened = open_store(s, store);
 	if (status_is_fine(opened))
 		serve(s, h);
 	else
 		refuse(s, h, opened);
 	session_free(s);
+}
+
+void
+start_run(struct program *p)
+{
+	struct store *store = NULL;
+	int stop = program_stop_fd();
+	do
+		run_client(p, stop, &store);
+	while (handover_next(p, stop));
+	store_close(store);
 }

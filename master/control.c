@@ -109,9 +109,8 @@ start_agent(struct master *m, struct arena *a, struct msg_agent_start *s,
 	given = given && (role->flags & ROLE_AS_USER);
 	if (m->launcher && !given)
 		return connect_agent(m, a, role, other);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+	if (!keeper_pair(pair))
 		return status_errno(a, "link of an agent", errno);
-	ipc_roomy(pair[0]);
 	ipc_roomy(pair[1]);
 	struct start with = {.ids = given ? &ids : NULL,
 		.home = given ? s->home : STR(""), .queue = pair[1]};
@@ -135,6 +134,22 @@ on_agent_start(struct peer *p, struct arena *a, struct message *m)
 	message_drop(&opened);
 }
 
+/* A session whose client has gone takes the next one of the same user, if it
+ * lives; others that wait for one give way. */
+static struct status
+lend_or_start(struct team *t, const struct start *with)
+{
+	int link = keeper_lend(&t->keep, with->key);
+	if (link >= 0 && ipc_send(&ask_messages, link, with->first) == IPC_OK)
+		return status_fine();
+	if (t->master->stopping ||
+		(keeper_size(&t->keep) >= team_number(t, t->role->most) &&
+			!keeper_spare(&t->keep)))
+		return status_later(3, 2, STR("too many sessions"));
+	return team_start(t, with) ? status_fine() :
+		status_later(3, 0, STR("the session cannot be started"));
+}
+
 static struct status
 start_session(struct master *m, struct arena *a, struct message *start)
 {
@@ -149,16 +164,12 @@ start_session(struct master *m, struct arena *a, struct message *start)
 		return refuse(a, "no session for", s->service);
 	if (!parse_ids(t, s->ids, &ids, &given))
 		return refuse(a, "no session runs under these ids", s->ids);
-	if (m->stopping || keeper_size(&t->keep) >= team_number(t, t->role->most))
-		return status_later(3, 2, STR("too many sessions"));
 	/* Whoever shares an id with others is shut in at home. */
 	struct start with = {.ids = given ? &ids : NULL, .first = start,
-		.home = s->home, .enclosed = !given, .queue = -1};
-	if (!team_start(t, &with))
-		return status_later(3, 0,
-			STR("the session cannot be started"));
-	t->keep.served++;
-	return status_fine();
+		.home = s->home, .enclosed = !given, .queue = -1,
+		.key = str_printf(a, "%.*s\n%.*s\n%.*s", STR_ARG(s->user),
+			STR_ARG(s->ids), STR_ARG(s->home))};
+	return lend_or_start(t, &with);
 }
 
 static void
@@ -178,7 +189,8 @@ state_of(const struct team *t)
 		return keeper_size(&t->keep) == 0	       ? STR("off")
 			: t->keep.in[KEPT_IDLE] > 0 ? STR("waiting")
 						: STR("busy");
-	return keeper_size(&t->keep) > 0 ? STR("running") : STR("none");
+	return t->keep.in[KEPT_STARTING] + t->keep.in[KEPT_BUSY] > 0
+		? STR("running") : STR("none");
 }
 
 static struct message
@@ -305,6 +317,8 @@ renew(struct master *m, struct generation *next)
 			(t->role->flags & ROLE_FILES);
 		if (!kept && other)
 			team_retire(t);
+		else if (other)
+			keeper_recall(&t->keep);
 	}
 	generation_free(old);
 	sockets_publish(m);

@@ -140,6 +140,7 @@ struct start {
 	struct str home; /* of whom it serves; empty: that comes later */
 	bool enclosed; /* home becomes its root directory */
 	int queue; /* its link to the queue, or -1 */
+	struct str key; /* whom else a session may serve (sys/keep.h) */
 };
 
 struct ask_socket {
@@ -187,7 +188,7 @@ void teams_tend(struct master *m);
 bool team_start(struct team *t, const struct start *with);
 /* Tells all of it to finish. */
 void team_retire(struct team *t);
-/* Lets idle workers go whom nobody needed for a while; runs by itself. */
+/* Lets those go whom nobody needed for a while; runs by itself. */
 void teams_sweep(void *ctx);
 /* Collects the dead. */
 void teams_reap(struct master *m);

@@ -173,7 +173,7 @@ team_start(struct team *t, const struct start *with)
 		close(pair[0]);
 		return false;
 	}
-	keeper_add(&t->keep, pid, pair[0]);
+	keeper_add(&t->keep, pid, pair[0], with->key);
 	return true;
 }
 
@@ -226,9 +226,9 @@ teams_sweep(void *ctx)
 {
 	struct master *m = ctx;
 	for (size_t i = 0; i < m->team_count; i++)
-		if (m->teams[i].role->kind == ROLE_POOL)
-			keeper_sweep(&m->teams[i].keep,
-				team_number(&m->teams[i], m->teams[i].role->idle));
+		keeper_sweep(&m->teams[i].keep,
+			m->teams[i].role->kind != ROLE_POOL ? 0 :
+			team_number(&m->teams[i], m->teams[i].role->idle));
 	loop_timer(m->loop, clock_in(SWEEP_EVERY), teams_sweep, m);
 }
 

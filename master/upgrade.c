@@ -120,7 +120,8 @@ upgrade_adopt(struct master *m)
 	while (str_word(&rest, &name) && str_word(&rest, &number)) {
 		const struct role *role = role_find(name);
 		if (role != NULL && str_number(number, INT32_MAX, &pid))
-			keeper_add(&team_of(m, role)->keep, (pid_t)pid, -1);
+			keeper_add(&team_of(m, role)->keep, (pid_t)pid, -1,
+				STR(""));
 	}
 	for (size_t i = 0; i < m->team_count; i++)
 		team_retire(&m->teams[i]);

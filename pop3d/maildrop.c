@@ -89,13 +89,6 @@ unlock(struct maildrop *d)
 	d->lock = -1;
 }
 
-static void
-let_go(struct maildrop *d)
-{
-	unlock(d);
-	store_close(d->store);
-}
-
 static enum drop_refusal
 look(struct maildrop *d, struct arena *a, struct status *why)
 {
@@ -107,22 +100,19 @@ look(struct maildrop *d, struct arena *a, struct status *why)
 }
 
 enum drop_refusal
-maildrop_open(struct arena *a, struct str home, const struct conf_pop3 *conf,
-	struct maildrop **out, struct status *why)
+maildrop_open(struct arena *a, struct store *store,
+	const struct conf_pop3 *conf, struct maildrop **out,
+	struct status *why)
 {
 	struct maildrop *d = arena_one(a, struct maildrop);
 	d->conf = conf;
+	d->store = store;
 	d->arena = arena_new("maildrop");
 	d->lock = -1;
 	arena_limit(d->arena, MARKS_MOST);
-	*why = store_open(a, home, &d->store);
-	if (!status_is_fine(*why)) {
-		arena_free(d->arena);
-		return DROP_FAILED;
-	}
 	enum drop_refusal r = look(d, a, why);
 	if (r != DROP_FINE) {
-		let_go(d);
+		unlock(d);
 		arena_free(d->arena);
 		return r;
 	}
@@ -449,7 +439,6 @@ maildrop_close(struct maildrop *d)
 	/* the next session need not wait for this one's tidying up */
 	unlock(d);
 	store_settle(d->store, clock_in(TIDY_MS));
-	let_go(d);
 	arena_free(d->window.arena);
 	arena_free(d->arena);
 }

@@ -30,9 +30,11 @@ enum drop_refusal {
 	DROP_TOO_OFTEN,
 };
 
-/* Opens the mail of a home directory.  The drop lives in the arena and needs
- * maildrop_close unless it was refused. */
-enum drop_refusal maildrop_open(struct arena *a, struct str home,
+struct store;
+
+/* Of an open store.  The drop lives in the arena and needs maildrop_close
+ * unless it was refused. */
+enum drop_refusal maildrop_open(struct arena *a, struct store *store,
 	const struct conf_pop3 *conf, struct maildrop **out,
 	struct status *why);
 /* Without maildrop_update before, nothing is deleted. */

@@ -4,6 +4,9 @@
  * accepted is said here, by the process that can keep what it promises; so
  * are the refusals that only who holds the mail can give (RFC 2449 8.1,
  * RFC 3206).
+ *
+ * A process may serve several clients of its user, one after another: what is
+ * kept between them is the open store, which is the user's and not theirs.
  */
 #include "pop3d.h"
 #include "ask/handover.h"
@@ -33,8 +36,20 @@ welcome(struct pop3_session *s)
 	return r;
 }
 
+static enum drop_refusal
+look(struct pop3_session *s, struct str home, struct store **store,
+	struct status *why)
+{
+	*why = status_fine();
+	if (*store == NULL)
+		*why = store_open(s->arena, home, store);
+	if (!status_is_fine(*why))
+		return DROP_FAILED;
+	return maildrop_open(s->arena, *store, &s->conf->pop3, &s->drop, why);
+}
+
 static struct pop3_reply
-open_drop(struct pop3_session *s, struct str home)
+open_drop(struct pop3_session *s, struct str home, struct store **store)
 {
 	static const struct {
 		const char *code, *word;
@@ -44,9 +59,8 @@ open_drop(struct pop3_session *s, struct str home)
 		[DROP_IN_USE] = {"IN-USE", "in-use", SAY_IN_USE},
 		[DROP_TOO_OFTEN] = {"LOGIN-DELAY", "too-often", SAY_TOO_OFTEN},
 	};
-	struct status why = status_fine();
-	enum drop_refusal r = maildrop_open(
-		s->arena, home, &s->conf->pop3, &s->drop, &why);
+	struct status why;
+	enum drop_refusal r = look(s, home, store, &why);
 	if (r == DROP_FINE)
 		return welcome(s);
 	s->state = POP3_CLOSED;
@@ -97,13 +111,13 @@ take_tag(struct pop3_session *s, struct str tag)
 		v[s->guest.mechanisms.n++] = word;
 }
 
-void
-start_run(struct program *p)
+static void
+run_client(struct program *p, int stop, struct store **store)
 {
 	const struct handover *h = handover_of(p);
 	const struct msg_session_start *m = h->start;
 	struct pop3_session *s = session_new(p, h->in, h->out);
-	s->stop = program_stop_fd();
+	s->stop = stop;
 	conn_stop_on(s->conn, s->stop);
 	s->id = m->session;
 	s->user = m->user;
@@ -113,9 +127,21 @@ start_run(struct program *p)
 	take_tag(s, m->tag);
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
-	session_reply(s, open_drop(s, program_path(p, m->home)));
+	session_reply(s, open_drop(s,
+		program_path(p, m->home), store));
 	conn_preload(s->conn, m->pending);
 	session_run(s);
 	finish(s);
 	session_free(s);
+}
+
+void
+start_run(struct program *p)
+{
+	struct store *store = NULL;
+	int stop = program_stop_fd();
+	do
+		run_client(p, stop, &store);
+	while (handover_next(p, stop));
+	store_close(store);
 }

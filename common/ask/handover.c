@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "sys/ipc.h"
 #include "sys/net.h"
+#include "sys/serve.h"
 #include "sys/service.h"
 
+#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -79,6 +81,48 @@ handover_prepare(struct program *p)
 	else
 		from_inetd(p, h);
 	p->ctx = h;
+}
+
+/* A client that the starter has sent is served, whatever stop says. */
+static bool
+wait_for(int master, int stop)
+{
+	struct pollfd p[] = {{.fd = master, .events = POLLIN},
+		{.fd = stop, .events = POLLIN}};
+	while (poll(p, 2, -1) < 0)
+		;
+	return p[0].revents & POLLIN;
+}
+
+static bool
+is_ours(const struct handover *h, const struct msg_session_start *before)
+{
+	return h->message.kind == MSG_session_start && h->message.fd >= 0 &&
+		str_eq(h->start->user, before->user) &&
+		str_eq(h->start->home, before->home);
+}
+
+bool
+handover_next(struct program *p, int stop)
+{
+	struct handover *h = p->ctx;
+	int master = program_fd(p, "master", 0);
+	if (master < 0)
+		return false;
+	struct arena *a = arena_new("client");
+	const struct msg_session_start before = {
+		.user = str_copy(a, h->start->user),
+		.home = str_copy(a, h->start->home)};
+	arena_free(h->client);
+	h->client = a;
+	serve_tell(p, "-");
+	if (!wait_for(master, stop) || ipc_recv(&ask_messages, master, a,
+		&h->message) != IPC_OK)
+		return false;
+	if (!is_ours(h, &before))
+		fatal("session", "somebody else's client from the starter");
+	h->in = h->out = message_take_fd(&h->message);
+	return true;
 }
 
 const struct handover *

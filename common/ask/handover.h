@@ -6,6 +6,11 @@
  * carries the client's descriptor; or from inetd, as the user who runs it.
  * Either way the process already is the user, and the login, where there was
  * one, is over.
+ *
+ * When the client has gone, the starter may have another one of the same user
+ * within moments: mail programs come back all the time, and a process that is
+ * confined and has the mail open serves them at a fraction of the cost of a
+ * new one.  It is never given anybody else's client, and looks.
  */
 #ifndef ASK_HANDOVER_H
 #define ASK_HANDOVER_H
@@ -19,6 +24,7 @@ struct handover {
 	const struct msg_session_start *start; /* in message */
 	int in, out;
 	bool inetd;
+	struct arena *client; /* what start points into; NULL: the process's */
 };
 
 /* Is this a session process: --session; or -i without --service, when no
@@ -28,6 +34,9 @@ bool handover_is_session(int argc, char **argv);
 /* For the service row: waits for the client.  p->ctx is the handover. */
 void handover_prepare(struct program *p);
 const struct handover *handover_of(const struct program *p);
+/* Waits for the next client, until the starter has none or stop (of
+ * program_stop_fd) says so: then false, and the process is to end. */
+bool handover_next(struct program *p, int stop);
 /* The user's Maildir. */
 const char **handover_trees(struct program *p);
 

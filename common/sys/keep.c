@@ -19,7 +19,9 @@ enum {
 	PAUSE_AFTER = 100, /* and for one that had */
 	PAUSE_MOST = 60 * 1000,
 	NUDGE_PATIENCE = 5 * 1000, /* between SIGTERM and SIGKILL */
-	SURPLUS_AFTER = 60 * 1000, /* an idle worker too many goes home */
+	SURPLUS_AFTER = 60 * 1000, /* an idle worker too many goes home, */
+	LENDABLE_FOR = 10 * 1000, /* and who waits to be lent, */
+	LENDABLE_MOST = 64, /* or before, when there are more */
 	WORDS_PER_TURN = 64,
 };
 
@@ -33,6 +35,7 @@ struct kept {
 	enum kept_state state;
 	int64_t started, since; /* clock_ms: the state it is in */
 	int64_t served;
+	struct str key;
 	struct loop_timer *patience; /* when retired */
 };
 
@@ -84,7 +87,60 @@ close_link(struct kept *c)
 	c->fd = -1;
 }
 
+/* ------------------------------------------------------------- retiring */
+
+static void
+kill_child(void *ctx)
+{
+	struct kept *c = ctx;
+	c->patience = NULL;
+	kill(-c->pid, SIGKILL);
+}
+
+static void
+nudge_child(void *ctx)
+{
+	struct kept *c = ctx;
+	kill(c->pid, SIGTERM);
+	c->patience = loop_timer(c->keeper->loop, clock_in(NUDGE_PATIENCE),
+		kill_child, c);
+}
+
+static void
+retire(struct kept *c, int64_t patience)
+{
+	if (c->state == KEPT_RETIRED)
+		return;
+	enter(c, KEPT_RETIRED);
+	close_link(c);
+	if (patience > 0)
+		c->patience = loop_timer(c->keeper->loop, clock_in(patience),
+			nudge_child, c);
+}
+
 /* ------------------------------------------------------- what they say */
+
+/* Who waits stands behind those who began to before it. */
+static void
+rest(struct kept *c)
+{
+	enter(c, KEPT_IDLE);
+	list_remove(&c->link);
+	list_add(&c->keeper->children, &c->link);
+	if (!c->keeper->workers && c->keeper->in[KEPT_IDLE] > LENDABLE_MOST)
+		keeper_spare(c->keeper);
+}
+
+static void
+heard_ready(struct kept *c)
+{
+	if (c->keeper->workers || (c->state == KEPT_BUSY && c->key.n > 0))
+		rest(c);
+	else if (c->state == KEPT_STARTING)
+		enter(c, KEPT_BUSY);
+	else
+		retire(c, 0);
+}
 
 static void
 heard(struct kept *c, char said)
@@ -93,7 +149,7 @@ heard(struct kept *c, char said)
 	if (c->state == KEPT_RETIRED)
 		return;
 	if (said == '-') {
-		enter(c, workers ? KEPT_IDLE : KEPT_BUSY);
+		heard_ready(c);
 	} else if (said == '+' && workers) {
 		enter(c, KEPT_BUSY);
 		c->served++;
@@ -108,7 +164,7 @@ on_link(void *ctx, int fd, unsigned events)
 	char said;
 	ssize_t n = 1;
 	(void)events;
-	for (int i = 0; i < WORDS_PER_TURN && n > 0; i++) {
+	for (int i = 0; i < WORDS_PER_TURN && n > 0 && c->fd >= 0; i++) {
 		n = recv(fd, &said, 1, MSG_DONTWAIT);
 		if (n > 0)
 			heard(c, said);
@@ -131,14 +187,16 @@ keeper_pair(int pair[2])
 }
 
 void
-keeper_add(struct keeper *k, pid_t pid, int link)
+keeper_add(struct keeper *k, pid_t pid, int link, struct str key)
 {
 	struct arena *a = arena_new("child");
 	struct kept *c = arena_one(a, struct kept);
 	*c = (struct kept){.arena = a, .keeper = k, .pid = pid, .fd = link,
 		.started = clock_ms(), .since = clock_ms(),
+		.key = str_copy(a, key),
 		.state = link < 0 ? KEPT_BUSY : KEPT_STARTING};
 	k->in[c->state]++;
+	k->served += key.n > 0;
 	k->since = clock_wall();
 	if (link >= 0)
 		c->watch = loop_watch(k->loop, link, LOOP_READ, on_link, c);
@@ -174,36 +232,38 @@ keeper_pause(struct keeper *k)
 	back_off(k, PAUSE_FIRST);
 }
 
-/* ------------------------------------------------------------- retiring */
+/* -------------------------------------------------------------- lending */
 
-static void
-kill_child(void *ctx)
+/* The one that has waited the shortest: the others may go. */
+int
+keeper_lend(struct keeper *k, struct str key)
 {
-	struct kept *c = ctx;
-	c->patience = NULL;
-	kill(-c->pid, SIGKILL);
+	struct kept *found = NULL;
+	list_each(&k->children, at, save) {
+		struct kept *c = list_entry(at, struct kept, link);
+		if (c->state == KEPT_IDLE && c->watch != NULL &&
+			str_eq(c->key, key))
+			found = c;
+	}
+	if (found == NULL)
+		return -1;
+	enter(found, KEPT_BUSY);
+	k->served++;
+	return found->fd;
 }
 
-static void
-nudge_child(void *ctx)
+void
+keeper_recall(struct keeper *k)
 {
-	struct kept *c = ctx;
-	kill(c->pid, SIGTERM);
-	c->patience = loop_timer(c->keeper->loop, clock_in(NUDGE_PATIENCE),
-		kill_child, c);
+	list_each(&k->children, at, save) {
+		struct kept *c = list_entry(at, struct kept, link);
+		c->key = STR("");
+		if (c->state == KEPT_IDLE)
+			retire(c, 0);
+	}
 }
 
-static void
-retire(struct kept *c, int64_t patience)
-{
-	if (c->state == KEPT_RETIRED)
-		return;
-	enter(c, KEPT_RETIRED);
-	close_link(c);
-	if (patience > 0)
-		c->patience = loop_timer(c->keeper->loop, clock_in(patience),
-			nudge_child, c);
-}
+/* ----------------------------------------------------------- letting go */
 
 void
 keeper_retire(struct keeper *k, int64_t patience)
@@ -212,12 +272,13 @@ keeper_retire(struct keeper *k, int64_t patience)
 		retire(list_entry(at, struct kept, link), patience);
 }
 
-/* Idle longest first: they stand in the order of their start. */
+/* Idle longest first, as they stand. */
 void
 keeper_sweep(struct keeper *k, int64_t idle)
 {
 	int64_t surplus = k->in[KEPT_IDLE] - idle;
-	int64_t before = clock_ms() - SURPLUS_AFTER;
+	int64_t before = clock_ms() -
+		(k->workers ? SURPLUS_AFTER : LENDABLE_FOR);
 	list_each(&k->children, at, save) {
 		struct kept *c = list_entry(at, struct kept, link);
 		if (surplus <= 0)
@@ -227,6 +288,19 @@ keeper_sweep(struct keeper *k, int64_t idle)
 		retire(c, 0);
 		surplus--;
 	}
+}
+
+bool
+keeper_spare(struct keeper *k)
+{
+	list_each(&k->children, at, save) {
+		struct kept *c = list_entry(at, struct kept, link);
+		if (c->state != KEPT_IDLE)
+			continue;
+		retire(c, 0);
+		return true;
+	}
+	return false;
 }
 
 void

@@ -7,6 +7,10 @@
  * A child has one end of a SEQPACKET pair and says on it "-" (has come up, or
  * waits for a client) and "+" (took one).  Closing the starter's end tells it
  * to finish: it is retired then, and never counted again.
+ *
+ * One that was started for a client says "-" a second time when that client
+ * has gone, and may be lent another one, if that has the same key: then no
+ * program needs to be started.
  */
 #ifndef SYS_KEEP_H
 #define SYS_KEEP_H
@@ -22,7 +26,7 @@ struct loop_watch;
 
 enum kept_state {
 	KEPT_STARTING,
-	KEPT_IDLE, /* a worker that waits for a client */
+	KEPT_IDLE, /* waits for a client, or another one */
 	KEPT_BUSY, /* a worker with one; of others: up */
 	KEPT_RETIRED,
 	KEPT_STATES,
@@ -48,8 +52,17 @@ void keeper_init(struct keeper *k);
 
 /* A link for a child to be: ours in pair[0].  False with errno. */
 bool keeper_pair(int pair[2]);
-/* Takes link (our end; -1 for one that another process of ours started). */
-void keeper_add(struct keeper *k, pid_t pid, int link);
+/* Takes link (our end; -1 for one that another process of ours started).  key:
+ * whom it may be lent to; empty: to nobody. */
+void keeper_add(struct keeper *k, pid_t pid, int link, struct str key);
+
+/* The link of one that waits for another client of that key, and is busy from
+ * now on; it stays the keeper's.  -1: there is none. */
+int keeper_lend(struct keeper *k, struct str key);
+/* None that there are will be lent: who waits is retired, the others when
+ * their clients have gone.  For when children are started with other things
+ * than these were. */
+void keeper_recall(struct keeper *k);
 
 /* Children that are not retired. */
 int64_t keeper_size(const struct keeper *k);
@@ -67,8 +80,10 @@ void keeper_pause(struct keeper *k);
 
 /* Tells all to finish.  After patience (ms; 0: never) they are ended. */
 void keeper_retire(struct keeper *k, int64_t patience);
-/* Lets the workers go that nobody needed for a while, down to idle. */
+/* Lets those go that nobody needed for a while, down to idle. */
 void keeper_sweep(struct keeper *k, int64_t idle);
+/* Lets the one go that has waited longest; false when none waits. */
+bool keeper_spare(struct keeper *k);
 /* To each with all its own children. */
 void keeper_signal(struct keeper *k, int signal);
 

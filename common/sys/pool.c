@@ -78,7 +78,7 @@ start(struct pool *p)
 		close(pair[0]);
 		return false;
 	}
-	keeper_add(&p->keep, pid, pair[0]);
+	keeper_add(&p->keep, pid, pair[0], STR(""));
 	return true;
 }
 

@@ -336,19 +336,26 @@ def hostile():
         same(l.program.p.poll(), None, 'by the same process')
 
 
+def hand_over(ours, **fields):
+    """The client's end, and the file of it."""
+    client, theirs = socket.socketpair()
+    with theirs:
+        send(ours, 'session_start', theirs.fileno(), session='s1',
+             service='pop3', tls=1, client='192.0.2.1', **fields)
+    client.settimeout(PATIENCE)
+    return client, client.makefile('rb')
+
+
 def session():
     """The other end of a hand-over."""
     home = tempfile.mkdtemp(prefix='pop3.')
     ours, master = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client, theirs = socket.socketpair()
-    with master, theirs:
+    alice = {'user': 'alice', 'home': home + '/not/yet'}
+    with master:
         p = Program(BUILD + '/bin/pop3d', 'log { target = stderr }',
                     [('master', master)], None, ['--session'])
-        send(ours, 'session_start', theirs.fileno(), session='s1',
-             service='pop3', user='alice', home=home + '/not/yet', tls=1,
-             client='192.0.2.1', tag='fr PLAIN LOGIN', pending=b'STAT\r\nCAPA\r\nQU')
-    client.settimeout(PATIENCE)
-    f = client.makefile('rb')
+    client, f = hand_over(ours, tag='fr PLAIN LOGIN',
+                          pending=b'STAT\r\nCAPA\r\nQU', **alice)
     same(f.readline(), 'Bienvenue : 0 messages, 0 octets\r\n'
          .encode().join([b'+OK ', b'']), 'the session says +OK')
     same(f.readline(), b'+OK 0 0\r\n', 'and answers what was sent ahead')
@@ -361,11 +368,25 @@ def session():
        'with the capabilities of before', found)
     client.sendall(b'IT\r\n')
     same(f.read(), b'+OK Au revoir\r\n', 'until the client goes')
-    same(p.p.wait(PATIENCE), 0, 'the process ends')
-    p.stop()
     ok(os.path.isdir(home + '/not/yet/Maildir/cur'),
        'the home of a first login was made')
+    next_clients(ours, p, alice)
     shutil.rmtree(home)
+
+
+def next_clients(ours, p, alice):
+    ours.settimeout(PATIENCE)
+    same(ours.recv(10) + ours.recv(10), b'--', 'it is up, and free again')
+    client, f = hand_over(ours, tag='', pending=b'CAPA\r\nQUIT\r\n', **alice)
+    got = f.read()
+    ok(got.startswith(b'+OK ') and b'\r\nSASL ' not in got and
+       b'Bienvenue' not in got, 'the next client begins anew', got)
+    same(ours.recv(10), b'-', 'it is free again')
+    client, f = hand_over(ours, tag='', pending=b'STAT\r\n',
+                          user='bob', home=alice['home'])
+    same(f.read(), b'', "somebody else's client gets nothing")
+    ok(p.p.wait(PATIENCE) != 0, 'and the process ends')
+    p.stop()
 
 
 def main():

@@ -443,8 +443,11 @@ def large(h):
             f.write(lines)
     if os.getuid() == 0:
         run('chown', 'nobody', h.maildir('alice', 'cur/1.large.x:2,S'))
-    Raw(h, 'alice').quit()  # who first sees the file reads it whole
-    until(lambda: len(h.pids('pop3d')) == 1)
+    # who first sees the file reads it whole
+    m = imaplib.IMAP4('127.0.0.1', h.port('imap'), PATIENCE)
+    m.login('alice', h.users['alice'])
+    m.select('INBOX')
+    m.logout()
     r = Raw(h, 'alice')
     count = int(r.say('STAT').split()[1])
     size = 18 + (len(lines) + 15000) * times

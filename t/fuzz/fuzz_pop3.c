@@ -10,6 +10,7 @@
 #include "pop3d/maildrop.h"
 #include "pop3d/pop3d.h"
 #include "pop3d/stuff.h"
+#include "store/store.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -70,8 +71,11 @@ make_mailbox(void)
 	add_message("3", "Subject: crlf\r\n\r\na\r\nb\r\n");
 	add_message("4", "");
 	program.arena = arena_new("fuzz");
-	assert(maildrop_open(program.arena, str_from(home), &conf.pop3, &drop,
-		&why) == DROP_FINE);
+	struct store *store;
+	why = store_open(program.arena, str_from(home), &store);
+	assert(status_is_fine(why));
+	assert(maildrop_open(program.arena, store, &conf.pop3, &drop, &why) ==
+		DROP_FINE);
 }
 
 /* --------------------------------------------------------------- session */

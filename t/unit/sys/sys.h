@@ -10,5 +10,6 @@ Suite *suite_loop(void);
 Suite *suite_net(void);
 Suite *suite_hop(void);
 Suite *suite_policy(void);
+Suite *suite_keep(void);
 
 #endif
