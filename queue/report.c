@@ -128,6 +128,7 @@ report_on(struct queue *q, const struct msg *m, struct str to)
 	return (struct dsn){.host = q->program->hostname,
 		.id = str_from(m->qid), .to = to, .envid = m->envid,
 		.arrival = m->arrival, .now = clock_wall(), .utf8 = m->utf8,
+		.languages = q->conf->queue.report_languages,
 		.headers_only = str_eq_nocase(m->ret, STR("HDRS"))};
 }
 

@@ -10,9 +10,26 @@
 #include "mail/encode.h"
 #include "mail/header.h"
 
-static const struct {
-	const char *action, *subject, *text;
-} words[] = {
+/* What a language says; ASCII, or the subject would have to be encoded.  A
+ * translation is one more of these. */
+struct language {
+	const char *tag, *intro, *says, *until;
+	struct {
+		const char *name, *subject, *text;
+	} words[DSN_ACTIONS];
+};
+
+/* The words of RFC 3464 2.3.3, which no language changes. */
+static const char *const actions[DSN_ACTIONS] = {
+	[DSN_FAILED] = "failed",
+	[DSN_DELAYED] = "delayed",
+	[DSN_DELIVERED] = "delivered",
+	[DSN_RELAYED] = "relayed",
+	[DSN_EXPANDED] = "expanded",
+};
+
+static const struct language languages[] = {
+	{"en", "This is the mail system at", "says", "Will be tried until", {
 	[DSN_FAILED] = {"failed", "Undeliverable: your message was returned",
 		"Your message could not be delivered to one or more of its\r\n"
 		"recipients. It will not be tried again.\r\n"},
@@ -29,8 +46,38 @@ static const struct {
 		"reports;\r\nno further notice will come from here.\r\n"},
 	[DSN_EXPANDED] = {"expanded", "Expanded: your message was passed on",
 		"Your message was accepted for a list of recipients; no "
-		"further\r\nnotice will come from here.\r\n"},
+		"further\r\nnotice will come from here.\r\n"}}},
+	{"id", "Ini adalah sistem surel di", "menjawab", "Akan dicoba sampai", {
+	[DSN_FAILED] = {"gagal", "Tidak terkirim: pesan Anda dikembalikan",
+		"Pesan Anda tidak dapat dikirim kepada satu atau beberapa "
+		"penerima.\r\nPengiriman tidak akan dicoba lagi.\r\n"},
+	[DSN_DELAYED] = {"tertunda", "Tertunda: pesan Anda masih dalam proses",
+		"Ini hanya pemberitahuan: ANDA TIDAK PERLU MENGIRIM ULANG "
+		"PESAN ANDA.\r\nPesan belum dapat dikirim kepada satu atau "
+		"beberapa penerima\r\ndan akan dicoba sampai waktu yang "
+		"disebut di bawah.\r\n"},
+	[DSN_DELIVERED] = {"terkirim", "Terkirim: pesan Anda sudah sampai",
+		"Pesan Anda sudah sampai kepada penerima di bawah, sesuai "
+		"permintaan\r\nAnda untuk diberi tahu.\r\n"},
+	[DSN_RELAYED] = {"diteruskan", "Diteruskan: pesan Anda sudah diteruskan",
+		"Pesan Anda diteruskan ke sistem yang tidak mengirim "
+		"laporan;\r\ntidak ada pemberitahuan lagi dari sini.\r\n"},
+	[DSN_EXPANDED] = {"disebarkan", "Disebarkan: pesan Anda sudah diteruskan",
+		"Pesan Anda diterima untuk sebuah daftar penerima; tidak "
+		"ada\r\npemberitahuan lagi dari sini.\r\n"}}},
 };
+
+/* The i-th language it is written in; English for want of one. */
+static const struct language *
+written_in(const struct dsn *d, size_t i)
+{
+	size_t k = sizeof languages / sizeof *languages;
+	while (--k > 0)
+		if (i < d->languages.n && str_eq(d->languages.v[i],
+			str_from(languages[k].tag)))
+			break;
+	return &languages[k];
+}
 
 /* The gravest thing it tells decides what the report is. */
 static enum dsn_action
@@ -56,7 +103,8 @@ write_head(struct arena *a, struct buf *out, const struct dsn *d)
 	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%.*s>\r\n"
 		"To: <%.*s>\r\n", STR_ARG(d->host), STR_ARG(d->to));
 	buf_printf(out, "Subject: %s\r\nDate: %.*s\r\nMessage-ID: <%.*s>\r\n",
-		words[action].subject, STR_ARG(date_text(a, d->now)),
+		written_in(d, 0)->words[action].subject,
+		STR_ARG(date_text(a, d->now)),
 		STR_ARG(d->message_id));
 	buf_printf(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
 		"Content-Type: multipart/report; report-type=%s;\r\n"
@@ -81,25 +129,39 @@ write_said(struct buf *out, struct str text)
 }
 
 static void
+write_about(struct arena *a, struct buf *out, const struct language *l,
+	const struct dsn_recipient *r)
+{
+	buf_printf(out, "\r\n<%.*s> (%s)", STR_ARG(r->address),
+		l->words[r->action].name);
+	if (r->remote.n > 0)
+		buf_printf(out, ", %s %.*s", l->says, STR_ARG(r->remote));
+	buf_adds(out, ":\r\n");
+	write_said(out, r->status.text);
+	if (r->will_retry_until > 0)
+		buf_printf(out, "    %s %.*s.\r\n", l->until,
+			STR_ARG(date_text(a, r->will_retry_until)));
+}
+
+/* What happened in each language, the recipients in the first. */
+static void
 write_words(struct arena *a, struct buf *out, const struct dsn *d)
 {
+	size_t count = d->languages.n > 0 ? d->languages.n : 1;
 	buf_printf(out, "\r\n--%.*s\r\nContent-Type: text/plain; "
-		"charset=utf-8\r\nContent-Description: Notification\r\n\r\n",
-		STR_ARG(d->boundary));
-	buf_printf(out, "This is the mail system at %.*s.\r\n\r\n%s",
-		STR_ARG(d->host), words[main_action(d)].text);
-	for (size_t i = 0; i < d->count; i++) {
-		const struct dsn_recipient *r = &d->recipients[i];
-		buf_printf(out, "\r\n<%.*s> (%s)", STR_ARG(r->address),
-			words[r->action].action);
-		if (r->remote.n > 0)
-			buf_printf(out, ", says %.*s", STR_ARG(r->remote));
-		buf_adds(out, ":\r\n");
-		write_said(out, r->status.text);
-		if (r->will_retry_until > 0)
-			buf_printf(out, "    Will be tried until %.*s.\r\n",
-				STR_ARG(date_text(a, r->will_retry_until)));
+		"charset=utf-8\r\nContent-Description: Notification\r\n"
+		"Content-Language:", STR_ARG(d->boundary));
+	for (size_t i = 0; i < count; i++)
+		buf_printf(out, "%s %s", i > 0 ? "," : "",
+			written_in(d, i)->tag);
+	buf_adds(out, "\r\n");
+	for (size_t i = 0; i < count; i++) {
+		const struct language *l = written_in(d, i);
+		buf_printf(out, "\r\n%s %.*s.\r\n\r\n%s", l->intro,
+			STR_ARG(d->host), l->words[main_action(d)].text);
 	}
+	for (size_t i = 0; i < d->count; i++)
+		write_about(a, out, written_in(d, 0), &d->recipients[i]);
 }
 
 /* What a sender gave in xtext may be anything once decoded, line ends too;
@@ -164,7 +226,7 @@ write_recipient(struct arena *a, struct buf *out, const struct dsn *d,
 		write_original_recipient(a, out, d, r->original);
 	buf_printf(out, "Final-Recipient: %s;%.*s\r\nAction: %s\r\n"
 		"Status: %.*s\r\n", address_type(r->address),
-		STR_ARG(r->address), words[r->action].action,
+		STR_ARG(r->address), actions[r->action],
 		STR_ARG(status_enhanced(a, r->status)));
 	if (r->remote.n > 0)
 		buf_printf(out, "Remote-MTA: dns;%.*s\r\n", STR_ARG(r->remote));

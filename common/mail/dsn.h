@@ -21,6 +21,7 @@ enum dsn_action {
 	DSN_DELIVERED,
 	DSN_RELAYED,
 	DSN_EXPANDED,
+	DSN_ACTIONS
 };
 
 struct dsn_recipient {
@@ -42,6 +43,7 @@ struct dsn {
 	struct str message_id; /* of the report, without brackets */
 	struct str boundary;
 	bool utf8; /* addresses or headers are not ASCII */
+	struct str_list languages; /* en, id: of its words, in order */
 	bool headers_only; /* RET=HDRS, or too large to return */
 	const struct dsn_recipient *recipients;
 	size_t count;

@@ -508,6 +508,7 @@ static const struct check checks[] = {
 	WORDS(smtp, bad_header, "keep insert refuse"),
 	WORDS(auth, scram, "yes no auto"),
 	WORDS(queue, durability, "batch each"),
+	WORDS(queue, report_languages, "en id"),
 	WORDS(remote, tls, "none opportunistic required verified"),
 	WORDS(remote, smarthost_tls, "none opportunistic required verified"),
 	WORDS(remote, prefer, "ipv6 ipv4 only-ipv6 only-ipv4"),

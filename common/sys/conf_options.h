@@ -172,6 +172,8 @@ OPTION(queue, max_age, DURATION, "5d", 1, 0,
 	"Age at which a message is returned to its sender.")
 OPTION(queue, delay_notice, DURATION, "4h", 0, 0,
 	"Age at which the sender hears of the delay; 0 for never.")
+OPTION(queue, report_languages, LIST, "en", 0, 0,
+	"Languages of delivery reports, the first for the subject: en, id.")
 OPTION(queue, checkpoint, DURATION, "1s", 0, 60,
 	"Longest time between two checkpoints of delivered mail; 0 for at once.")
 OPTION(queue, durability, TEXT, "batch", 0, 0,

@@ -130,9 +130,41 @@ START_TEST(delay_says_until_when)
 }
 END_TEST
 
+START_TEST(words_in_several_languages)
+{
+	static struct str tags[] = {STR_INIT("id"), STR_INIT("en")};
+	struct arena *a = arena_new("test");
+	struct buf *out = buf_new(a);
+	struct dsn_recipient r[2];
+	struct dsn d = failure(r);
+	d.languages = (struct str_list){tags, 2};
+	for (int action = DSN_FAILED; action < DSN_ACTIONS; action++) {
+		r[0].action = r[1].action = (enum dsn_action)action;
+		out->n = 0;
+		dsn_write(a, out, &d);
+		struct str m = buf_str(out);
+		ck_assert(str_is_ascii(m));
+		ck_assert(has(m, "\r\nContent-Language: id, en\r\n\r\n"
+			"Ini adalah sistem surel di here.example.\r\n\r\n"));
+		ck_assert(has(m, "This is the mail system at here.example."));
+		ck_assert(has(m, "<z@y> ("));
+	}
+	r[0].action = DSN_FAILED;
+	out->n = 0;
+	dsn_write(a, out, &d);
+	ck_assert(has(buf_str(out), "Subject: Tidak terkirim"));
+	ck_assert(has(buf_str(out), "<a@b.example> (gagal), menjawab "
+		"mx.b.example:\r\n"));
+	/* Programs read the same in every language. */
+	ck_assert(has(buf_str(out), "\r\nAction: failed\r\n"));
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_dsn(void)
 {
 	return SUITE("dsn", three_parts_with_every_field, no_fields_but_ours,
-		headers_only_and_utf8, delay_says_until_when);
+		headers_only_and_utf8, delay_says_until_when,
+		words_in_several_languages);
 }
