@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * FETCH, RFC 3501 6.4.5 and 7.4.2, with CHANGEDSINCE, VANISHED and
- * MODSEQ of RFC 7162.
+ * MODSEQ of RFC 7162, BINARY (RFC 3516), PREVIEW (RFC 8970), SAVEDATE (RFC
+ * 8514), EMAILID and THREADID (RFC 8474).
  *
  * Items are compiled into a list of rows of a table, each of which writes
  * itself; the index answers what it can, and only sections of bodies open the
@@ -27,6 +28,7 @@ struct item_row {
 	void (*write)(struct fetch *f, const struct item *it);
 	unsigned want;
 	enum section_kind kind; /* of those that send octets */
+	bool octets; /* of the file */
 	bool peek;
 };
 
@@ -82,14 +84,49 @@ write_uid(struct fetch *f, const struct item *it)
 }
 
 static void
+put_date(struct fetch *f, const struct item *it, struct date d)
+{
+	buf_add(f->out, it->label);
+	buf_adds(f->out, " \"");
+	buf_add(f->out, date_format_imap(f->s->transaction, d));
+	buf_addc(f->out, '"');
+}
+
+static void
 write_date(struct fetch *f, const struct item *it)
 {
-	struct date d = {f->row.date, f->row.zone};
-	struct str text = date_format_imap(f->s->transaction, d);
-	(void)it;
-	buf_adds(f->out, "INTERNALDATE \"");
-	buf_add(f->out, text);
-	buf_addc(f->out, '"');
+	put_date(f, it, (struct date){f->row.date, f->row.zone});
+}
+
+static void
+write_saved(struct fetch *f, const struct item *it)
+{
+	put_date(f, it, (struct date){.seconds = f->row.saved});
+}
+
+/* The same in every copy, in any mailbox (RFC 8474 5.1). */
+static void
+write_email(struct fetch *f, const struct item *it)
+{
+	buf_add(f->out, it->label);
+	buf_printf(f->out, " (" EMAIL_ID ")",
+		(unsigned long long)message_email(&f->row));
+}
+
+static void
+write_thread(struct fetch *f, const struct item *it)
+{
+	buf_add(f->out, it->label);
+	buf_printf(f->out, " (" THREAD_ID ")",
+		(unsigned long long)f->row.thread);
+}
+
+static void
+write_preview(struct fetch *f, const struct item *it)
+{
+	buf_add(f->out, it->label);
+	buf_addc(f->out, ' ');
+	reply_string(f->out, f->row.preview.n > 0 ? f->row.preview : STR(""));
 }
 
 static void
@@ -153,7 +190,36 @@ write_section(struct fetch *f, const struct item *it)
 	}
 }
 
-enum { ROW_FLAGS, ROW_MODSEQ };
+static void
+write_binary(struct fetch *f, const struct item *it)
+{
+	struct body *b;
+	struct status st = body_open(f->s, &f->row, &b);
+	buf_add(f->out, it->label);
+	if (status_is_fine(st))
+		st = binary_write(f->s, b, &it->section);
+	else
+		buf_adds(f->out, " NIL");
+	if (!status_is_fine(st))
+		f->status = st;
+}
+
+static void
+write_binary_size(struct fetch *f, const struct item *it)
+{
+	struct body *b;
+	uint64_t size = 0;
+	struct status st = body_open(f->s, &f->row, &b);
+	buf_add(f->out, it->label);
+	buf_addc(f->out, ' ');
+	if (status_is_fine(st))
+		st = binary_size(b, &it->section, &size);
+	buf_addn(f->out, size);
+	if (!status_is_fine(st))
+		f->status = st;
+}
+
+enum { ROW_FLAGS, ROW_MODSEQ, ROW_PREVIEW };
 
 /* Fields the index has; few messages have more of them than it keeps. */
 static void
@@ -173,18 +239,31 @@ write_fields(struct fetch *f, const struct item *it)
 static const struct item_row rows[] = {
 	[ROW_FLAGS] = {"FLAGS", write_flags},
 	[ROW_MODSEQ] = {"MODSEQ", write_modseq},
+	[ROW_PREVIEW] = {"PREVIEW", write_preview, WANT_PREVIEW},
 	{"UID", write_uid},
 	{"INTERNALDATE", write_date, WANT_DATES},
 	{"RFC822.SIZE", write_size, WANT_SIZES},
 	{"ENVELOPE", write_envelope, WANT_ENVELOPE},
 	{"BODY", write_body, WANT_BODY},
 	{"BODYSTRUCTURE", write_structure, WANT_STRUCTURE},
-	{"RFC822", write_section, WANT_FILE},
-	{"RFC822.HEADER", write_section, WANT_FILE, SECTION_HEADER, true},
-	{"RFC822.TEXT", write_section, WANT_FILE, SECTION_TEXT},
+	{"SAVEDATE", write_saved, WANT_DATES},
+	{"EMAILID", write_email, WANT_FILE},
+	{"THREADID", write_thread, WANT_SORT},
+	{"RFC822", write_section, WANT_FILE, .octets = true},
+	{"RFC822.HEADER", write_section, WANT_FILE, SECTION_HEADER, true,
+		true},
+	{"RFC822.TEXT", write_section, WANT_FILE, SECTION_TEXT, true},
 };
 
-static const struct item_row section_row = {"BODY[", write_section, WANT_FILE};
+/* Whether a section is only peeked at, it says itself. */
+static const struct item_row section_rows[] = {
+	[SECTION_BODY] = {"BODY[", write_section, WANT_FILE, .octets = true,
+		.peek = true},
+	[SECTION_BINARY] = {"BINARY[", write_binary, WANT_FILE,
+		.octets = true, .peek = true},
+	[SECTION_SIZE] = {"BINARY.SIZE[", write_binary_size, WANT_FILE,
+		.octets = true, .peek = true},
+};
 static const struct item_row fields_row = {
 	"BODY[", write_fields, WANT_FILE | WANT_FIELDS};
 
@@ -213,14 +292,13 @@ list_of(struct fetch *f, const struct item_row *row)
 {
 	if (row == &fields_row)
 		return &f->fields;
-	return row->write == write_section ? &f->sections : &f->rows;
+	return row->octets ? &f->sections : &f->rows;
 }
 
 /* Named twice, sent once, but for sections. */
 static struct item *
 add_item(struct fetch *f, const struct item_row *row)
 {
-	bool section = row->write == write_section;
 	struct items *to = list_of(f, row);
 	struct item *it = find_item(&f->rows, row);
 	if (it != NULL)
@@ -232,7 +310,7 @@ add_item(struct fetch *f, const struct item_row *row)
 	f->want |= row->want;
 	f->tells_flags |= row->write == write_flags;
 	f->tells_modseq |= row->write == write_modseq;
-	f->marks |= section && row != &section_row && !row->peek;
+	f->marks |= row->octets && !row->peek;
 	if (to->last == NULL)
 		to->first = it;
 	else
@@ -271,12 +349,24 @@ add_section(struct fetch *f, const struct arg **arg, const char **why)
 		return false;
 	struct buf *label = buf_new(f->s->transaction);
 	struct item *it = add_item(f,
-		section_is_kept(&section) ? &fields_row : &section_row);
+		section_is_kept(&section) ? &fields_row
+					  : &section_rows[section.form]);
 	section_print(&section, label);
 	it->section = section;
 	it->label = buf_str(label);
 	f->marks |= !section.peek;
 	return true;
+}
+
+/* PREVIEW (LAZY): it was made when the message came, so it is never late
+ * (RFC 8970 3.1). */
+static void
+take_lazy(const struct arg **arg)
+{
+	const struct arg *word;
+	if (arg_list(*arg, &word) && arg_is(word, "LAZY") &&
+		word->next == NULL)
+		*arg = (*arg)->next;
 }
 
 static bool
@@ -295,6 +385,8 @@ add_items(struct fetch *f, const struct arg *arg, const char **why)
 			return false;
 		add_item(f, row);
 		arg = arg->next;
+		if (row == &rows[ROW_PREVIEW])
+			take_lazy(&arg);
 	}
 	*why = "FETCH items expected";
 	return f->rows.first != NULL || f->fields.first != NULL ||
@@ -377,7 +469,12 @@ compile(struct fetch *f, const struct arg *arg, const char **why)
 		return false;
 	struct arg alone = *arg;
 	alone.next = NULL;
-	return add_items(f, &alone, why) && take_modifiers(f, arg->next, why);
+	if (!add_items(f, &alone, why))
+		return false;
+	arg = arg->next;
+	if (arg_is(&alone, rows[ROW_PREVIEW].name))
+		take_lazy(&arg);
+	return take_modifiers(f, arg, why);
 }
 
 /* --------------------------------------------------------------- sending */

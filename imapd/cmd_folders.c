@@ -2,7 +2,7 @@
 /*
  * CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS, NAMESPACE; RFC 3501
  * 6.3.3 to 6.3.7 and 6.3.10, RFC 2342, RFC 6154 5 (USE), RFC 8438 (SIZE), RFC
- * 7162 (HIGHESTMODSEQ).  What can be done to folders is store/folders.h's.
+ * 7162 (HIGHESTMODSEQ), RFC 7889, RFC 8474 (MAILBOXID).  What can be done to folders is store/folders.h's.
  */
 #include "commands.h"
 #include "view.h"
@@ -76,8 +76,15 @@ imap_create(struct imap_session *s, const struct arg *args)
 	if (!take_name(s, args, &name, &why) ||
 		!take_use(args->next, &use, &why))
 		return why;
-	return reply_done(
-		folders_create(s->store, s->transaction, name, use), "Created");
+	struct status st =
+		folders_create(s->store, s->transaction, name, use);
+	struct folder f;
+	if (!status_is_fine(st) || !status_is_fine(folders_status(
+		s->store, s->transaction, name, &f)))
+		return reply_done(st, "Created");
+	struct str code = str_printf(s->transaction, "MAILBOXID (%.*s)",
+		STR_ARG(f.mailbox_id));
+	return (struct imap_reply){IMAP_OK, code, STR("Created")};
 }
 
 /* -------------------------------------------------------- delete, rename */
@@ -164,6 +171,14 @@ put_append_limit(
 	buf_addn(out, (uint64_t)s->conf->imap.max_message);
 }
 
+static void
+put_mailbox_id(
+	struct imap_session *s, const struct folder *f, struct buf *out)
+{
+	(void)s;
+	buf_printf(out, "(%.*s)", STR_ARG(f->mailbox_id));
+}
+
 #define ITEM(name, member, ...)                                                \
 	{name, offsetof(struct folder, member),                                \
 		sizeof((struct folder){0}.member) == sizeof(uint64_t),         \
@@ -187,6 +202,7 @@ static const struct status_item {
 	ITEM("SIZE", size),
 	ITEM("HIGHESTMODSEQ", highestmodseq, IMAP_CONDSTORE),
 	{"APPENDLIMIT", .put = put_append_limit},
+	{"MAILBOXID", .put = put_mailbox_id},
 };
 
 enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };

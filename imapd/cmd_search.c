@@ -120,6 +120,24 @@ test_age(struct searching *q, const struct search_key *key)
 }
 
 static bool
+test_saved(struct searching *q, const struct search_key *key)
+{
+	return in_range(key, q->row.saved);
+}
+
+static bool
+test_email(struct searching *q, const struct search_key *key)
+{
+	return message_email(&q->row) == (uint64_t)key->low;
+}
+
+static bool
+test_thread(struct searching *q, const struct search_key *key)
+{
+	return q->row.thread == (uint64_t)key->low;
+}
+
+static bool
 test_and(struct searching *q, const struct search_key *key)
 {
 	for (key = key->first; key != NULL; key = key->next)
@@ -301,6 +319,9 @@ static const struct {
 	[SEARCH_SIZE] = {test_size, WANT_SIZES},
 	[SEARCH_ARRIVED] = {test_arrived, WANT_DATES},
 	[SEARCH_AGE] = {test_age, WANT_DATES},
+	[SEARCH_SAVED] = {test_saved, WANT_DATES},
+	[SEARCH_EMAIL] = {test_email, WANT_FILE},
+	[SEARCH_THREAD] = {test_thread, WANT_SORT},
 	[SEARCH_AND] = {test_and},
 	[SEARCH_OR] = {test_or},
 	[SEARCH_SENT] = {test_sent, WANT_DATES, true},

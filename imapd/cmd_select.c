@@ -51,6 +51,8 @@ describe(struct imap_session *s)
 		s->conn, "OK [UIDVALIDITY %u] UIDs valid", f->uidvalidity);
 	reply_untagged(
 		s->conn, "OK [UIDNEXT %u] Predicted next UID", f->uidnext);
+	reply_untagged(s->conn, "OK [MAILBOXID (%.*s)] Its id",
+		STR_ARG(f->mailbox_id));
 	reply_untagged(s->conn, "OK [HIGHESTMODSEQ %llu] Highest",
 		(unsigned long long)f->highestmodseq);
 }

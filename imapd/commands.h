@@ -31,6 +31,10 @@ void login_start_tls(struct imap_session *s);
 /* May a password be sent now? */
 bool login_is_allowed(const struct imap_session *s);
 
+/* Object ids of RFC 8474, of numbers. */
+#define EMAIL_ID "M%016llx"
+#define THREAD_ID "T%016llx"
+
 struct folder;
 
 /* cmd_folders.c, cmd_list.c */

@@ -24,6 +24,10 @@ struct body {
 	struct str raw;
 	uint64_t size, at;
 	struct message_wire wire;
+	/* The part decoded last (fetch_binary.c). */
+	struct arena *decoded_arena;
+	const struct mime_part *decoded_part;
+	struct buf *decoded;
 };
 
 /* The message of a row read with WANT_FILE, until the next call. */
@@ -33,6 +37,9 @@ struct status body_open(struct imap_session *s, const struct message_row *row,
 struct mime_part *body_tree(struct body *b);
 /* Forgets it; harmless when there is none. */
 void body_close(struct imap_session *s);
+
+/* The part a section is of; NULL: there is none. */
+const struct mime_part *body_part(struct body *b, const struct section *section);
 
 /* What a section names, as it lies on disk; false: there is no such part.
  * Fields picked out of a header are in the arena. */
@@ -47,5 +54,17 @@ struct str body_pick(struct arena *a, struct str header,
  * pick a stretch. */
 void body_write(struct conn *c, struct body *b, struct str raw,
 	const struct section *section);
+
+/*
+ * BINARY (RFC 3516): the part's octets without their transfer encoding, as
+ * " {n}" or, where there is a NUL, " ~{n}"; their number.  Never 5.6.3 when
+ * nobody knows the encoding.  A part that is not there is NIL, and of size 0.
+ */
+struct status binary_write(struct imap_session *s, struct body *b,
+	const struct section *section);
+struct status binary_size(
+	struct body *b, const struct section *section, uint64_t *size);
+/* For body_close. */
+void binary_forget(struct body *b);
 
 #endif

@@ -16,6 +16,7 @@ body_close(struct imap_session *s)
 {
 	if (s->body == NULL)
 		return;
+	binary_forget(s->body);
 	arena_free(s->body->arena);
 	s->body = NULL;
 }
@@ -115,6 +116,12 @@ body_tree(struct body *b)
 	return b->root;
 }
 
+const struct mime_part *
+body_part(struct body *b, const struct section *s)
+{
+	return find_part(body_tree(b), s);
+}
+
 bool
 body_section(struct arena *a, struct body *b, const struct section *s,
 	struct str *raw)
@@ -158,7 +165,7 @@ mask_nul(char *p, size_t n)
 }
 
 static void
-write_wire(struct conn *c, struct message_wire *w, uint64_t left)
+write_wire(struct conn *c, struct message_wire *w, uint64_t left, bool mask)
 {
 	while (left > 0 && conn_state(c) == CONN_OPEN) {
 		size_t want = left < CHUNK ? (size_t)left : CHUNK;
@@ -166,7 +173,8 @@ write_wire(struct conn *c, struct message_wire *w, uint64_t left)
 		size_t n = message_wire_fill(w, to, want);
 		if (n == 0)
 			break;
-		mask_nul(to, n);
+		if (mask)
+			mask_nul(to, n);
 		buf_grew(conn_out(c), n);
 		conn_pace(c);
 		left -= n;
@@ -212,10 +220,11 @@ body_write(struct conn *c, struct body *b, struct str raw,
 		from = s->from < size ? s->from : size;
 		size = size - from < s->most ? size - from : s->most;
 	}
+	bool any = s->form == SECTION_BINARY && str_has(raw, 0);
 	move_to(b, from);
-	buf_adds(conn_out(c), " {");
+	buf_adds(conn_out(c), any ? " ~{" : " {");
 	buf_addn(conn_out(c), size);
 	buf_adds(conn_out(c), "}\r\n");
-	write_wire(c, &b->wire, size);
+	write_wire(c, &b->wire, size, !any);
 	b->at += size;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Search criteria from arguments to a tree; RFC 3501 6.4.4 and 9 (search-key),
- * RFC 5032 (OLDER, YOUNGER).  Asking messages is cmd_search.c's business.
+ * RFC 5032 (OLDER, YOUNGER), RFC 8514 (SAVED...), RFC 8474 (ids).  Asking messages is cmd_search.c's business.
  *
  * Recursion follows OR, NOT and parentheses and is bounded by SEARCH_DEPTH;
  * a longer chain is refused.
@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "mail/charset.h"
 #include "mail/date.h"
+#include "mail/encode.h"
 
 enum { DAY = 24 * 60 * 60 };
 
@@ -191,6 +192,26 @@ parse_younger(
 	return true;
 }
 
+/* An id as FETCH shows it; another names nothing (RFC 8474 6). */
+static bool
+parse_id(struct compiler *c, const struct key_row *row, struct search_key *key)
+{
+	char letter = row->op == SEARCH_EMAIL ? 'M' : 'T';
+	struct buf *octets = buf_new(c->arena);
+	struct str text;
+	if (!arg_astring(take(c), &text) || text.n == 0)
+		return refuse(c, "Object id expected");
+	key->low = -1;
+	if (text.n != 17 || text.p[0] != letter ||
+		!hex_decode(octets, str_skip(text, 1)))
+		return true;
+	uint64_t id = 0;
+	for (size_t i = 0; i < octets->n; i++)
+		id = id << 8 | (unsigned char)octets->p[i];
+	key->low = (int64_t)(id & INT64_MAX);
+	return true;
+}
+
 static bool
 parse_uid(struct compiler *c, const struct key_row *row, struct search_key *key)
 {
@@ -286,6 +307,12 @@ static const struct key_row rows[] = {
 	{STR_INIT("SINCE"), SEARCH_ARRIVED, parse_since},
 	{STR_INIT("OLDER"), SEARCH_AGE, parse_older},
 	{STR_INIT("YOUNGER"), SEARCH_AGE, parse_younger},
+	{STR_INIT("SAVEDBEFORE"), SEARCH_SAVED, parse_before},
+	{STR_INIT("SAVEDON"), SEARCH_SAVED, parse_on},
+	{STR_INIT("SAVEDSINCE"), SEARCH_SAVED, parse_since},
+	{STR_INIT("SAVEDATESUPPORTED"), SEARCH_ALL},
+	{STR_INIT("EMAILID"), SEARCH_EMAIL, parse_id},
+	{STR_INIT("THREADID"), SEARCH_THREAD, parse_id},
 	{STR_INIT("SENTBEFORE"), SEARCH_SENT, parse_before},
 	{STR_INIT("SENTON"), SEARCH_SENT, parse_on},
 	{STR_INIT("SENTSINCE"), SEARCH_SENT, parse_since},

@@ -25,6 +25,9 @@ enum search_op {
 	SEARCH_SIZE,
 	SEARCH_ARRIVED, /* day of INTERNALDATE, as written */
 	SEARCH_AGE,     /* INTERNALDATE, to the second */
+	SEARCH_SAVED,   /* SAVEDATE */
+	SEARCH_EMAIL,   /* the id is low */
+	SEARCH_THREAD,
 	SEARCH_AND,
 	SEARCH_OR,
 	SEARCH_SENT, /* Date field */

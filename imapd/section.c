@@ -22,6 +22,21 @@ static const struct {
 	{STR_INIT("MIME"), SECTION_MIME},
 };
 
+/* As requests begin, and as responses do. */
+static const struct {
+	struct str word;
+	enum section_form form;
+	bool peek;
+} forms[] = {
+	{STR_INIT("BODY["), SECTION_BODY},
+	{STR_INIT("BODY.PEEK["), SECTION_BODY, true},
+	{STR_INIT("BINARY["), SECTION_BINARY},
+	{STR_INIT("BINARY.PEEK["), SECTION_BINARY, true},
+	{STR_INIT("BINARY.SIZE["), SECTION_SIZE, true},
+};
+
+enum { FORMS = sizeof forms / sizeof *forms };
+
 /* Takes "12" or "12." off the front; false when no number stands there. */
 static bool
 cut_part(struct str *s, uint32_t *number)
@@ -60,6 +75,8 @@ parse_kind(struct str word, struct section *out)
 		if (!str_eq_nocase(word, kinds[i].word))
 			continue;
 		out->kind = kinds[i].kind;
+		if (out->form != SECTION_BODY)
+			return out->kind == SECTION_ALL;
 		return out->kind != SECTION_MIME || out->depth > 0;
 	}
 	return false;
@@ -84,7 +101,8 @@ parse_end(struct str s, struct section *out)
 {
 	if (str_eq(s, STR("]")))
 		return true;
-	if (!str_starts(s, STR("]<")) || !str_ends(s, STR(">")))
+	if (!str_starts(s, STR("]<")) || !str_ends(s, STR(">")) ||
+		out->form == SECTION_SIZE)
 		return false;
 	s = str_head(str_skip(s, 2), s.n - 3);
 	size_t dot = str_find(s, '.');
@@ -123,6 +141,20 @@ parse_inside(struct arena *a, struct str rest, const struct arg **arg,
 	return parse_end(rest, out);
 }
 
+static bool
+cut_form(struct str *text, struct section *out)
+{
+	for (size_t i = 0; i < FORMS; i++) {
+		if (!str_starts_nocase(*text, forms[i].word))
+			continue;
+		out->form = forms[i].form;
+		out->peek = forms[i].peek;
+		*text = str_skip(*text, forms[i].word.n);
+		return true;
+	}
+	return false;
+}
+
 bool
 section_parse(struct arena *a, const struct arg **arg, struct section *out,
 	const char **why)
@@ -130,12 +162,8 @@ section_parse(struct arena *a, const struct arg **arg, struct section *out,
 	struct str text;
 	*why = NULL;
 	*out = (struct section){0};
-	if (!arg_atom(*arg, &text))
+	if (!arg_atom(*arg, &text) || !cut_form(&text, out))
 		return false;
-	out->peek = str_starts_nocase(text, STR("BODY.PEEK["));
-	if (!out->peek && !str_starts_nocase(text, STR("BODY[")))
-		return false;
-	text = str_skip(text, str_find(text, '[') + 1);
 	if (parse_inside(a, text, arg, out))
 		return true;
 	*why = "No such body section";
@@ -165,10 +193,20 @@ print_fields(const struct section *s, struct buf *out)
 	buf_addc(out, ')');
 }
 
+/* A response does not say PEEK. */
+static struct str
+form_word(const struct section *s)
+{
+	size_t i = 0;
+	while (forms[i].form != s->form)
+		i++;
+	return forms[i].word;
+}
+
 void
 section_print(const struct section *s, struct buf *out)
 {
-	buf_adds(out, "BODY[");
+	buf_add(out, form_word(s));
 	for (size_t i = 0; i < s->depth; i++) {
 		if (i > 0)
 			buf_addc(out, '.');

@@ -19,12 +19,21 @@ enum section_kind {
 	SECTION_MIME,
 };
 
+/* Which word the section stands behind; all but BODY are of parts alone (RFC
+ * 3516). */
+enum section_form {
+	SECTION_BODY,
+	SECTION_BINARY, /* without its transfer encoding */
+	SECTION_SIZE,   /* how long that is */
+};
+
 enum { SECTION_DEPTH = 100 };
 
 struct section {
 	uint32_t *path; /* part numbers from the outermost in */
 	size_t depth;
 	enum section_kind kind;
+	enum section_form form;
 	struct str_list fields;
 	bool peek;
 	bool partial;
@@ -32,8 +41,9 @@ struct section {
 };
 
 /*
- * Reads BODY[...], BODY.PEEK[...] with the list and the end that may follow
- * as further arguments, and moves *arg past them.  False with *arg unmoved
+ * Reads BODY[...], BODY.PEEK[...], BINARY[...], BINARY.PEEK[...],
+ * BINARY.SIZE[...] with the list and the end that may follow as further
+ * arguments, and moves *arg past them.  False with *arg unmoved
  * when it does not begin so; false with why set when it begins so and goes
  * on wrongly.
  */
@@ -43,7 +53,7 @@ bool section_parse(struct arena *a, const struct arg **arg, struct section *out,
 /* Can it be answered from the fields the index has (facts_keeps)? */
 bool section_is_kept(const struct section *s);
 
-/* "BODY[1.HEADER.FIELDS (From)]<0>", as a response names it. */
+/* "BODY[1.HEADER.FIELDS (From)]<0>", "BINARY[1]", as a response names it. */
 void section_print(const struct section *s, struct buf *out);
 
 #endif

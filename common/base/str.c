@@ -235,6 +235,15 @@ str_join(struct arena *a, struct str_list list, struct str sep)
 	return (struct str){text, n};
 }
 
+uint64_t
+str_hash(struct str s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+	return h;
+}
+
 bool
 str_eq_secret(struct str a, struct str b)
 {

@@ -110,6 +110,9 @@ struct str str_vprintf(struct arena *a, const char *fmt, va_list ap);
 /* All pieces one after the other. */
 struct str str_join(struct arena *a, struct str_list list, struct str sep);
 
+/* FNV-1a: the same in every process and forever, fit to be stored. */
+uint64_t str_hash(struct str s);
+
 /* Constant time in the contents; lengths are no secret. */
 bool str_eq_secret(struct str a, struct str b);
 

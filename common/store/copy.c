@@ -96,8 +96,9 @@ copy_one(struct copying *c, uint32_t uid)
 	n.uid = to->uidnext;
 	n.in_new = false;
 	n.saved = c->now;
-	n.name = maildir_base(c->row, keep ? maildir_parse(o.name).unique
-		: control_unique(c->s, c->row), o.file_size, o.size, n.uid);
+	n.name = maildir_base(c->row, keep ? o.name : maildir_with_id(c->row,
+		control_unique(c->s, c->row), maildir_id(o.name)),
+		o.file_size, o.size, n.uid);
 	n.keywords = translate_words(c, o.keywords);
 	n.info = maildir_info(c->row, STR(""), o.flags,
 		words_letters(&c->words, n.keywords));

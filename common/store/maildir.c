@@ -14,6 +14,20 @@
 
 /* ---------------------------------------------------------------- files */
 
+/* 16 hexadecimal digits, else 0. */
+static uint64_t
+parse_id(struct str s)
+{
+	uint64_t id = 0;
+	for (size_t i = 0; i < s.n && s.n == 16; i++) {
+		size_t digit = str_find(STR("0123456789abcdef"), s.p[i]);
+		if (digit == 16)
+			return 0;
+		id = id << 4 | digit;
+	}
+	return id & INT64_MAX;
+}
+
 struct maildir_name
 maildir_parse(struct str file)
 {
@@ -34,8 +48,27 @@ maildir_parse(struct str file)
 		else if (str_starts(key, STR("UID=")) &&
 			str_number(str_skip(key, 4), UINT32_MAX, &n))
 			m.uid = (uint32_t)n;
+		else if (str_starts(key, STR("ID=")))
+			m.id = parse_id(str_skip(key, 3));
 	}
 	return m;
+}
+
+uint64_t
+maildir_id(struct str file)
+{
+	struct maildir_name m = maildir_parse(file);
+	if (m.id != 0)
+		return m.id;
+	uint64_t id = str_hash(m.unique) & INT64_MAX;
+	return id == 0 ? 1 : id;
+}
+
+struct str
+maildir_with_id(struct arena *a, struct str unique, uint64_t id)
+{
+	return str_printf(a, "%.*s,ID=%016llx", STR_ARG(unique),
+		(unsigned long long)id);
 }
 
 static bool

@@ -8,8 +8,8 @@
  *
  * S is the size of the file, W with CRLF line ends, UID the message's UID in
  * the folder it lies in.  The key is UID and not U because mbsync, which may
- * work on the same Maildir, uses U for numbers of its own.  Keys we do not
- * know are kept.  Flags are Maildir's letters (D F P R S T) and a..z for the
+ * work on the same Maildir, uses U for numbers of its own.  A copy has ID, 16
+ * digits that say of which message it is one.  Keys we do not know are kept.  Flags are Maildir's letters (D F P R S T) and a..z for the
  * folder's first 26 keywords.
  *
  * Folders are Maildir++: INBOX is the Maildir itself, another is a directory
@@ -35,6 +35,7 @@ struct maildir_name {
 	uint64_t size, wire_size; /* valid with the bools */
 	uint32_t uid; /* 0: none */
 	bool has_size, has_wire_size;
+	uint64_t id; /* of the message and its copies, 0: not in the name */
 };
 
 /* Takes any file name apart. */
@@ -47,6 +48,12 @@ enum { MAILDIR_BASE_MOST = 200, MAILDIR_INFO_MOST = 55 };
  * fit; a unique part that is too long is cut. */
 struct str maildir_base(struct arena *a, struct str old, uint64_t size,
 	uint64_t wire_size, uint32_t uid);
+
+/* What a message is called wherever it is copied to: the ID of its name, else
+ * what follows from the unique part.  63 bits, not 0. */
+uint64_t maildir_id(struct str file);
+/* A unique part (or base) with that ID behind it, for the base of a copy. */
+struct str maildir_with_id(struct arena *a, struct str unique, uint64_t id);
 
 /* Message flags (store/message.h) and keyword letters (bit 0 = a) of ":2,FS";
  * letters that mean nothing to us are passed over. */

@@ -10,6 +10,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+uint64_t
+message_email(const struct message_row *row)
+{
+	return maildir_id(row->name);
+}
+
 /* ----------------------------------------------------------------- sets */
 
 void

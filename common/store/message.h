@@ -108,8 +108,9 @@ struct message_row {
 	struct str message_id, references;
 };
 
-/* Copies the texts of a row that was read with want to the arena. */
-void message_keep(struct arena *a, unsigned want, struct message_row *row);
+/* The id its copies share (RFC 8474, EMAILID), of a row read with WANT_FILE:
+ * 63 bits that no other message has. */
+uint64_t message_email(const struct message_row *row);
 
 /* Copies the texts of a row that was read with want to the arena. */
 void message_keep(struct arena *a, unsigned want, struct message_row *row);

@@ -286,23 +286,15 @@ row_content(struct arena *a, int fd, struct str *raw)
 	return true;
 }
 
-/* FNV-1a: the same in every process and forever, as it is stored. */
-static uint64_t
-hash(struct str s)
-{
-	uint64_t h = 0xcbf29ce484222325;
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
-	return h & INT64_MAX;
-}
-
 /* A thread is named after its oldest known ancestor. */
 static uint64_t
 thread_of(const struct facts *k, struct str name)
 {
 	if (k->references.n > 0)
-		return hash(k->references.v[0]);
-	return hash(k->message_id.n > 0 ? k->message_id : name);
+		return str_hash(k->references.v[0]) & INT64_MAX;
+	if (k->message_id.n > 0)
+		return str_hash(k->message_id) & INT64_MAX;
+	return maildir_id(name);
 }
 
 void

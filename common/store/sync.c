@@ -130,7 +130,9 @@ with_keys(struct looking *k, const struct entry *e, uint32_t uid,
 			    now = maildir_parse(e->file);
 	if (now.uid == uid)
 		return now.base;
-	struct str base = maildir_base(k->batch, now.base, was.size,
+	struct str with = was.id == 0 || now.id != 0
+		? now.base : maildir_with_id(k->batch, now.base, was.id);
+	struct str base = maildir_base(k->batch, with, was.size,
 		was.wire_size, uid);
 	char *to = row_path(k->batch, k->f, e->in_new, base, now.info);
 	if (own_move(k->s, entry_path(k, e), to))

@@ -81,7 +81,9 @@ check_section(struct arena *a, const struct arg *arg)
 	struct buf *out = buf_new(a);
 	assert(s.depth <= SECTION_DEPTH && s.kind <= SECTION_MIME);
 	section_print(&s, out);
-	assert(str_starts(buf_str(out), STR("BODY[")));
+	assert(str_starts(buf_str(out), STR("BODY[")) ||
+		str_starts(buf_str(out), STR("BINARY")));
+	assert(s.form == SECTION_BODY || s.kind == SECTION_ALL);
 }
 
 /* A URL names one message and nothing a name cannot have. */

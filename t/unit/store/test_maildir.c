@@ -16,6 +16,29 @@ START_TEST(test_file_name_parts)
 }
 END_TEST
 
+/* A copy is called what its original is; anything that is no ID counts for
+ * nothing. */
+START_TEST(test_ids)
+{
+	struct arena *a = arena_new("test");
+	uint64_t id = maildir_id(STR("1.a.host,S=1,W=2,UID=3:2,S"));
+	ck_assert(id != 0 && id <= INT64_MAX);
+	ck_assert(id == maildir_id(STR("1.a.host")));
+	ck_assert(id != maildir_id(STR("1.b.host")));
+	struct str copy = maildir_base(a,
+		maildir_with_id(a, STR("9.z.host"), id), 5, 6, 7);
+	ck_assert(maildir_id(copy) == id);
+	ck_assert_uint_eq(maildir_parse(copy).uid, 7);
+	ck_assert(maildir_id(maildir_base(a, copy, 5, 6, 8)) == id);
+	ck_assert(maildir_parse(STR("x,ID=00000000000000ff")).id == 255);
+	ck_assert(maildir_parse(STR("x,ID=ff")).id == 0);
+	ck_assert(maildir_parse(STR("x,ID=00000000000000fF")).id == 0);
+	ck_assert(maildir_parse(STR("x,ID=00000000000000ff0")).id == 0);
+	ck_assert(maildir_id(STR("x,ID=zz")) == maildir_id(STR("x")));
+	arena_free(a);
+}
+END_TEST
+
 /* Whatever a foreign program may have named its file. */
 START_TEST(test_file_name_foreign)
 {
@@ -241,7 +264,7 @@ END_TEST
 Suite *
 suite_maildir(void)
 {
-	return SUITE("maildir", test_file_name_parts, test_file_name_foreign,
+	return SUITE("maildir", test_file_name_parts, test_ids, test_file_name_foreign,
 		test_base, test_base_fits, test_flags, test_info_round_trip,
 		test_folder_directories, test_foreign_directories,
 		test_every_name_has_its_directory, test_long_directory);
