@@ -7,6 +7,7 @@
 #   make fuzz     libFuzzer binaries (clang) under build/fuzz
 #   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
+#   make deb      a Debian package, build/deb/*.deb
 #   make install  under PREFIX (/usr/local), configuration in /etc; DESTDIR
 #
 # Folder = program, room = archive, sources found by pattern: a new file
@@ -332,7 +333,15 @@ install-samples:
 		$(D)$(docdir)/examples/
 	$(INSTALL) -m 644 README.md doc/*.md $(D)$(docdir)/
 
-.PHONY: install install-programs install-manuals install-units \
+# A Debian package of what was built: build/deb/*.deb
+deb: all
+	rm -rf $(B)/deb
+	mkdir -p $(B)/deb/surat
+	cp -r etc/debian $(B)/deb/surat/debian
+	cd $(B)/deb/surat && SURAT_TOP=$(CURDIR) \
+		DEB_BUILD_OPTIONS=noautodbgsym dpkg-buildpackage -b -us -uc -d
+
+.PHONY: deb install install-programs install-manuals install-units \
 	install-samples
 .PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries \
 	fuzz-replay lint clean install deps
