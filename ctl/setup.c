@@ -31,6 +31,7 @@ struct setup {
 	struct str domain, file; /* file: text of the answers */
 	struct str hostname, user, password, tls, smarthost;
 	struct str dir; /* of the configuration */
+	struct str names; /* what programs on this host call it */
 	struct str cert, key; /* paths */
 	struct str conf, aliases; /* texts */
 	bool invented; /* the password */
@@ -101,15 +102,21 @@ ask(struct setup *s, size_t i)
 }
 
 static bool
-is_domain(struct str s)
+is_name(struct str s)
 {
-	bool ok = s.n > 0 && s.n <= 253 && str_has(s, '.');
+	bool ok = s.n > 0 && s.n <= 253;
 	for (size_t i = 0; i < s.n && ok; i++) {
 		char c = s.p[i], before = i > 0 ? s.p[i - 1] : '.';
 		bool letter = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 		ok = letter || ((c == '-' || c == '.') && before != '.');
 	}
 	return ok && s.p[s.n - 1] != '.' && s.p[s.n - 1] != '-';
+}
+
+static bool
+is_domain(struct str s)
+{
+	return is_name(s) && str_has(s, '.');
 }
 
 /* It stands between quotes in a file. */
@@ -215,6 +222,26 @@ look_at_machine(const struct ctl *c)
 	doctor_disk(c, STR("/var"));
 }
 
+/* Programs of this host write to root@localhost, or name it as it does. */
+static struct str
+other_names(const struct setup *s)
+{
+	struct arena *a = s->ctl->arena;
+	struct buf *b = buf_new(a);
+	char own[256] = "";
+	gethostname(own, sizeof own - 1);
+	struct str names[] = {s->hostname, STR("localhost"),
+		str_lower(a, str_from(own))};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		bool again = str_eq(names[i], s->domain);
+		for (size_t k = 0; k < i; k++)
+			again |= str_eq(names[i], names[k]);
+		if (!again && is_name(names[i]))
+			buf_printf(b, ", \"%.*s\"", STR_ARG(names[i]));
+	}
+	return buf_str(b);
+}
+
 /* ----------------------------------------------------------------- texts */
 
 static void
@@ -232,8 +259,9 @@ compose(struct setup *s)
 	buf_printf(b, "# surat.conf(5) tells of every option, and `surat config "
 		"--options` lists them.\n\ngeneral {\n"
 		"\t# What this host calls itself, and whose mail is read "
-		"here.\n\thostname = \"%.*s\"\n\tdomains = {\"%.*s\"}\n",
-		STR_ARG(s->hostname), STR_ARG(s->domain));
+		"here.\n\thostname = \"%.*s\"\n"
+		"\tdomains = {\"%.*s\"%.*s}\n", STR_ARG(s->hostname),
+		STR_ARG(s->domain), STR_ARG(s->names));
 	if (!usual)
 		buf_printf(b, "\tusers = \"%.*s/users\" aliases = "
 			"\"%.*s/aliases\"\n", STR_ARG(s->dir),
@@ -390,6 +418,7 @@ ctl_setup(struct ctl *c)
 		ctl_fail(EX_CANTCREAT, "%s is there already; --force "
 			"replaces it", c->config);
 	gather(&s);
+	s.names = other_names(&s);
 	compose(&s);
 	check_conf(&s);
 	look_at_machine(c);
