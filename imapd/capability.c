@@ -28,6 +28,12 @@ takes_small_literals(const struct imap_session *s)
 	return capability_is_hidden(s, STR("LITERAL+"));
 }
 
+static bool
+is_not_compressed(const struct imap_session *s)
+{
+	return !s->compressed;
+}
+
 static struct str_list
 append_limit(struct imap_session *s)
 {
@@ -67,10 +73,12 @@ static const struct capability {
 	{"MULTIAPPEND", IMAP_USER},
 	{"BINARY", IMAP_USER},
 	{"CATENATE", IMAP_USER},
+	{"COMPRESS=DEFLATE", IMAP_USER, is_not_compressed},
 	{"OBJECTID", IMAP_USER},
 	{"PREVIEW", IMAP_USER},
 	{"SAVEDATE", IMAP_USER},
 	{"REPLACE", IMAP_USER},
+	{"UTF8=ACCEPT", IMAP_USER, NULL, IMAP_UTF8},
 	{"APPENDLIMIT=", IMAP_ANY, .values = append_limit},
 	{"CONDSTORE", IMAP_USER, NULL, IMAP_CONDSTORE},
 	{"QRESYNC", IMAP_USER, NULL, IMAP_QRESYNC | IMAP_CONDSTORE},

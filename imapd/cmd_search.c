@@ -552,6 +552,8 @@ imap_search(struct imap_session *s, const struct arg *args)
 	const char *why;
 	if (!take_return(&q, &args))
 		return REPLY_BAD("Unknown RETURN option");
+	if ((s->enabled & IMAP_UTF8) && arg_is(args, "CHARSET"))
+		return REPLY_BAD("UTF-8 it is"); /* RFC 6855 3 */
 	if (!search_compile(s->transaction, args, &world, &q.key, &why))
 		return refused(why);
 	prepare_key(&q, q.key);

@@ -60,6 +60,8 @@ const struct imap_command imap_commands[] = {
 			 " CATENATE (TEXT literal | URL url ...)} ..."},
 		imap_append},
 	{{STR_INIT("IDLE"), IMAP_USER, .flags = CMD_NO_ARGS}, imap_idle},
+	{{STR_INIT("COMPRESS"), IMAP_USER, .help = "DEFLATE"}, imap_compress,
+		compress_start},
 
 	/* Selected */
 	{{STR_INIT("CHECK"), IMAP_SELECTED, .flags = CMD_NO_ARGS},

@@ -60,6 +60,10 @@ COMMAND(imap_close);
 COMMAND(imap_unselect);
 COMMAND(imap_check);
 
+/* deflate.c */
+COMMAND(imap_compress);
+void compress_start(struct imap_session *s);
+
 /* One file each */
 COMMAND(imap_append);
 COMMAND(imap_replace);

@@ -18,6 +18,7 @@
  *	capability.c	what is offered
  *	appending, catenate.c, url
  *			messages on their way in
+ *	deflate		the connection under COMPRESS
  *	cmd_*.c		the commands, one file a family
  *	start.c		the session process: its first words
  *	main.c		the two service rows
@@ -81,8 +82,10 @@ void reply_untagged(struct conn *c, const char *fmt, ...)
 
 /* Writes an atom where one suffices, else mail/structure's string. */
 void reply_astring(struct buf *out, struct str text);
-/* In quotes whatever it is; what cannot be said so is "?". */
+/* In quotes whatever it is; what cannot be said so is "?", and of UTF-8, for
+ * who enabled it, only control characters are that. */
 void reply_quoted(struct buf *out, struct str text);
+void reply_utf8(struct buf *out, struct str text);
 void reply_string(struct buf *out, struct str text);
 
 /* -------------------------------------------------------------- session */
@@ -104,6 +107,7 @@ enum imap_limits {
 enum imap_enabled {
 	IMAP_CONDSTORE = 1 << 0,
 	IMAP_QRESYNC = 1 << 1,
+	IMAP_UTF8 = 1 << 2, /* mailbox names are UTF-8 */
 };
 
 struct imap_session {
@@ -133,6 +137,7 @@ struct imap_session {
 	struct body *body;       /* the message read last (fetch.h) */
 	size_t keywords_told;    /* how many the client knows of */
 	bool unsettled;          /* the mailbox has work for quiet times */
+	bool compressed;
 };
 
 /* A client on in and out.  Everything lives in its own arenas. */

@@ -111,17 +111,29 @@ reply_string(struct buf *out, struct str text)
 	structure_nstring(out, text);
 }
 
-void
-reply_quoted(struct buf *out, struct str text)
+static void
+put_quoted(struct buf *out, struct str text, unsigned char most)
 {
 	buf_addc(out, '"');
 	for (size_t i = 0; i < text.n; i++) {
-		char c = text.p[i];
+		unsigned char c = (unsigned char)text.p[i];
 		if (c == '"' || c == '\\')
 			buf_addc(out, '\\');
-		buf_addc(out, c < 0x20 || c > 0x7e ? '?' : c);
+		buf_addc(out, c < 0x20 || c == 0x7f || c > most ? '?' : (char)c);
 	}
 	buf_addc(out, '"');
+}
+
+void
+reply_quoted(struct buf *out, struct str text)
+{
+	put_quoted(out, text, 0x7e);
+}
+
+void
+reply_utf8(struct buf *out, struct str text)
+{
+	put_quoted(out, text, 0xff);
 }
 
 /* NIL would be read as no string where a client expects an nstring. */

@@ -249,6 +249,10 @@ bool
 view_decode_name(struct imap_session *s, struct str wire, struct str *text)
 {
 	struct buf *utf8 = buf_new(s->transaction);
+	if (s->enabled & IMAP_UTF8) {
+		*text = charset_nfc(s->transaction, wire);
+		return charset_is_utf8(wire);
+	}
 	if (!utf7_to_utf8(utf8, wire))
 		return false;
 	*text = charset_nfc(s->transaction, buf_str(utf8));
@@ -270,5 +274,10 @@ void
 view_put_name(struct imap_session *s, struct buf *out, struct str name)
 {
 	struct buf *wire = buf_new(s->transaction);
-	reply_astring(out, utf7_from_utf8(wire, name) ? buf_str(wire) : name);
+	if ((s->enabled & IMAP_UTF8) && !str_is_ascii(name))
+		reply_utf8(out, name);
+	else if ((s->enabled & IMAP_UTF8) || !utf7_from_utf8(wire, name))
+		reply_astring(out, name);
+	else
+		reply_astring(out, buf_str(wire));
 }

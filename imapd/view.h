@@ -53,7 +53,8 @@ bool view_take_past_set(struct imap_session *s, const struct arg *arg,
 /* Sequence numbers of UIDs that all are in the view. */
 struct uid_set view_seqs(struct imap_session *s, const struct uid_set *uids);
 
-/* Wire text of a mailbox name, or of a pattern for some, as UTF-8 in NFC.
+/* Wire text of a mailbox name, or of a pattern for some, as UTF-8 in NFC:
+ * modified UTF-7 until the client enables UTF-8 (RFC 6855 3).
  * False when it is not written as names are. */
 bool view_decode_name(
 	struct imap_session *s, struct str wire, struct str *text);

@@ -149,6 +149,13 @@ wait_for(struct conn *c, int fd, short events, int64_t deadline)
 	}
 }
 
+/* Is there input in the filter that need not be waited for? */
+static bool
+has_more(const struct conn *c)
+{
+	return c->filter.more != NULL && c->filter.more(c->filter.ctx);
+}
+
 /* Into the input buffer straight, or through the filter. */
 static ssize_t
 read_once(struct conn *c)
@@ -160,6 +167,12 @@ read_once(struct conn *c)
 		return n;
 	}
 	char raw[READ_CHUNK];
+	if (has_more(c)) {
+		if (c->filter.decode(c->filter.ctx, STR(""), c->input))
+			return 1;
+		errno = EBADMSG;
+		return -1;
+	}
 	ssize_t n = read(c->in, raw, sizeof raw);
 	if (n > 0 && !c->filter.decode(
 		c->filter.ctx, str_of(raw, (size_t)n), c->input)) {
@@ -179,7 +192,7 @@ fill(struct conn *c)
 	if (c->state != CONN_OPEN)
 		return false;
 	compact(c);
-	bool wait = c->output->n > 0;
+	bool wait = c->output->n > 0 && !has_more(c);
 	for (;;) {
 		if (wait && (!conn_flush(c) ||
 			!wait_for(c, c->in, POLLIN, c->deadline)))
@@ -303,7 +316,7 @@ conn_read(struct conn *c, char *to, size_t n)
 enum conn_wait
 conn_wait(struct conn *c, int other_fd, int64_t deadline)
 {
-	if (conn_has_input(c))
+	if (conn_has_input(c) || has_more(c))
 		return WAIT_INPUT;
 	if (c->state != CONN_OPEN || !conn_flush(c))
 		return WAIT_CLOSED;

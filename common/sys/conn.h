@@ -123,9 +123,12 @@ struct str conn_pending(const struct conn *c);
 void conn_preload(struct conn *c, struct str input);
 
 /* Compression and the like: input and output pass through a filter.  decode
- * appends to out what `in` yields; encode likewise, flushed when asked. */
+ * appends to out what `in` yields, or the first part of it: then more says so,
+ * and is NULL for filters that never do that; encode likewise, flushed when
+ * asked. */
 struct conn_filter {
 	bool (*decode)(void *ctx, struct str in, struct buf *out);
+	bool (*more)(void *ctx);
 	bool (*encode)(void *ctx, struct str in, struct buf *out);
 	void *ctx;
 };

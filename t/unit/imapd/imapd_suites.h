@@ -14,6 +14,7 @@ Suite *suite_search(void);
 Suite *suite_match(void);
 Suite *suite_resync(void);
 Suite *suite_url(void);
+Suite *suite_deflate(void);
 
 /*
  * A command as a client sends it, line ends and literals and all, as a source
