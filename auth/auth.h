@@ -221,6 +221,9 @@ struct str limits_block(const struct auth *x, struct arena *a, struct str ip);
 struct status limits_enter(struct auth *x, struct str block);
 void limits_leave(struct auth *x, struct str block, int64_t errors);
 struct status limits_recipient(struct auth *x, struct str block);
+/* The same for one who logged in, wherever from. */
+struct status limits_account(struct auth *x, struct str user,
+	struct str sender);
 /* Workers that serve a client, and what part of all they are, in percent. */
 void limits_count(struct auth *x, int change);
 int64_t limits_busy(const struct auth *x);

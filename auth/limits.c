@@ -47,6 +47,7 @@ struct block {
 
 struct account {
 	struct failures failures;
+	struct bucket recipients;
 	uint64_t homes[HOMES];
 	unsigned next_home;
 	int64_t seen;
@@ -54,6 +55,7 @@ struct account {
 
 struct limits {
 	struct map *blocks, *accounts;
+	struct map *senders; /* of those who logged in: also struct account */
 	struct map *known; /* address to when it waited for a greeting */
 	int64_t busy; /* clients being served */
 };
@@ -64,6 +66,7 @@ limits_new(struct arena *a)
 	struct limits *l = arena_one(a, struct limits);
 	l->blocks = map_new(a);
 	l->accounts = map_new(a);
+	l->senders = map_new(a);
 	l->known = map_new(a);
 	return l;
 }
@@ -147,13 +150,13 @@ find_block(struct limits *l, struct str key)
 }
 
 static struct account *
-find_account(struct limits *l, struct str name)
+find_account(struct map *m, struct str name)
 {
-	struct account *x = map_get(l->accounts, name);
+	struct account *x = map_get(m, name);
 	if (x == NULL) {
-		make_room(l->accounts, is_stale_account);
+		make_room(m, is_stale_account);
 		x = must(calloc(1, sizeof *x));
-		map_set(l->accounts, name, x);
+		map_set(m, name, x);
 	}
 	x->seen = clock_ms();
 	return x;
@@ -224,6 +227,21 @@ limits_recipient(struct auth *x, struct str key)
 		return status_fine();
 	return STATUS(STATUS_LATER, 7, 1, "Too many recipients from your "
 		"network in a short time; slow down");
+}
+
+struct status
+limits_account(struct auth *x, struct str user, struct str sender)
+{
+	const struct conf_limit *c = &x->conf->limit;
+	struct account *a = find_account(x->limits->accounts, user);
+	if (!pour(&a->recipients, 1, c->account_rate))
+		return STATUS(STATUS_LATER, 7, 1, "Too many recipients from "
+			"your account in a short time; slow down");
+	a = find_account(x->limits->senders, sender);
+	if (pour(&a->recipients, 1, c->sender_rate))
+		return status_fine();
+	return STATUS(STATUS_LATER, 7, 1, "Too many recipients for this "
+		"sender in a short time; slow down");
 }
 
 void
@@ -314,7 +332,7 @@ limits_login_failed(struct auth *x, struct str key, struct str name)
 	int64_t delay = x->conf->auth.failure_delay * 1000;
 	if (key.n == 0)
 		return delay;
-	struct account *a = find_account(x->limits, name);
+	struct account *a = find_account(x->limits->accounts, name);
 	struct block *b = find_block(x->limits, key);
 	int64_t before = a->failures.count > b->failures.count
 		? a->failures.count : b->failures.count;
@@ -333,7 +351,7 @@ limits_login_worked(struct auth *x, struct str key, struct str name)
 	uint64_t home = home_of(key);
 	if (key.n == 0)
 		return;
-	struct account *a = find_account(x->limits, name);
+	struct account *a = find_account(x->limits->accounts, name);
 	if (!is_home(a, home))
 		a->homes[a->next_home++ % HOMES] = home;
 }

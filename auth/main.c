@@ -29,8 +29,11 @@ on_rcpt_lookup(struct peer *p, struct arena *a, struct message *m)
 {
 	struct auth *x = p->peers->ctx;
 	struct message answer = MESSAGE(rcpt_result);
-	struct status st = m->rcpt_lookup.user.n > 0 ? status_fine() :
-		limits_recipient(x, caller_block(caller_of(p)));
+	const struct msg_rcpt_lookup *r = &m->rcpt_lookup;
+	struct status st = status_fine();
+	if (p->who == PEER_SMTPD)
+		st = r->user.n > 0 ? limits_account(x, r->user, r->sender)
+			: limits_recipient(x, caller_block(caller_of(p)));
 	if (status_is_fine(st)) {
 		on_question(p, a, m);
 		return;

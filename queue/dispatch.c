@@ -469,6 +469,14 @@ is_delicate(const struct msg *m)
 	return m->suspect || m->crashes > 0;
 }
 
+/* With a rate, what a tenth of a minute allows, and then a pause. */
+static size_t
+job_size(const struct lane *l)
+{
+	int64_t n = l->rate == 0 ? JOB_RECIPIENTS : l->rate / 10;
+	return n < 1 ? 1 : n < JOB_RECIPIENTS ? (size_t)n : JOB_RECIPIENTS;
+}
+
 static void
 send_job(struct queue *q, struct agent *g, struct lane *l)
 {
@@ -478,7 +486,7 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	list_init(&j->rcpts);
 	j->msg = lane_next(l);
 	j->lane = l;
-	size_t n = lane_take(q, l, &j->rcpts, JOB_RECIPIENTS);
+	size_t n = lane_take(q, l, &j->rcpts, job_size(l));
 	int64_t now = clock_wall_us();
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
@@ -491,6 +499,8 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	g->count++;
 	g->delicate = is_delicate(j->msg);
 	l->active++;
+	if (l->rate > 0)
+		pause_lane(q, l, (int64_t)n * 60000 / l->rate);
 	lane_look(q, l);
 	struct status s = fill_job(q, a, &m, j, n);
 	if (status_is_fine(s)) {

@@ -71,6 +71,25 @@ recall(struct queue *q, struct lane *l)
 		l->parked_until = 0;
 }
 
+/* The administrator's word on how fast, not what was learned. */
+static int64_t
+rate_of(const struct queue *q, struct str destination)
+{
+	const struct str_list *rates = &q->conf->queue.rates;
+	int64_t others = 0;
+	for (size_t i = 0; i < rates->n; i++) {
+		struct str rest = rates->v[i], domain;
+		uint64_t n = 0;
+		str_word(&rest, &domain);
+		str_number(str_trim(rest), INT64_MAX, &n);
+		if (str_eq_nocase(domain, destination))
+			return (int64_t)n;
+		if (str_eq(domain, STR("*")))
+			others = (int64_t)n;
+	}
+	return others;
+}
+
 /* One block: there may be ten thousand of them. */
 static struct lane *
 lane_new(struct queue *q, struct str key, bool local)
@@ -87,8 +106,10 @@ lane_new(struct queue *q, struct str key, bool local)
 	list_init(&l->works);
 	list_add(&q->lane_list, &l->of_queue);
 	map_set(q->lanes, l->key, l);
-	if (!local)
+	if (!local) {
 		recall(q, l);
+		l->rate = rate_of(q, destination_of(l));
+	}
 	return l;
 }
 

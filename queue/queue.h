@@ -433,8 +433,9 @@ struct lane {
 	bool agent_asked;
 	int64_t next_turn; /* boot clock: jobs gather until then */
 	int deaths; /* of agents that did nothing */
-	struct loop_timer *pause; /* no agent until then */
+	struct loop_timer *pause; /* no agent, no job until then */
 	/* Remote: */
+	int64_t rate; /* recipients a minute; 0: as fast as it goes */
 	double limit; /* how many at once */
 	double ceiling; /* as many were refused last time */
 	int64_t ceiling_until, ceiling_hold; /* wall; how long it holds */

@@ -473,6 +473,17 @@ is_hiding(struct str s)
 		str_word(&s, &name);
 }
 
+/* DOMAIN NUMBER or * NUMBER */
+static bool
+is_rate(struct str s)
+{
+	struct str domain, number, rest;
+	uint64_t n;
+	return str_word(&s, &domain) && str_word(&s, &number) &&
+		!str_word(&s, &rest) && str_number(number, 1000000, &n) &&
+		n > 0;
+}
+
 static bool
 is_absolute(struct str s)
 {
@@ -534,6 +545,7 @@ static const struct check checks[] = {
 	CHECK(address, masquerade, is_domain_or_table, "DOMAIN"),
 	CHECK(address, bcc, is_address, "an address"),
 	CHECK(limit, exempt, is_network, "ADDRESS or ADDRESS/BITS"),
+	CHECK(queue, rates, is_rate, "DOMAIN NUMBER or * NUMBER"),
 	CHECK(queue, retry, is_duration, "a duration such as 90s, 5m, 4h"),
 	CHECK(remote, smarthost, is_host, "HOST or HOST:PORT"),
 	CHECK(remote, sender_smarthosts, rule_is_smarthost,

@@ -126,6 +126,10 @@ OPTION(limit, connection_rate, NUMBER, "300", 1, 1000000,
 	"SMTP connections of one block in a minute.")
 OPTION(limit, recipient_rate, NUMBER, "6000", 1, 10000000,
 	"Recipients named by one block in a minute.")
+OPTION(limit, account_rate, NUMBER, "6000", 1, 10000000,
+	"Recipients named by one account in a minute.")
+OPTION(limit, sender_rate, NUMBER, "6000", 1, 10000000,
+	"Recipients named in a minute for one sender who logged in.")
 OPTION(limit, error_rate, NUMBER, "100", 1, 1000000,
 	"Errors of one block in a minute, after which it waits.")
 OPTION(limit, pause, DURATION, "10m", 1, 86400,
@@ -184,6 +188,8 @@ OPTION(queue, local_agents, NUMBER, "2", 1, 100,
 	"Local delivery agents that run at once.")
 OPTION(queue, remote_agents, NUMBER, "20", 1, 1000,
 	"Remote delivery agents that may run at once.")
+OPTION(queue, rates, LIST, "", 0, 0,
+	"Recipients a minute by destination: DOMAIN NUMBER, * for all others.")
 OPTION(queue, destination_concurrency, NUMBER, "20", 1, 1000,
 	"Most connections to one destination.")
 

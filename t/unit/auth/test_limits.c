@@ -99,6 +99,31 @@ START_TEST(rates)
 }
 END_TEST
 
+START_TEST(accounts)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = begin(a, "limit { account_rate = 20 "
+		"sender_rate = 10 }");
+	int64_t start = clock_ms();
+	for (int i = 0; i < 10; i++)
+		ck_assert(status_is_fine(limits_account(x, STR("alice"),
+			STR("alice@example.test"))));
+	ck_assert_int_eq(limits_account(x, STR("alice"),
+		STR("alice@example.test")).class, STATUS_LATER);
+	/* another account has its own; this one has another sender */
+	ck_assert(status_is_fine(limits_account(x, STR("bob"),
+		STR("bob@example.test"))));
+	int taken = 0;
+	while (status_is_fine(limits_account(x, STR("alice"),
+		str_printf(a, "sales%d@example.test", taken))))
+		taken++;
+	/* eleven were asked for before, and some leaked out since */
+	ck_assert_int_ge(taken, 9);
+	ck_assert_int_le(taken, 9 + (clock_ms() - start) / 3000 + 1);
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(bounded)
 {
 	struct arena *a = arena_new("test");
@@ -193,6 +218,6 @@ END_TEST
 Suite *
 suite_limits(void)
 {
-	return SUITE("limits", blocks, connections, rates, bounded,
+	return SUITE("limits", blocks, connections, rates, accounts, bounded,
 		delays_grow, the_dead_leave);
 }

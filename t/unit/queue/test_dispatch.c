@@ -64,6 +64,27 @@ START_TEST(one_recipient_is_not_stuck_behind_ten_thousand)
 }
 END_TEST
 
+/* A rate is kept over all connections and messages. */
+START_TEST(a_destination_may_have_a_rate)
+{
+	struct stand *s = stand_new("rates = {\"slow.test 600\"}");
+	int64_t began = clock_ms();
+	s->agent = stand_fine;
+	for (int i = 0; i < 3; i++)
+		ck_assert(stand_submit(s, "a@b.test", "u@slow.test v@slow.test "
+			"w@slow.test", "x\r\n").n > 0);
+	ck_assert(stand_submit(s, "a@b.test", "u@fast.test", "x\r\n").n > 0);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE address = 'u@fast.test'") == 1);
+	ck_assert_int_lt(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE destination = 'slow.test'"), 9);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 0);
+	/* Nothing waits behind the last job. */
+	ck_assert_int_ge(clock_ms() - began, 600);
+	stand_free(s);
+}
+END_TEST
+
 /* The same when both are rows: after a restart. */
 START_TEST(nor_after_a_restart)
 {
@@ -481,6 +502,7 @@ suite_dispatch(void)
 {
 	return SUITE("dispatch",
 		one_recipient_is_not_stuck_behind_ten_thousand,
+		a_destination_may_have_a_rate,
 		nor_after_a_restart, a_destination_that_hangs_holds_up_no_other,
 		a_limit_is_learned_and_costs_no_attempt,
 		a_dead_host_is_probed_by_one,
