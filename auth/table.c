@@ -12,7 +12,8 @@
 
 enum { FILE_MOST = 64 << 20, ARENA_MOST = 512 << 20 };
 
-static const struct table_kind *const kinds[] = {&table_text, &table_cidr,
+static const struct table_kind *const kinds[] = {&table_text,
+	&table_passwd, &table_cidr,
 	&table_pcre, &table_sqlite, &table_socketmap};
 
 static bool

@@ -69,7 +69,7 @@ struct table_kind {
 		struct str key, struct table_value *out);
 };
 
-extern const struct table_kind table_text, table_cidr, table_pcre,
+extern const struct table_kind table_text, table_passwd, table_cidr, table_pcre,
 	table_sqlite, table_socketmap;
 
 /* ref must be of the right form. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Tables that are files: text, cidr, pcre.  A line is a key, blanks, and the
+ * Tables that are files: text, passwd, cidr, pcre.  A line is a key, blanks, and the
  * value, which may be empty where only membership counts.  A line that begins
  * with a blank continues the one before; # begins a comment.
  */
@@ -123,6 +123,40 @@ text_find(struct table *t, struct arena *a, struct str key,
 
 const struct table_kind table_text = {
 	.type = TABLE_TEXT, .parse = text_parse, .find = text_find};
+
+/* --------------------------------------------------------------- passwd */
+
+/* People have ids from here on; what is below, and nobody, is the system's. */
+enum { PEOPLE_FIRST = 1000, PEOPLE_LAST = 59999 };
+
+/* passwd(5) is a table of users but for whom it lists.  It is not ours: what
+ * we cannot read in it is nobody. */
+static void *
+passwd_parse(struct arena *a, struct str text, const char *name,
+	struct buf *errors)
+{
+	struct map *m = map_new(a);
+	struct str line, key, rest, secret, uid;
+	uint64_t id;
+	(void)name, (void)errors;
+	for (int n = 1; str_cut(&text, '\n', &line); n++) {
+		rest = line;
+		str_cut(&rest, ':', &key);
+		struct str value = rest;
+		if (!str_cut(&rest, ':', &secret) ||
+			!str_cut(&rest, ':', &uid) ||
+			!str_number(uid, PEOPLE_LAST, &id) ||
+			id < PEOPLE_FIRST || key.n == 0 || key.n > KEY_MOST)
+			continue;
+		struct text_row *r = arena_one(a, struct text_row);
+		*r = (struct text_row){value, n};
+		map_set(m, str_lower(a, key), r);
+	}
+	return m;
+}
+
+const struct table_kind table_passwd = {
+	.type = TABLE_PASSWD, .parse = passwd_parse, .find = text_find};
 
 /* ----------------------------------------------------------------- cidr */
 

@@ -269,6 +269,9 @@ compose(struct setup *s)
 	buf_printf(b, "}\n\n# A renewed certificate is noticed by itself.\n"
 		"tls {\n\tcertificate = \"%.*s\"\n\tkey = \"%.*s\"\n}\n",
 		STR_ARG(s->cert), STR_ARG(s->key));
+	buf_adds(b, "\n# People with an account on this host get mail too, in "
+		"their homes.\naddress { users = {\"passwd:/etc/passwd\"} "
+		"}\n");
 	if (s->smarthost.n > 0)
 		buf_printf(b, "\n# Mail for others goes there.\nremote { "
 			"smarthost = \"%.*s\" }\n", STR_ARG(s->smarthost));

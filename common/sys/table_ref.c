@@ -6,7 +6,8 @@ static const struct {
 	struct str name;
 	enum table_type type;
 } types[] = {
-	{STR_INIT("text:"), TABLE_TEXT}, {STR_INIT("cidr:"), TABLE_CIDR},
+	{STR_INIT("text:"), TABLE_TEXT}, {STR_INIT("passwd:"), TABLE_PASSWD},
+	{STR_INIT("cidr:"), TABLE_CIDR},
 	{STR_INIT("pcre:"), TABLE_PCRE}, {STR_INIT("sqlite:"), TABLE_SQLITE},
 	{STR_INIT("socketmap:"), TABLE_SOCKETMAP},
 };

@@ -3,6 +3,7 @@
  * table_ref: how an option names a lookup table, TYPE:PLACE.
  *
  *	text:/FILE			a key and its value on each line
+ *	passwd:/FILE			people of the system, passwd(5)
  *	cidr:/FILE			networks and values, the first that fits
  *	pcre:/FILE			/expressions/ and values, the same
  *	sqlite:/FILE SELECT ...		?1 is the key
@@ -20,6 +21,7 @@ struct net_address;
 
 enum table_type {
 	TABLE_TEXT,
+	TABLE_PASSWD,
 	TABLE_CIDR,
 	TABLE_PCRE,
 	TABLE_SQLITE,

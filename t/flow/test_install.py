@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import PROGRAMS, done, message, ok, same
+from house import PROGRAMS, done, message, ok, same, until
 from installed import InstalledHouse, make_install, sysusers, table
 from root import need_root
 
@@ -92,7 +92,21 @@ def users(root):
 
 
 def mail():
-    with InstalledHouse() as h:
+    h = InstalledHouse()
+    # Somebody who has an account here and no line in the table of users.
+    with open(h.path('etc/passwd'), 'a') as f:
+        f.write('erin:x:2001:2001::%s:/bin/sh\n' % h.path('home/erin'))
+    os.mkdir(h.path('home/erin'))
+    os.chown(h.path('home/erin'), 2001, 2001)
+    h.more = 'address { users = {"passwd:/etc/passwd"} }\n'
+    h.write_conf()
+    with h:
+        h.send(['erin@example.test'], message('to an account'))
+        new = h.path('home/erin/Maildir/new')
+        ok(until(lambda: os.path.isdir(new) and os.listdir(new), 20),
+           'mail for an account of the system')
+        same({os.stat(new + '/' + f).st_uid for f in os.listdir(new)}, {2001},
+             'under its id')
         h.send(['alice@example.test', 'carol@example.test'],
                message('installed'))
         for user in ('alice', 'carol'):

@@ -85,6 +85,28 @@ START_TEST(text)
 }
 END_TEST
 
+START_TEST(passwd)
+{
+	struct arena *a = arena_new("test");
+	const char *path = test_file(a, "root:x:0:0:root:/root:/bin/sh\n"
+		"daemon:x:1:1::/usr/sbin:/bin/false\n"
+		"+::::::\nnonsense\n:x:1000:1000::/:\n"
+		"Carol:x:1000:1000:Carol C,,,:/home/carol:/bin/sh\n"
+		"last:x:59999:1::/home/last:\nover:x:60000:1::/h:\n"
+		"nobody:x:65534:65534::/:\nbad:x:1e3:1000::/h:\n");
+	struct table *t = open_table(a, "passwd", path);
+	static const char *const none[] = {"root", "daemon", "+", "nonsense",
+		"", "over", "nobody", "bad", "nosuch"};
+	ck_assert_view(find(a, t, "carol"),
+		"x:1000:1000:Carol C,,,:/home/carol:/bin/sh");
+	ck_assert_view(find(a, t, "last"), "x:59999:1::/home/last:");
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+		ck_assert_view(find(a, t, none[i]), "-");
+	unlink(path);
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(changes_are_noticed)
 {
 	struct arena *a = arena_new("test");
@@ -315,6 +337,6 @@ END_TEST
 Suite *
 suite_table(void)
 {
-	return SUITE("table", text, changes_are_noticed, never_good, cidr,
+	return SUITE("table", text, passwd, changes_are_noticed, never_good, cidr,
 		pcre, sqlite, socketmap);
 }
