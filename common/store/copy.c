@@ -24,6 +24,10 @@ struct copying {
 	struct folder_row source, target;
 	struct folder_row *to; /* &source when both are one */
 	struct words words; /* of to */
+	struct str stem; /* of the copies' unique parts */
+	/* Whose texts are still to be copied, and to where the first goes. */
+	struct uid_range texts;
+	uint32_t texts_to;
 	struct uid_set uids; /* that are there */
 	struct mailbox_copied *out;
 	int64_t now;
@@ -84,21 +88,65 @@ translate_words(struct copying *c, struct str text)
 	return words_join(c->row, l);
 }
 
+/* Of UIDs that follow each other on both sides, at once. */
+static void
+copy_texts(struct copying *c)
+{
+	int64_t first = index_key(c->source.id, c->texts.first),
+		last = index_key(c->source.id, c->texts.last),
+		way = index_key(c->to->id, c->texts_to) - first;
+	if (c->texts.first == 0)
+		return;
+	index_run(c->s, Q_HEADER_COPY, "iii", first, last, way);
+	index_run(c->s, Q_CONTENT_COPY, "iii", first, last, way);
+	c->texts.first = 0;
+}
+
+static void
+note_texts(struct copying *c, uint32_t from, uint32_t to)
+{
+	/* SQLite gathers them in memory when both are one table */
+	enum { TEXTS_MOST = 256 };
+	struct uid_range *t = &c->texts;
+	uint32_t n = t->last - t->first + 1;
+	if (t->first == 0 || from != t->last + 1 || to != c->texts_to + n ||
+		n >= TEXTS_MOST) {
+		copy_texts(c);
+		t->first = from;
+		c->texts_to = to;
+	}
+	t->last = from;
+}
+
+/* <stem>N<number>.<host>, as for several that are appended at once; the UID
+ * is as good a number as any.  A moved one keeps what it has. */
+static struct str
+name_of(struct copying *c, const struct message_row *o, uint32_t uid)
+{
+	if (c->move && c->to != &c->source)
+		return o->name;
+	struct buf *b = buf_new(c->row);
+	buf_add(b, c->stem);
+	buf_addc(b, 'N');
+	buf_addn(b, uid);
+	buf_addc(b, '.');
+	buf_adds(b, c->s->host);
+	return maildir_with_id(c->row, buf_str(b), maildir_id(o->name));
+}
+
 static bool
 copy_one(struct copying *c, uint32_t uid)
 {
 	struct message_row o, n;
 	struct folder_row *to = c->to;
-	bool keep = c->move && to != &c->source;
 	if (!load_original(c, uid, &o))
 		return c->s->ix.fault == SQLITE_OK;
 	n = o;
 	n.uid = to->uidnext;
 	n.in_new = false;
 	n.saved = c->now;
-	n.name = maildir_base(c->row, keep ? o.name : maildir_with_id(c->row,
-		control_unique(c->s, c->row), maildir_id(o.name)),
-		o.file_size, o.size, n.uid);
+	n.name = maildir_base(c->row, name_of(c, &o, n.uid), o.file_size,
+		o.size, n.uid);
 	n.keywords = translate_words(c, o.keywords);
 	n.info = maildir_info(c->row, STR(""), o.flags,
 		words_letters(&c->words, n.keywords));
@@ -108,11 +156,8 @@ copy_one(struct copying *c, uint32_t uid)
 		o.in_new, o.name, o.info), row_path(c->row, to, false, n.name,
 		n.info)))
 		return false;
-	int64_t old = index_key(c->source.id, uid),
-		new = index_key(to->id, n.uid);
 	row_insert_bare(c->s, to, &n, 0);
-	index_copy(c->s, c->row, Q_HEADER_GET, Q_HEADER_ADD, old, new);
-	index_copy(c->s, c->row, Q_CONTENT_GET, Q_CONTENT_ADD, old, new);
+	note_texts(c, uid, n.uid);
 	to->words_owed |= words_beyond(&c->words, n.keywords);
 	uid_set_add(c->a, &c->out->from, uid);
 	uid_set_add(c->a, &c->out->to, to->uidnext++);
@@ -124,6 +169,8 @@ copy_each(struct copying *c)
 {
 	struct arena_mark m = arena_mark(c->row);
 	c->words = words_load(c->s, c->a, c->to->id);
+	c->stem = control_stem(c->s, c->a);
+	c->texts.first = 0;
 	for (size_t i = 0; i < c->uids.n; i++)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
 			u++) {
@@ -133,7 +180,8 @@ copy_each(struct copying *c)
 			}
 			arena_rewind(c->row, m);
 		}
-	return true;
+	copy_texts(c);
+	return c->s->ix.fault == SQLITE_OK;
 }
 
 /* Rows, links, and for a move the end of the originals. */

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -472,31 +471,6 @@ index_run(struct store *s, enum index_query q, const char *fmt, ...)
 	va_start(ap, fmt);
 	bind_all(st, fmt, ap);
 	va_end(ap);
-	while (index_row(s, st))
-		;
-}
-
-void
-index_copy(struct store *s, struct arena *a, enum index_query get,
-	enum index_query add, int64_t from, int64_t to)
-{
-	enum { MOST = 16 };
-	struct str texts[MOST];
-	sqlite3_stmt *st = index_query(s, get, "i", from);
-	if (!index_row(s, st))
-		return;
-	int n = sqlite3_column_count(st);
-	assert(n <= MOST);
-	for (int i = 1; i < n; i++) {
-		texts[i] = index_text(st, i);
-		if (texts[i].p != NULL)
-			texts[i] = str_copy(a, texts[i]);
-	}
-	index_end(st);
-	st = index_query(s, add, "i", to);
-	for (int i = 1; i < n && st != NULL; i++)
-		sqlite3_bind_text(st, i + 1, texts[i].p, (int)texts[i].n,
-			SQLITE_STATIC);
 	while (index_row(s, st))
 		;
 }

@@ -150,10 +150,6 @@ sqlite3_stmt *index_query(struct store *s, enum index_query q,
 	const char *fmt, ...);
 bool index_row(struct store *s, sqlite3_stmt *st);
 void index_end(sqlite3_stmt *st);
-/* A row of texts behind a key, under another key; get and add are of the same
- * columns. */
-void index_copy(struct store *s, struct arena *a, enum index_query get,
-	enum index_query add, int64_t from, int64_t to);
 /* Column as text; holds until the next row. */
 struct str index_text(sqlite3_stmt *st, int column);
 static inline int64_t

@@ -76,17 +76,23 @@
 		"size,date,zone,keywords,file_size,sent,saved,thread,place," \
 		"name,info) VALUES(?1,?2,?3,?4,nullif(?5,0),?6,?7,?8," \
 		"nullif(?9,''),?10,?11,?12,?13,?14,?15,?16)") \
-	Q(HEADER_GET, "SELECT * FROM header WHERE key=?1") \
-	Q(CONTENT_GET, "SELECT * FROM content WHERE key=?1") \
+	/* ?3 is the way from old keys to new ones */ \
+	Q(HEADER_COPY, "INSERT INTO header SELECT key+?3,message_id,refs," \
+		"from_text,to_text,cc_text,bcc_text,subject,sort_from," \
+		"sort_to,sort_cc,sort_subject,display_from,display_to " \
+		"FROM header WHERE key BETWEEN ?1 AND ?2") \
+	Q(CONTENT_COPY, "INSERT INTO content SELECT key+?3,preview,envelope," \
+		"body,structure,fields FROM content " \
+		"WHERE key BETWEEN ?1 AND ?2") \
 	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
 		"?10,?11,?12,?13,?14)") \
 	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5,?6)") \
-	Q(MESSAGE_DROP, "DELETE FROM message WHERE key=?1") \
-	Q(HEADER_DROP, "DELETE FROM header WHERE key=?1") \
-	Q(CONTENT_DROP, "DELETE FROM content WHERE key=?1") \
+	Q(MESSAGE_DROP, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2") \
+	Q(HEADER_DROP, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2") \
+	Q(CONTENT_DROP, "DELETE FROM content WHERE key BETWEEN ?1 AND ?2") \
 	Q(MESSAGE_HAS, "SELECT 1 FROM message WHERE key=?1") \
-	Q(MESSAGE_NUMBERS, "SELECT flags,size,file_size,name,info,place," \
-		"saved FROM message WHERE key=?1") \
+	Q(MESSAGE_NUMBERS, "SELECT key,flags,size,file_size,name,info,place," \
+		"saved FROM message WHERE key BETWEEN ?1 AND ?2 ORDER BY key") \
 	Q(MESSAGE_SOURCE, "SELECT flags,size,date,zone,keywords,file_size," \
 		"sent,thread,name,info,place FROM message WHERE key=?1") \
 	Q(MESSAGE_FILES, "SELECT key,name,info,place FROM message " \
@@ -145,6 +151,8 @@
 		"max(first) FROM run WHERE folder=?1 AND first<=?2),0)") \
 	Q(DEAD_ADD, "INSERT OR REPLACE INTO dead VALUES(?1,?2,?3,?4)") \
 	Q(DEAD_DROP, "DELETE FROM dead WHERE folder=?1 AND uid=?2") \
+	Q(DEAD_DROP_ALL, "DELETE FROM dead WHERE folder=?1 AND path<>'' AND " \
+		"uid BETWEEN ?2 AND ?3") \
 	Q(DEAD_FORGET, "DELETE FROM dead WHERE folder=?1 AND path=''") \
 	Q(DEAD_HAS, "SELECT 1 FROM dead WHERE folder=?1 AND uid=?2 AND " \
 		"unique_part=?3") \

@@ -503,42 +503,53 @@ trim_tombs(struct store *s, struct folder_row *f)
 /* So that a job that is done again is recognised although its message came
  * and went; of the last ten thousand that went within a day. */
 static void
-remember(struct store *s, struct str unique, int64_t saved)
+forget_past(struct store *s)
 {
-	enum { DAY = 86400, NAMES_MOST = 10000 };
-	if (saved < clock_wall() - DAY)
-		return;
-	index_run(s, Q_PAST_ADD, "t", unique);
+	enum { NAMES_MOST = 10000 };
 	index_run(s, Q_PAST_TRIM, "i",
 		I(sqlite3_last_insert_rowid(s->ix.db) - NAMES_MOST));
 }
 
-static void
-drop_row(struct store *s, struct arena *a, struct folder_row *f, uint32_t uid,
-	unsigned how)
+/* What becomes of one whose row is there for a moment yet. */
+static bool
+note_dropped(struct store *s, struct arena *a, struct folder_row *f,
+	sqlite3_stmt *st, unsigned how)
 {
-	int64_t key = index_key(f->id, uid);
-	struct arena_mark m = arena_mark(a);
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_NUMBERS, "i", key);
-	if (!index_row(s, st))
-		return;
-	folder_count(f, (unsigned)index_int(st, 0), index_int(st, 1),
-		index_int(st, 2), -1);
-	struct str name = str_copy(a, index_text(st, 3));
-	struct str info = str_copy(a, index_text(st, 4));
-	bool in_new = place_in_new((enum place)index_int(st, 5));
-	int64_t saved = index_int(st, 6);
-	index_end(st);
+	enum { DAY = 86400 };
+	struct str name = index_text(st, 4), info = index_text(st, 5);
 	struct str unique = maildir_parse(name).unique;
+	bool in_new = place_in_new((enum place)index_int(st, 6));
+	bool past = (how & EXPUNGE_REMEMBER) &&
+		index_int(st, 7) >= clock_wall() - DAY;
+	folder_count(f, (unsigned)index_int(st, 1), index_int(st, 2),
+		index_int(st, 3), -1);
 	if (how & EXPUNGE_FILES)
-		index_run(s, Q_DEAD_ADD, "iitt", f->id, I(uid), unique,
+		index_run(s, Q_DEAD_ADD, "iitt", f->id,
+			I(index_uid(index_int(st, 0))), unique,
 			str_from(row_path(a, f, in_new, name, info)));
-	if (how & EXPUNGE_REMEMBER)
-		remember(s, unique, saved);
-	index_run(s, Q_MESSAGE_DROP, "i", key);
-	index_run(s, Q_HEADER_DROP, "i", key);
-	index_run(s, Q_CONTENT_DROP, "i", key);
-	arena_rewind(a, m);
+	if (past)
+		index_run(s, Q_PAST_ADD, "t", unique);
+	return past;
+}
+
+static void
+drop_rows(struct store *s, struct arena *a, struct folder_row *f,
+	struct uid_range r, unsigned how)
+{
+	int64_t first = index_key(f->id, r.first),
+		last = index_key(f->id, r.last);
+	struct arena_mark m = arena_mark(a);
+	bool past = false;
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_NUMBERS, "ii", first, last);
+	while (index_row(s, st)) {
+		past |= note_dropped(s, a, f, st, how);
+		arena_rewind(a, m);
+	}
+	if (past)
+		forget_past(s);
+	index_run(s, Q_MESSAGE_DROP, "ii", first, last);
+	index_run(s, Q_HEADER_DROP, "ii", first, last);
+	index_run(s, Q_CONTENT_DROP, "ii", first, last);
 }
 
 void
@@ -550,8 +561,7 @@ row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 	uint64_t modseq = folder_modseq(f);
 	for (size_t i = 0; i < uids->n; i++) {
 		struct uid_range r = uids->v[i];
-		for (uint64_t uid = r.first; uid <= r.last; uid++)
-			drop_row(s, a, f, (uint32_t)uid, how);
+		drop_rows(s, a, f, r, how);
 		runs_remove(s, f, r);
 		index_run(s, Q_TOMB_ADD, "iiii", f->id, I(modseq), I(r.first),
 			I(r.last));
@@ -584,18 +594,35 @@ load_graves(struct store *s, struct arena *a, int64_t folder, uint32_t above,
 
 /* A file that is not where it was has been renamed by somebody, or is gone:
  * its name stays known, so that a scan that meets it removes it.  One that
- * cannot be removed stays dead. */
-static void
+ * cannot be removed stays dead.  False for both. */
+static bool
 bury_one(struct store *s, struct arena *a, struct folder_row *f,
 	const struct grave *g)
 {
-	if (own_unlink(s, str_cstr(a, g->path))) {
-		index_run(s, Q_DEAD_DROP, "ii", f->id, I(g->uid));
-	} else if (errno == ENOENT) {
+	if (own_unlink(s, str_cstr(a, g->path)))
+		return true;
+	if (errno == ENOENT) {
 		index_run(s, Q_DEAD_ADD, "iitt", f->id, I(g->uid), g->unique,
 			STR(""));
 		watch_spoil(s);
 		f->cur_mtime = 0;
+	}
+	return false;
+}
+
+/* All that stand together in v and could be buried leave in one go. */
+static void
+bury_each(struct store *s, struct arena *a, struct folder_row *f,
+	const struct grave *v, size_t n)
+{
+	size_t first = 0;
+	for (size_t i = 0; i <= n; i++) {
+		if (i < n && bury_one(s, a, f, &v[i]))
+			continue;
+		if (i > first)
+			index_run(s, Q_DEAD_DROP_ALL, "iii", f->id,
+				I(v[first].uid), I(v[i - 1].uid));
+		first = i + 1;
 	}
 }
 
@@ -614,8 +641,7 @@ bury_some(struct store *s, struct arena *a, int64_t folder, uint32_t *above)
 	}
 	*above = v[n - 1].uid;
 	watch_begin(s, a, &f, WATCH_BOTH);
-	for (size_t i = 0; i < n; i++)
-		bury_one(s, a, &f, &v[i]);
+	bury_each(s, a, &f, v, n);
 	watch_end(s, &f);
 	folder_save(s, a, &f);
 	return status_is_fine(index_commit(s, a)) ? n : 0;
