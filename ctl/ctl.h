@@ -23,6 +23,9 @@ struct buf;
 
 enum { EX_NOTHING = 1 };
 
+struct ctl;
+typedef int (*ctl_fn)(struct ctl *c);
+
 struct ctl {
 	struct arena *arena;
 	const char *config; /* file of the configuration */
@@ -30,9 +33,10 @@ struct ctl {
 	bool json;
 	int argc; /* operands, without the subcommand */
 	char **argv;
+	/* what was called so far, "surat queue", and the row it came by */
+	struct str called;
+	const struct subcommand *row;
 };
-
-typedef int (*ctl_fn)(struct ctl *c);
 
 struct subcommand {
 	const char *name;
@@ -50,7 +54,8 @@ void ctl_fail(int status, const char *fmt, ...)
 /*
  * Takes the options out of argv, wherever they stand, so that operands are
  * left; "--" ends them.  --config, --set and --json are known to every
- * subcommand.  Ends with EX_USAGE on anything unknown.
+ * subcommand.  Ends with EX_USAGE on anything unknown, and with the rows'
+ * help and 0 on --help.
  */
 void ctl_options(struct ctl *c, const struct option_row *rows, size_t n);
 

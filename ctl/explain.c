@@ -135,15 +135,24 @@ ctl_explain(struct ctl *c)
 {
 	struct explain x = {.client = NULL};
 	const struct option_row rows[] = {
-		{"--client", OPTION_TEXT, &x.client},
-		{"--helo", OPTION_TEXT, &x.helo},
-		{"--reverse", OPTION_TEXT, &x.reverse},
-		{"--from", OPTION_TEXT, &x.from},
-		{"--to", OPTION_TEXT, &x.to},
-		{"--login", OPTION_TEXT, &x.login},
-		{"--listed", OPTION_NUMBER, &x.listed},
-		{"--tls", OPTION_FLAG, &x.tls},
-		{"--unknown-sender", OPTION_FLAG, &x.unknown},
+		{"--client", OPTION_TEXT, &x.client, "IP",
+			"the client that connects"},
+		{"--helo", OPTION_TEXT, &x.helo, "NAME",
+			"what it calls itself"},
+		{"--reverse", OPTION_TEXT, &x.reverse, "NAME",
+			"its name in the DNS"},
+		{"--from", OPTION_TEXT, &x.from, "ADDRESS",
+			"the sender"},
+		{"--to", OPTION_TEXT, &x.to, "ADDRESS",
+			"the recipient"},
+		{"--login", OPTION_TEXT, &x.login, "USER",
+			"who logged in"},
+		{"--listed", OPTION_NUMBER, &x.listed, "N",
+			"its score in DNS lists"},
+		{"--tls", OPTION_FLAG, &x.tls, NULL,
+			"it uses TLS"},
+		{"--unknown-sender", OPTION_FLAG, &x.unknown, NULL,
+			"the sender's domain does not exist"},
 	};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	if (c->argc == 1 && x.client == NULL && x.to == NULL)

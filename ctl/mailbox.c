@@ -230,7 +230,8 @@ show(struct ctl *c, bool whole)
 {
 	struct account x = {.ctl = c};
 	const struct option_row rows[] = {
-		{"--folder", OPTION_TEXT, &x.folder}};
+		{"--folder", OPTION_TEXT, &x.folder, "NAME",
+			"this one only"}};
 	unsigned shown = 0;
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	open_account(&x);
@@ -324,8 +325,10 @@ mailbox_check(struct ctl *c)
 	bool dry = false;
 	struct check k = {.found = found, .progress = progress, .ctx = &x};
 	const struct option_row rows[] = {
-		{"--dry-run", OPTION_FLAG, &dry},
-		{"--deep", OPTION_FLAG, &k.deep}};
+		{"--dry-run", OPTION_FLAG, &dry, NULL,
+			"says it, and changes nothing"},
+		{"--deep", OPTION_FLAG, &k.deep, NULL,
+			"reads every message"}};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	k.repair = !dry;
 	open_account(&x);

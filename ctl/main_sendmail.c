@@ -162,11 +162,31 @@ take_word(struct sendmail *s, int argc, char **argv, int *i)
 	}
 }
 
+static void __attribute__((noreturn))
+show_help(void)
+{
+	puts("usage: sendmail [OPTION]... [--] ADDRESS...\n"
+	     "       mailq, newaliases\n\n"
+	     "Puts the message on standard input into the queue.\n\n"
+	     "  -t            also to the addresses in its header\n"
+	     "  -i, -oi       a line with one dot does not end it\n"
+	     "  -f ADDRESS    the sender\n"
+	     "  -F NAME       the author's name, when there is no From\n"
+	     "  -N, -R, -V    NOTIFY, RET and ENVID of RFC 3461\n"
+	     "  -bp           lists the queue, as mailq does\n"
+	     "  -bs           SMTP on standard input and output\n"
+	     "  -bi           nothing: aliases are read when they change\n\n"
+	     "sendmail(8) tells more.");
+	exit(EX_OK);
+}
+
 static void
 take_options(struct sendmail *s, int argc, char **argv)
 {
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+		if (strcmp(argv[i], "--help") == 0)
+			show_help();
 		if (strcmp(argv[i], "--") == 0) {
 			i++;
 			break;

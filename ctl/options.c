@@ -19,13 +19,52 @@ ctl_fail(int status, const char *fmt, ...)
 	exit(status);
 }
 
+/* One option, its value, and what it is for. */
+static void
+show_option(const struct option_row *o)
+{
+	char left[64];
+	snprintf(left, sizeof left, "%s%s%s", o->name,
+		o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
+	if (o->help != NULL)
+		printf("  %-24s  %s\n", left, o->help);
+}
+
+static const struct option_row *
+row_named(const struct option_row *rows, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+static void __attribute__((noreturn))
+show_options(const struct ctl *c, const struct option_row *rows, size_t n)
+{
+	const struct subcommand *row = c->row;
+	printf("usage: %.*s%s%s\n\n", STR_ARG(c->called),
+		row->operands[0] != '\0' ? " " : "", row->operands);
+	printf("%s\n\n", row->help);
+	for (size_t i = 0; i < n; i++)
+		if (row_named(rows, i, rows[i].name) == NULL)
+			show_option(&rows[i]);
+	puts("\nsurat(8) tells more.");
+	exit(EX_OK);
+}
+
 void
 ctl_options(struct ctl *c, const struct option_row *rows, size_t n)
 {
+	bool help = false;
 	const struct option_row common[] = {
-		{"--config", OPTION_TEXT, &c->config},
-		{"--set", OPTION_LIST, &c->overrides},
-		{"--json", OPTION_FLAG, &c->json},
+		{"--config", OPTION_TEXT, &c->config, "FILE",
+			"instead of " CONF_FILE},
+		{"--set", OPTION_LIST, &c->overrides, "SECTION.OPTION=VALUE",
+			"one option of surat.conf(5)"},
+		{"--json", OPTION_FLAG, &c->json, NULL,
+			"for programs: one object a line"},
+		{"--help", OPTION_FLAG, &help},
 	};
 	enum { COMMON = sizeof common / sizeof *common };
 	struct option_row *all = arena_array(c->arena, n + COMMON, sizeof *all);
@@ -33,7 +72,9 @@ ctl_options(struct ctl *c, const struct option_row *rows, size_t n)
 		memcpy(all, rows, n * sizeof *all);
 	memcpy(all + n, common, sizeof common);
 	c->argc = options_take(c->arena, c->argc, c->argv, all, n + COMMON,
-		"surat(8)");
+		"--help");
+	if (help)
+		show_options(c, all, n + COMMON);
 }
 
 static void
@@ -57,6 +98,8 @@ ctl_dispatch(struct ctl *c, const char *prefix, const struct subcommand *rows,
 			continue;
 		c->argc--;
 		c->argv++;
+		c->called = str_printf(c->arena, "%s %s", prefix, name.p);
+		c->row = &rows[i];
 		return rows[i].fn(c);
 	}
 	bool asked = str_eq(name, STR("--help")) || str_eq(name, STR("help"));

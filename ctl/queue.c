@@ -32,16 +32,26 @@ queue_filter(struct ctl *c, struct msg_queue_list *ask)
 	bool history = false, content = false;
 	int64_t limit = ask->limit;
 	const struct option_row rows[] = {
-		{"--sender", OPTION_TEXT, &texts[0]},
-		{"--rcpt", OPTION_TEXT, &texts[1]},
-		{"--domain", OPTION_TEXT, &texts[2]},
-		{"--state", OPTION_TEXT, &texts[3]},
-		{"--reply", OPTION_TEXT, &texts[4]},
-		{"--older", OPTION_TEXT, &texts[5]},
-		{"--larger", OPTION_NUMBER, &ask->larger},
-		{"--limit", OPTION_NUMBER, &limit},
-		{"--history", OPTION_FLAG, &history},
-		{"--content", OPTION_FLAG, &content},
+		{"--sender", OPTION_TEXT, &texts[0], "ADDRESS",
+			"of this sender; * is any text, here and below"},
+		{"--rcpt", OPTION_TEXT, &texts[1], "ADDRESS",
+			"to this recipient"},
+		{"--domain", OPTION_TEXT, &texts[2], "DOMAIN",
+			"to anybody in this domain"},
+		{"--state", OPTION_TEXT, &texts[3], "STATE",
+			"new, due, active, deferred, held, delivered, leaving"},
+		{"--reply", OPTION_TEXT, &texts[4], "TEXT",
+			"whose last reply has this in it"},
+		{"--older", OPTION_TEXT, &texts[5], "TIME",
+			"that came this long ago or earlier: 90s, 5m, 4h, 5d"},
+		{"--larger", OPTION_NUMBER, &ask->larger, "OCTETS",
+			"larger than this"},
+		{"--limit", OPTION_NUMBER, &limit, "N",
+			"at most so many"},
+		{"--history", OPTION_FLAG, &history, NULL,
+			"what is finished, not what is queued"},
+		{"--content", OPTION_FLAG, &content, NULL,
+			"the message itself too"},
 	};
 	struct str *const fields[] = {&ask->sender, &ask->rcpt, &ask->domain,
 		&ask->state, &ask->reply};
@@ -404,7 +414,8 @@ ctl_queue(struct ctl *c)
 		{"redirect", "ID|all ADDRESS [FILTER]...",
 			"Sends on to another address instead.", redirect},
 	};
-	if (c->argc == 0 || c->argv[0][0] == '-')
+	bool help = c->argc > 0 && str_eq(str_from(c->argv[0]), STR("--help"));
+	if (c->argc == 0 || (c->argv[0][0] == '-' && !help))
 		return list(c);
 	return ctl_dispatch(c, "surat queue", rows,
 		sizeof rows / sizeof *rows);

@@ -289,7 +289,8 @@ queue_top(struct ctl *c)
 {
 	struct msg_queue_list ask = {.group = STR("lanes")};
 	bool once = false;
-	const struct option_row rows[] = {{"--once", OPTION_FLAG, &once}};
+	const struct option_row rows[] = {{"--once", OPTION_FLAG, &once, NULL,
+			"one picture, then the end"}};
 	ctl_options(c, rows, 1);
 	once = once || c->json || !isatty(STDOUT_FILENO);
 	for (;;) {

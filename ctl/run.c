@@ -41,16 +41,26 @@ static void
 take_options(struct run *r)
 {
 	const struct option_row rows[] = {
-		{"--dir", OPTION_TEXT, &r->dir},
-		{"--port-offset", OPTION_NUMBER, &r->offset},
-		{"--domain", OPTION_LIST, &r->domains},
-		{"--user", OPTION_LIST, &r->users},
-		{"--users", OPTION_TEXT, &r->table},
-		{"--smarthost", OPTION_TEXT, &r->smarthost},
-		{"--plaintext-auth", OPTION_FLAG, &r->plaintext},
-		{"--config", OPTION_TEXT, &r->base},
-		{"--as", OPTION_TEXT, &r->as},
-		{"--set", OPTION_LIST, &r->sets},
+		{"--dir", OPTION_TEXT, &r->dir, "DIR",
+			"everything lies there"},
+		{"--port-offset", OPTION_NUMBER, &r->offset, "N",
+			"added to the standard ports; 10000"},
+		{"--domain", OPTION_LIST, &r->domains, "DOMAIN",
+			"mail for it is ours; more than once: for each"},
+		{"--user", OPTION_LIST, &r->users, "NAME[@DOMAIN]:PASSWORD",
+			"a user; more than once: each"},
+		{"--users", OPTION_TEXT, &r->table, "FILE",
+			"a table of users, used as it is"},
+		{"--smarthost", OPTION_TEXT, &r->smarthost, "HOST:PORT",
+			"where mail to others goes"},
+		{"--plaintext-auth", OPTION_FLAG, &r->plaintext, NULL,
+			"logins without TLS, from loopback only"},
+		{"--config", OPTION_TEXT, &r->base, "FILE",
+			"further options; those here come after"},
+		{"--as", OPTION_TEXT, &r->as, "USER",
+			"who runs it when root starts it"},
+		{"--set", OPTION_LIST, &r->sets, "SECTION.OPTION=VALUE",
+			"one option of surat.conf(5)"},
 	};
 	static struct str usual[] = {STR_INIT("example.test")};
 	r->offset = DEFAULT_OFFSET;

@@ -408,9 +408,12 @@ ctl_setup(struct ctl *c)
 {
 	struct setup s = {.ctl = c};
 	const struct option_row rows[] = {
-		{"--answers", OPTION_TEXT, &s.answers},
-		{"--dry-run", OPTION_FLAG, &s.dry},
-		{"--force", OPTION_FLAG, &s.force},
+		{"--answers", OPTION_TEXT, &s.answers, "FILE",
+			"answers, a line each, instead of questions"},
+		{"--dry-run", OPTION_FLAG, &s.dry, NULL,
+			"shows, and writes nothing"},
+		{"--force", OPTION_FLAG, &s.force, NULL,
+			"over what is there"},
 	};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	if (c->argc != 1 || !is_domain(str_from(c->argv[0])))

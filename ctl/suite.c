@@ -77,7 +77,8 @@ ctl_config(struct ctl *c)
 	bool options = false, manual = false;
 	size_t count;
 	const struct option_row rows[] = {
-		{"--options", OPTION_FLAG, &options},
+		{"--options", OPTION_FLAG, &options, NULL,
+			"every option there is, with its default"},
 		{"--mdoc", OPTION_FLAG, &manual}};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	const struct conf_option *o = conf_options(&count);

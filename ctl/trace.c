@@ -241,7 +241,8 @@ int
 ctl_trace(struct ctl *c)
 {
 	int64_t limit = MESSAGES;
-	const struct option_row rows[] = {{"--limit", OPTION_NUMBER, &limit}};
+	const struct option_row rows[] = {{"--limit", OPTION_NUMBER, &limit, "N",
+			"at most so many messages"}};
 	ctl_options(c, rows, 1);
 	if (c->argc != 1)
 		ctl_fail(EX_USAGE, "trace needs an address, a Message-ID or a "

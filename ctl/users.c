@@ -238,8 +238,10 @@ user_add(struct ctl *c)
 {
 	const char *home = "";
 	bool scram = false;
-	const struct option_row rows[] = {{"--home", OPTION_TEXT, &home},
-		{"--scram", OPTION_FLAG, &scram}};
+	const struct option_row rows[] = {{"--home", OPTION_TEXT, &home, "DIR",
+			"where the mail lies"},
+		{"--scram", OPTION_FLAG, &scram, NULL,
+			"a secret for SCRAM-SHA-256; no hash"}};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	struct str name = operand(c);
 	if (*home != '\0' && (*home != '/' || strchr(home, ':') != NULL))
@@ -258,7 +260,8 @@ static int
 user_passwd(struct ctl *c)
 {
 	bool scram = false;
-	const struct option_row rows[] = {{"--scram", OPTION_FLAG, &scram}};
+	const struct option_row rows[] = {{"--scram", OPTION_FLAG, &scram, NULL,
+			"a secret for SCRAM-SHA-256; no hash"}};
 	ctl_options(c, rows, 1);
 	struct str name = operand(c), rest, line, hash;
 	struct table t = open_table(c, true);

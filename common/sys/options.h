@@ -16,6 +16,8 @@ struct option_row {
 	const char *name; /* with its dashes */
 	enum option_kind kind;
 	void *where; /* bool, const char *, struct str_list, int64_t */
+	const char *value; /* what the help calls it; not of a flag */
+	const char *help; /* half a sentence; NULL: not for everybody */
 };
 
 /*

@@ -230,6 +230,23 @@ def test_config():
        and call(SURAT, 'nonsense').returncode == 64, 'usage')
 
 
+def test_help():
+    """Every subcommand tells its options, and that is all it does."""
+    for prefix in ('surat', 'surat queue', 'surat user', 'surat mailbox'):
+        words = prefix.split()[1:]
+        listed = call(SURAT, *words, '--help').stdout
+        names = re.findall(r'(?m)^  ([a-z]+)', listed)
+        ok(len(names) > 3, prefix + ' lists its subcommands', listed)
+        bad = [n for n in names if not call(
+            SURAT, *words, n, '--help').stdout.startswith(
+                'usage: %s %s' % (prefix, n))]
+        ok(not bad, 'each of them with --help', bad)
+    for program in ('sendmail', 'mailq', 'newaliases'):
+        out = call(BUILD + '/bin/' + program, '--help')
+        ok(out.returncode == 0 and out.stdout.startswith('usage: '),
+           program + ' --help', out)
+
+
 def test_manuals():
     man = os.path.dirname(os.path.dirname(HERE)) + '/man/'
     out = call(SURAT, 'config', '--mdoc')
@@ -366,7 +383,7 @@ try:
     for p in PROGRAMS:
         shutil.copy(HERE + '/stub/stub.py', lib + '/' + p)
         os.chmod(lib + '/' + p, 0o755)
-    for test in (test_users, test_config, test_manuals, test_sendmail, test_stdio,
+    for test in (test_users, test_config, test_help, test_manuals, test_sendmail, test_stdio,
                  test_run_wrong, test_run, test_run_table, test_run_root):
         test()
 finally:
