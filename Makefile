@@ -16,6 +16,11 @@
 FLAVOUR ?=
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
+# For targets that install what is missing first: on all processors, unless
+# make was told how many.
+AGAIN = $(MAKE) --no-print-directory \
+	$(if $(filter -j% --jobs%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 PREFIX ?= /usr/local
 bindir ?= $(PREFIX)/bin
 sbindir ?= $(PREFIX)/sbin
@@ -233,7 +238,7 @@ $(B)/o/t/fuzz/%.o: t/fuzz/%.c
 	$(CC) $(CFLAGS) -I. -c -o $@ $<
 
 fuzz:
-	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-binaries
+	@$(AGAIN) FLAVOUR=fuzz fuzz-binaries
 fuzz-binaries: $(addprefix $(B)/bin/fuzz_,$(FUZZ))
 fuzz-replay: $(addprefix $(B)/t/fuzz_,$(FUZZ))
 
@@ -247,7 +252,7 @@ bench-tools: $(BENCH_TOOLS)
 
 # make bench BENCH=--quick
 bench: deps
-	@$(MAKE) --no-print-directory all bench-tools
+	@$(AGAIN) all bench-tools
 	@BUILD=$(B) t/bench/run $(BENCH)
 
 -include $(shell find $(B)/o -name '*.d' 2>/dev/null)
@@ -258,15 +263,15 @@ deps:
 	@t/deps
 
 check: deps
-	@$(MAKE) --no-print-directory all unit fuzz-replay
+	@$(AGAIN) all unit fuzz-replay
 	@t/run $(B)
 
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(AGAIN) all
 	@t/demo $(B)
 
 san: deps
-	@$(MAKE) --no-print-directory FLAVOUR=san all unit fuzz-replay
+	@$(AGAIN) FLAVOUR=san all unit fuzz-replay
 	@t/run build/san
 
 lint:
