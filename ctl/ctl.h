@@ -129,6 +129,12 @@ int ctl_explain(struct ctl *c); /* explain.c */
 int ctl_setup(struct ctl *c); /* setup.c */
 int ctl_doctor(struct ctl *c); /* doctor.c */
 
+int ctl_backup(struct ctl *c); /* backup.c */
+int ctl_restore(struct ctl *c);
+
+/* The home of a user whose mail is kept here, by the running suite's word. */
+struct str user_home(struct ctl *c, struct str user);
+
 /* One thing looked at, and whether it is well, which is returned. */
 bool doctor_say(const struct ctl *c, const char *what, bool good,
 	struct str why);

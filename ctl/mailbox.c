@@ -33,8 +33,8 @@ struct account {
 /* ----------------------------------------------------------- the account */
 
 /* The home of a user whose mail is kept here. */
-static struct str
-home_of_user(struct ctl *c, struct str user)
+struct str
+user_home(struct ctl *c, struct str user)
 {
 	struct message ask = MESSAGE(route), m;
 	ask.route.address = user;
@@ -56,7 +56,7 @@ find_home(struct ctl *c)
 	if (c->argc > 1)
 		ctl_fail(EX_USAGE, "one account at a time");
 	if (c->argc == 1 && strchr(c->argv[0], '/') == NULL)
-		return home_of_user(c, str_from(c->argv[0]));
+		return user_home(c, str_from(c->argv[0]));
 	if (c->argc == 1)
 		home = c->argv[0];
 	char *full = home == NULL ? NULL : realpath(home, NULL);

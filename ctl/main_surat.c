@@ -32,6 +32,10 @@ static const struct subcommand subcommands[] = {
 	{"mailbox", "list|stat|check|rebuild [USER|DIR]",
 		"Shows an account's folders; checks and mends them.",
 		ctl_mailbox},
+	{"backup", "DIR [--base OLDER]", "Saves configuration, queue and mail "
+		"while the suite runs.", ctl_backup},
+	{"restore", "DIR [--user NAME [--folder NAME]]",
+		"Puts back what a backup has.", ctl_restore},
 	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
 		ctl_user},
 };
