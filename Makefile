@@ -216,7 +216,7 @@ FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
-FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c \
+FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c auth/digest.c \
 	auth/scram.c auth/table.c auth/table_file.c auth/table_remote.c
 FUZZ_EXTRA_capability := deliver/capability.c
 FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))) -lpcre2-8)

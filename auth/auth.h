@@ -14,6 +14,7 @@
  *	limits.c	what client blocks and accounts have done lately
  *	login.c		SASL dialogues, the answer after a delay, handing over
  *	password.c	what a stored secret says of a password; the cache
+ *	digest.c	hashes of other servers' tables that are digests
  *	scram.c		stored and derived secrets for SCRAM
  *	hasher.c	worker processes for the slow part of that
  *	main.c		service row
@@ -50,6 +51,7 @@ struct user {
 	struct str ids; /* "uid:gid", or "-" */
 	struct str home;
 	bool disabled; /* may not log in; mail is still taken */
+	struct str_list nets, protocols; /* where and for what; none: any */
 };
 
 struct users {
@@ -68,6 +70,10 @@ struct users *users_parse(struct arena *a, struct str text, const char *name,
 const char *users_parse_line(struct arena *a, struct str line,
 	struct str mail_root, struct user *out);
 struct user *users_find(const struct users *u, struct str name);
+/* May the user log in for this service (smtp, submission, imap, pop3), from
+ * this address? */
+bool users_may_login(const struct user *u, struct str service,
+	struct str client);
 
 /* ----------------------------------------------------------- aliases.c */
 
@@ -248,6 +254,15 @@ enum verdict { VERDICT_RIGHT, VERDICT_WRONG, VERDICT_HASH };
  * *hash. */
 enum verdict password_check(struct arena *a, struct str secret,
 	struct str password, struct str *hash);
+/* Is it one of the user's app passwords?  label: which. */
+bool password_is_app(struct arena *a, struct str secrets, struct str password,
+	struct str *label);
+bool password_has_app(struct str secrets);
+/* "{APP}label,digest" taken apart; false for anything else. */
+bool app_parse(struct arena *a, struct str secret, struct str *label,
+	struct str *digest);
+/* Is that hash one that auth.weak_hashes is about? */
+bool password_is_weak(struct str secret);
 /* A hash nobody has a password for, as costly as a real one. */
 struct str password_decoy(void);
 /* Takes one secret off the front of a user's: schemes are parted by blanks. */
@@ -279,6 +294,11 @@ bool scram_answer(struct arena *a, struct str answer, struct str salt,
 	struct sasl_secret *out);
 /* Names of the mechanisms to offer, without -PLUS. */
 struct str_list scram_offer(const struct auth *x, struct arena *a);
+
+/* ---------------------------------------------------------------- digest */
+/* Is it a hash of one of the schemes that are a digest and perhaps a salt? */
+bool digest_is(struct str secret);
+bool digest_agrees(struct arena *a, struct str secret, struct str password);
 
 /* ---------------------------------------------------------------- hasher */
 /* The answer to a password check is "1" or "0". */

@@ -31,6 +31,7 @@ struct dialogue {
 	const struct user *user; /* may log in, if the secret is right */
 	struct user copy; /* tables may be read again meanwhile */
 	struct str salt; /* asked about */
+	struct str app; /* label of the app password it was */
 	bool proved; /* SCRAM: the last message is on its way */
 	bool busy; /* something will call back */
 };
@@ -183,7 +184,7 @@ accept_login(struct dialogue *d)
 		LOG_STR("client", d->step.client),
 		LOG_STR("service", d->step.service),
 		LOG_STR("method", sasl_name(d->sasl.mechanism)),
-		LOG_NUM("tls", d->step.tls));
+		LOG_NUM("tls", d->step.tls), LOG_STR("app", d->app));
 	limits_login_worked(d->auth, block_of(d),
 		str_lower(d->arena, d->sasl.user));
 	if (d->client >= 0)
@@ -208,7 +209,8 @@ find_user(struct dialogue *d)
 	struct lookup l = {.auth = d->auth, .arena = d->arena};
 	const struct user *u = lookup_login(&l, d->sasl.user);
 	/* Nobody logs in as somebody else. */
-	if (u == NULL || u->disabled || (d->sasl.authzid.n > 0 &&
+	if (u == NULL || !users_may_login(u, d->step.service,
+		d->step.client) || (d->sasl.authzid.n > 0 &&
 		!str_eq(d->sasl.authzid, d->sasl.user)))
 		return;
 	d->copy = *u;
@@ -243,6 +245,12 @@ check_password(struct dialogue *d)
 	find_user(d);
 	if (d->user != NULL)
 		v = password_check(d->arena, d->copy.secret, password, &hash);
+	if (v == VERDICT_HASH && password_is_weak(hash) &&
+		!x->conf->auth.weak_hashes)
+		hash = password_decoy();
+	if (d->user != NULL && password_is_app(
+		d->arena, d->copy.secret, password, &d->app))
+		v = VERDICT_RIGHT;
 	if (v == VERDICT_RIGHT || (d->user != NULL &&
 		cache_has(x, d->arena, &d->copy, password))) {
 		accept_login(d);

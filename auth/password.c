@@ -2,13 +2,15 @@
 /*
  * Stored secrets: "{SCHEME}value" as other servers' tables have them.  Hashes
  * of crypt(3) are slow on purpose and go to a hasher; plain text is compared
- * here, in constant time.  A password that was right is remembered for a while
+ * here, in constant time; so are app passwords, which are too long to be
+ * guessed.  A password that was right is remembered for a while
  * as an HMAC under a key of this process's life.
  */
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "mail/encode.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -16,7 +18,10 @@
 enum { CACHE_MOST = 10000 };
 
 static const char *const crypt_schemes[] = {"{CRYPT}", "{YESCRYPT}",
-	"{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}"};
+	"{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}", "{MD5-CRYPT}",
+	"{DES-CRYPT}"};
+static const char *const plain_schemes[] = {"{PLAIN}", "{CLEARTEXT}",
+	"{CLEAR}"};
 
 bool
 password_next(struct str *secrets, struct str *secret)
@@ -32,19 +37,50 @@ password_next(struct str *secrets, struct str *secret)
 	return true;
 }
 
+/* Takes a scheme of the table off the front. */
+static bool
+cut_scheme(struct str *secret, const char *const *table, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct str scheme = str_from(table[i]);
+		if (!str_starts_nocase(*secret, scheme))
+			continue;
+		*secret = str_skip(*secret, scheme.n);
+		return true;
+	}
+	return false;
+}
+
+#define CUT(secret, table) \
+	cut_scheme(secret, table, sizeof table / sizeof *table)
+
+static bool
+is_des(struct str hash)
+{
+	return hash.n == 13 && hash.p[0] != '$' && hash.p[0] != '{';
+}
+
+/* Of crypt(3): DES, and MD5 ($1$); and every plain digest. */
+bool
+password_is_weak(struct str secret)
+{
+	if (digest_is(secret))
+		return true;
+	CUT(&secret, crypt_schemes);
+	return str_starts(secret, STR("$1$")) || is_des(secret);
+}
+
 /* What crypt(3) or the SCRAM hasher can be asked about; empty: nothing. */
 static struct str
 hash_of(struct arena *a, struct str secret)
 {
 	enum sasl_mechanism m;
 	struct sasl_secret scram;
-	for (size_t i = 0;
-		i < sizeof crypt_schemes / sizeof *crypt_schemes; i++) {
-		struct str scheme = str_from(crypt_schemes[i]);
-		if (str_starts_nocase(secret, scheme))
-			secret = str_skip(secret, scheme.n);
-	}
-	if (str_starts(secret, STR("$")) || scram_parse(a, secret, &m, &scram))
+	if (digest_is(secret))
+		return secret;
+	bool crypt = CUT(&secret, crypt_schemes);
+	if (str_starts(secret, STR("$")) || (crypt && is_des(secret)) ||
+		scram_parse(a, secret, &m, &scram))
 		return secret;
 	return STR("");
 }
@@ -58,8 +94,9 @@ password_check(struct arena *a, struct str secrets, struct str password,
 	*hash = password_decoy();
 	bool found = false;
 	while (password_next(&secrets, &secret)) {
-		if (str_starts_nocase(secret, STR("{PLAIN}")))
-			return str_eq_secret(str_skip(secret, 7), password)
+		struct str plain = secret;
+		if (CUT(&plain, plain_schemes))
+			return str_eq_secret(plain, password)
 				? VERDICT_RIGHT : VERDICT_WRONG;
 		struct str h = hash_of(a, secret);
 		if (h.n > 0 && !found) {
@@ -68,6 +105,66 @@ password_check(struct arena *a, struct str secrets, struct str password,
 		}
 	}
 	return VERDICT_HASH;
+}
+
+/* -------------------------------------------------------- app passwords */
+
+bool
+app_parse(struct arena *a, struct str secret, struct str *label,
+	struct str *digest)
+{
+	struct buf *octets = buf_new(a);
+	if (!str_starts_nocase(secret, STR("{APP}")))
+		return false;
+	secret = str_skip(secret, 5);
+	if (!str_cut(&secret, ',', label) || label->n == 0 ||
+		!base64_decode(octets, secret) || octets->n != 32)
+		return false;
+	*digest = buf_str(octets);
+	return true;
+}
+
+bool
+password_has_app(struct str secrets)
+{
+	return str_starts(secrets, STR("{APP}")) ||
+		str_search(secrets, STR(" {APP}")) < secrets.n;
+}
+
+/* As people type it from paper: groups and case do not matter. */
+static struct str
+digest_of_app(struct arena *a, struct str password)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	struct buf *text = buf_new(a);
+	for (size_t i = 0; i < password.n; i++)
+		if (password.p[i] != '-' && password.p[i] != ' ')
+			buf_addc(text, char_lower(password.p[i]));
+	if (EVP_Digest(text->p, text->n, digest, &n, EVP_sha256(), NULL) != 1)
+		return STR("");
+	if (text->n > 0)
+		OPENSSL_cleanse(text->p, text->n);
+	return str_copy(a, str_of(digest, n));
+}
+
+bool
+password_is_app(struct arena *a, struct str secrets, struct str password,
+	struct str *label)
+{
+	struct str secret, name, digest, got;
+	bool found = false;
+	if (!password_has_app(secrets))
+		return false;
+	got = digest_of_app(a, password);
+	while (password_next(&secrets, &secret)) {
+		if (!app_parse(a, secret, &name, &digest) ||
+			!str_eq_secret(digest, got))
+			continue;
+		*label = name;
+		found = true;
+	}
+	return found;
 }
 
 struct str

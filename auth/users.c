@@ -3,6 +3,9 @@
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "sys/net.h"
+
+#include <stddef.h>
 
 enum { FIELDS = 8 };
 
@@ -25,14 +28,91 @@ is_name(struct str s)
 		str_search(s, STR("@.")) == s.n;
 }
 
-static bool
-has_word(struct str list, struct str word)
+static struct str_list
+split(struct arena *a, struct str words)
 {
-	struct str piece;
-	while (str_cut(&list, ',', &piece))
-		if (str_eq(str_trim(piece), word))
+	struct str_list l = {arena_array(a, words.n, sizeof *l.v), 0};
+	struct str word;
+	while (str_word(&words, &word))
+		l.v[l.n++] = str_copy(a, word);
+	return l;
+}
+
+static bool
+is_network(struct str s)
+{
+	struct net_address any;
+	struct str ip = str_head(s, str_find(s, '/'));
+	return net_parse_ip(ip, 0, &any) &&
+		(ip.n == s.n || net_within(&any, s));
+}
+
+static bool
+is_protocol(struct str s)
+{
+	static const struct str known[] = {STR_INIT("smtp"),
+		STR_INIT("submission"), STR_INIT("imap"), STR_INIT("pop3")};
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (str_eq(s, known[i]))
 			return true;
 	return false;
+}
+
+/* Options with a value, a list of words; others are somebody else's. */
+static const struct {
+	struct str name;
+	size_t offset;
+	bool (*fits)(struct str word);
+	const char *wrong;
+} options[] = {
+	{STR_INIT("allow_nets="), offsetof(struct user, nets), is_network,
+		"allow_nets is ADDRESS or ADDRESS/BITS, blanks between"},
+	{STR_INIT("protocols="), offsetof(struct user, protocols), is_protocol,
+		"protocols are smtp, submission, imap, pop3"},
+};
+
+static const char *
+parse_option(struct arena *a, struct str text, struct user *out)
+{
+	if (str_eq(text, STR("disabled")))
+		out->disabled = true;
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+		if (!str_starts(text, options[i].name))
+			continue;
+		struct str_list l =
+			split(a, str_skip(text, options[i].name.n));
+		for (size_t k = 0; k < l.n; k++)
+			if (!options[i].fits(l.v[k]))
+				return options[i].wrong;
+		if (l.n == 0)
+			return options[i].wrong;
+		*(struct str_list *)(void *)((char *)out +
+			options[i].offset) = l;
+	}
+	return NULL;
+}
+
+static const char *
+parse_options(struct arena *a, struct str list, struct user *out)
+{
+	struct str piece;
+	const char *wrong = NULL;
+	while (wrong == NULL && str_cut(&list, ',', &piece))
+		wrong = parse_option(a, str_trim(piece), out);
+	return wrong;
+}
+
+bool
+users_may_login(const struct user *u, struct str service, struct str client)
+{
+	struct net_address from;
+	bool here = u->nets.n == 0, thus = u->protocols.n == 0;
+	bool known = net_parse_ip(client, 0, &from);
+	for (size_t i = 0; i < u->nets.n && known; i++)
+		here = here || net_within(&from, u->nets.v[i]);
+	for (size_t i = 0; i < u->protocols.n; i++)
+		thus = thus || str_eq(u->protocols.v[i], service);
+	return !u->disabled && here && thus;
 }
 
 /* <root>/<user> or <root>/<domain>/<user> */
@@ -70,11 +150,14 @@ parse_ids(struct arena *a, struct str uid, struct str gid, struct str *ids)
 static const char *
 check_secret(struct arena *a, struct str secrets)
 {
-	struct str secret;
+	struct str secret, label, digest;
 	struct sasl_secret scram;
 	enum sasl_mechanism m;
 	while (password_next(&secrets, &secret))
-		if (str_starts_nocase(secret, STR("{SCRAM-")) &&
+		if (str_starts_nocase(secret, STR("{APP}")) &&
+			!app_parse(a, secret, &label, &digest))
+			return "an app password is {APP}label,digest";
+		else if (str_starts_nocase(secret, STR("{SCRAM-")) &&
 			!scram_parse(a, secret, &m, &scram))
 			return "a SCRAM secret is {SCRAM-SHA-256}iterations,"
 				"salt,stored key,server key";
@@ -87,8 +170,11 @@ users_parse_line(struct arena *a, struct str line, struct str mail_root,
 {
 	struct str f[FIELDS] = {{NULL, 0}};
 	size_t n = 0;
-	while (n < FIELDS && str_cut(&line, ':', &f[n]))
+	while (n < OPTIONS && str_cut(&line, ':', &f[n]))
 		n++;
+	/* networks have colons */
+	if (n == OPTIONS && line.p != NULL)
+		f[OPTIONS] = line;
 	if (n < 2)
 		return "a line is name:{SCHEME}secret:uid:gid:gecos:home:"
 			"shell:options";
@@ -100,8 +186,9 @@ users_parse_line(struct arena *a, struct str line, struct str mail_root,
 				  : default_home(a, mail_root, out->name);
 	if (!str_starts(out->home, STR("/")))
 		return "home must be an absolute path";
-	out->disabled = has_word(f[OPTIONS], STR("disabled"));
 	const char *wrong = parse_ids(a, f[UID], f[GID], &out->ids);
+	if (wrong == NULL)
+		wrong = parse_options(a, f[OPTIONS], out);
 	return wrong != NULL ? wrong : check_secret(a, out->secret);
 }
 
@@ -117,8 +204,10 @@ note_secrets(struct users *u, const struct user *x)
 		SASL_SCRAM_SHA_1, &scram, &password);
 	enum scram_find two = scram_find(u->arena, x->secret,
 		SASL_SCRAM_SHA_256, &scram, &password);
-	u->scram_sha_1 = u->scram_sha_1 && one != SCRAM_NONE;
-	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE;
+	/* An app password proves nothing by SCRAM. */
+	bool app = password_has_app(x->secret);
+	u->scram_sha_1 = u->scram_sha_1 && one != SCRAM_NONE && !app;
+	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE && !app;
 	u->any_plain = u->any_plain || one == SCRAM_DERIVE ||
 		two == SCRAM_DERIVE;
 }

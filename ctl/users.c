@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <libgen.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -255,7 +256,71 @@ user_add(struct ctl *c)
 	return save(&t);
 }
 
+/* The second field of the user's line, and what stands behind it. */
+static struct str
+find_secrets(struct ctl *c, const struct table *t, struct str name,
+	struct str *rest)
+{
+	struct str old = t->text, line = STR(""), field;
+	while (old.n > 0 && str_cut(&old, '\n', &line) &&
+		!is_users(line, name))
+		line = STR("");
+	if (!is_users(line, name))
+		ctl_fail(EX_NOUSER, "there is no user %s", c->argv[0]);
+	str_cut(&line, ':', &field);
+	str_cut(&line, ':', &field);
+	*rest = line;
+	return field;
+}
+
 /* Only the second field changes. */
+static int
+set_secrets(struct table *t, struct str name, struct str secrets,
+	struct str rest)
+{
+	replace(t, name, str_printf(t->ctl->arena, "%.*s:%.*s%s%.*s\n",
+		STR_ARG(name), STR_ARG(secrets), rest.p == NULL ? "" : ":",
+		STR_ARG(rest)));
+	return save(t);
+}
+
+/* Takes one of several secrets, a blank and a scheme between them. */
+static bool
+next_secret(struct str *secrets, struct str *one)
+{
+	if (secrets->n == 0)
+		return false;
+	*one = str_head(*secrets, str_search(*secrets, STR(" {")));
+	*secrets = str_trim(str_skip(*secrets, one->n));
+	return true;
+}
+
+/* An app password's label; false for any other secret. */
+static bool
+app_label(struct str secret, struct str *label)
+{
+	if (!str_starts(secret, STR("{APP}")))
+		return false;
+	secret = str_skip(secret, 5);
+	return str_cut(&secret, ',', label);
+}
+
+/* The secrets that are app passwords (or are not), but for the label's. */
+static struct str
+pick_secrets(struct ctl *c, struct str secrets, bool apps, struct str except)
+{
+	struct buf *out = buf_new(c->arena);
+	struct str one, label;
+	while (next_secret(&secrets, &one)) {
+		bool is_app = app_label(one, &label);
+		if (is_app != apps || (is_app && str_eq(label, except)))
+			continue;
+		buf_printf(out, "%s%.*s", out->n > 0 ? " " : "", STR_ARG(one));
+	}
+	return out->n > 0 ? buf_str(out) : STR("");
+}
+
+/* App passwords stay: they were made so that this one can be changed. */
 static int
 user_passwd(struct ctl *c)
 {
@@ -263,23 +328,117 @@ user_passwd(struct ctl *c)
 	const struct option_row rows[] = {{"--scram", OPTION_FLAG, &scram, NULL,
 			"a secret for SCRAM-SHA-256; no hash"}};
 	ctl_options(c, rows, 1);
-	struct str name = operand(c), rest, line, hash;
+	struct str name = operand(c), line, hash, rest;
 	struct table t = open_table(c, true);
-	struct str old = t.text;
-	while (old.n > 0 && str_cut(&old, '\n', &line) &&
-		!is_users(line, name))
-		line = STR("");
-	if (!is_users(line, name))
-		ctl_fail(EX_NOUSER, "there is no user %s", c->argv[0]);
-	str_cut(&line, ':', &rest);
-	str_cut(&line, ':', &rest);
-	struct str fresh = user_line(c->arena, name, ask_password(c->arena),
-		STR(""), scram ? USER_SCRAM : COST);
-	str_cut(&fresh, ':', &rest);
-	str_cut(&fresh, ':', &hash);
-	replace(&t, name, str_printf(c->arena, "%.*s:%.*s:%.*s\n",
-		STR_ARG(name), STR_ARG(hash), STR_ARG(line)));
-	return save(&t);
+	struct str apps = pick_secrets(c,
+		find_secrets(c, &t, name, &rest), true, STR(""));
+	line = user_line(c->arena, name, ask_password(c->arena), STR(""),
+		scram ? USER_SCRAM : COST);
+	str_cut(&line, ':', &hash);
+	str_cut(&line, ':', &hash);
+	return set_secrets(&t, name, str_printf(c->arena, "%.*s%s%.*s",
+		STR_ARG(hash), apps.n > 0 ? " " : "", STR_ARG(apps)), rest);
+}
+
+/* -------------------------------------------------------- app passwords */
+
+/* Twenty letters of 32, in fives: a hundred bits, so a plain digest is all
+ * that has to be kept of them. */
+static struct str
+make_app_password(struct arena *a)
+{
+	enum { LETTERS = 20, GROUP = 5 };
+	unsigned char noise[LETTERS];
+	struct buf *out = buf_new(a);
+	if (getrandom(noise, sizeof noise, 0) != sizeof noise)
+		ctl_fail(EX_OSERR, "getrandom: %s", strerror(errno));
+	for (size_t i = 0; i < LETTERS; i++) {
+		if (i > 0 && i % GROUP == 0)
+			buf_addc(out, '-');
+		buf_addc(out, "abcdefghijkmnpqrstuvwxyz23456789"[
+			noise[i] % 32]);
+	}
+	return buf_str(out);
+}
+
+static struct str
+app_secret(struct arena *a, struct str label, struct str password)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	struct buf *text = buf_new(a), *out = buf_new(a);
+	for (size_t i = 0; i < password.n; i++)
+		if (password.p[i] != '-')
+			buf_addc(text, password.p[i]);
+	if (EVP_Digest(text->p, text->n, digest, &n, EVP_sha256(), NULL) != 1)
+		ctl_fail(EX_OSERR, "no SHA-256");
+	buf_printf(out, "{APP}%.*s,", STR_ARG(label));
+	base64_encode(out, str_of(digest, n));
+	return buf_str(out);
+}
+
+static int
+list_apps(struct ctl *c, struct str secrets)
+{
+	struct str one, label;
+	while (next_secret(&secrets, &one)) {
+		if (!app_label(one, &label))
+			continue;
+		if (c->json) {
+			struct json_row *j = json_begin();
+			json_text(j, "name", label);
+			json_end(j);
+		} else {
+			printf("%.*s\n", STR_ARG(label));
+		}
+	}
+	return EX_OK;
+}
+
+static struct str
+take_label(struct ctl *c)
+{
+	struct str label = str_from(c->argv[1]);
+	bool fine = label.n > 0 && label.n <= 64;
+	for (size_t i = 0; i < label.n; i++)
+		fine = fine && (label.p[i] > ' ' && label.p[i] < 0x7f) &&
+			!str_has(STR(",:{}"), label.p[i]);
+	if (!fine)
+		ctl_fail(EX_USAGE, "\"%s\" cannot be the name of a password",
+			c->argv[1]);
+	return label;
+}
+
+/* Made anew under a name that is there, the old one is void. */
+static int
+user_apppass(struct ctl *c)
+{
+	bool revoke = false;
+	const struct option_row rows[] = {{"--revoke", OPTION_FLAG, &revoke}};
+	struct str rest, fresh = STR("");
+	ctl_options(c, rows, 1);
+	if (c->argc < 1 || c->argc > 2 || (revoke && c->argc < 2))
+		ctl_fail(EX_USAGE, "a user, and the name of the password");
+	struct str name = str_from(c->argv[0]);
+	struct table t = open_table(c, c->argc == 2);
+	struct str secrets = find_secrets(c, &t, name, &rest);
+	if (c->argc == 1)
+		return list_apps(c, secrets);
+	struct str label = take_label(c);
+	struct str apps = pick_secrets(c, secrets, true, label);
+	struct str others = pick_secrets(c, secrets, false, STR(""));
+	struct str all = pick_secrets(c, secrets, true, STR(""));
+	if (revoke && apps.n == all.n)
+		ctl_fail(EX_NOUSER, "there is no password %s", c->argv[1]);
+	struct str password = make_app_password(c->arena);
+	if (!revoke)
+		fresh = app_secret(c->arena, label, password);
+	int code = set_secrets(&t, name, str_trim(str_printf(c->arena,
+		"%.*s %.*s%s%.*s", STR_ARG(others), STR_ARG(apps),
+		apps.n > 0 ? " " : "", STR_ARG(fresh))), rest);
+	if (!revoke)
+		printf("%.*s\n", STR_ARG(password));
+	return code;
 }
 
 static int
@@ -339,6 +498,9 @@ ctl_user(struct ctl *c)
 			"Adds a user; the password comes from standard input.",
 			user_add},
 		{"passwd", "NAME", "Sets a new password.", user_passwd},
+		{"apppass", "NAME [LABEL [--revoke]]",
+			"Makes, revokes or lists passwords for one program.",
+			user_apppass},
 		{"list", "[--json]", "Shows the users.", user_list},
 		{"delete", "NAME", "Deletes a user; the mail stays.",
 			user_delete},

@@ -266,6 +266,8 @@ OPTION(auth, ban, DURATION, "15m", 1, 604800,
 	"How long an account or client block with too many failures waits.")
 OPTION(auth, scram, TEXT, "auto", 0, 0,
 	"Offer SCRAM: yes, no, or auto: when every user's secret allows it.")
+OPTION(auth, weak_hashes, BOOL, "no", 0, 0,
+	"Let users in whose stored hash is weak: MD5, DES, plain digests.")
 OPTION(auth, hash_workers, NUMBER, "2", 1, 64,
 	"Processes that check password hashes at once.")
 OPTION(auth, cache, DURATION, "5m", 0, 86400,

@@ -43,6 +43,11 @@ START_TEST(schemes)
 		{"{CRYPT}$y$j9T$x$y", "x", VERDICT_HASH, "$y$j9T$x$y"},
 		{"{SHA512-CRYPT}$6$x$y", "x", VERDICT_HASH, "$6$x$y"},
 		{"{blf-crypt}$2y$x", "x", VERDICT_HASH, "$2y$x"},
+		{"{MD5-CRYPT}$1$x$y", "x", VERDICT_HASH, "$1$x$y"},
+		{"{DES-CRYPT}abJnggxhB/yWI", "x", VERDICT_HASH,
+			"abJnggxhB/yWI"},
+		{"{SSHA}abcd", "x", VERDICT_HASH, "{SSHA}abcd"},
+		{"{CLEARTEXT}secret", "secret", VERDICT_RIGHT, NULL},
 		/* nobody gets in by these, at the usual price */
 		{"", "", VERDICT_HASH, NULL},
 		{"*", "*", VERDICT_HASH, NULL},
@@ -61,6 +66,72 @@ START_TEST(schemes)
 				? password_decoy() : str_from(rows[i].hash)),
 				"row %zu: %.*s", i, STR_ARG(hash));
 	}
+	arena_free(a);
+}
+END_TEST
+
+/* "test" by each scheme, as other servers' tools write it. */
+START_TEST(digests)
+{
+	static const char *const rows[] = {
+		"{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=",
+		"{sha1}qUqP5cyxm6YcTAhz05Hph5gvu9M=",
+		"{SSHA}9DgilxbKtDVpSW86NjCzcnUkuBtzYWx0",
+		"{SHA256}n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+		"{SSHA256}Tt8H7clbL9y8ryN4/RLYrCEsKqbjJsWcPmKb4wOdZDJzYWx0",
+		"{SMD5}MVJAxhIYpKhh7JSRZqhe8HNhbHQ=",
+		"{LDAP-MD5}CY9rzUYh03PK3k6DJie09g==",
+		"{PLAIN-MD5}098f6bcd4621d373cade4e832627b4f6",
+	};
+	static const char *const malformed[] = {"{SHA}", "{SHA}!", "{SSHA}abcd",
+		"{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9NzYWx0",
+		"{PLAIN-MD5}098f6bcd4621d373cade4e832627b4",
+		"{MD5}CY9rzUYh03PK3k6DJie09g==", ""};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct str s = str_from(rows[i]);
+		ck_assert_msg(digest_agrees(a, s, STR("test")), "%s", rows[i]);
+		ck_assert(!digest_agrees(a, s, STR("tests")));
+		ck_assert(!digest_agrees(a, s, STR("")));
+		ck_assert(password_is_weak(s));
+	}
+	for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+		ck_assert(!digest_agrees(
+			a, str_from(malformed[i]), STR("test")));
+	ck_assert(password_is_weak(STR("{MD5-CRYPT}$1$x$y")));
+	ck_assert(password_is_weak(STR("$1$x$y")));
+	ck_assert(password_is_weak(STR("{CRYPT}abJnggxhB/yWI")));
+	ck_assert(!password_is_weak(STR("$6$x$y")));
+	ck_assert(!password_is_weak(password_decoy()));
+	ck_assert(!password_is_weak(STR("{SCRAM-SHA-256}1,a,b,c")));
+	arena_free(a);
+}
+END_TEST
+
+/* The digest is that of "abcde"; as people type it. */
+START_TEST(app_passwords)
+{
+	struct arena *a = arena_new("test");
+	struct str label = STR(""), digest;
+	struct str secrets = STR("{CRYPT}$6$x$y "
+		"{APP}phone,NrvlDtloQdEEQ7y2cNZVTwo0t2G+Z+ycSorSwMRMpCw= "
+		"{APP}old,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	ck_assert(password_is_app(a, secrets, STR("abcde"), &label));
+	ck_assert_view(label, "phone");
+	ck_assert(password_is_app(a, secrets, STR("AB-cd e"), &label));
+	ck_assert(!password_is_app(a, secrets, STR("abcdf"), &label));
+	ck_assert(!password_is_app(a, secrets, STR(""), &label));
+	ck_assert(!password_is_app(a, STR("{CRYPT}$6$x$y"), STR("abcde"),
+		&label));
+	ck_assert(password_has_app(secrets));
+	ck_assert(!password_has_app(STR("{CRYPT}$6$x$y")));
+	ck_assert(app_parse(a, STR("{APP}x,"
+		"NrvlDtloQdEEQ7y2cNZVTwo0t2G+Z+ycSorSwMRMpCw="), &label,
+		&digest));
+	ck_assert(!app_parse(a, STR("{APP}x"), &label, &digest));
+	ck_assert(!app_parse(a, STR("{APP},NrvlDtloQdEEQ7y2cNZVTwo0t2G+Z+"
+		"ycSorSwMRMpCw="), &label, &digest));
+	ck_assert(!app_parse(a, STR("{APP}x,abcd"), &label, &digest));
 	arena_free(a);
 }
 END_TEST
@@ -159,6 +230,7 @@ END_TEST
 Suite *
 suite_password(void)
 {
-	return SUITE("password", schemes, hashers_answer, decoy_is_a_hash,
+	return SUITE("password", schemes, digests, app_passwords,
+		hashers_answer, decoy_is_a_hash,
 		cache, cache_ends);
 }

@@ -41,6 +41,38 @@ START_TEST(fields_and_defaults)
 }
 END_TEST
 
+START_TEST(who_may_log_in_where)
+{
+	struct arena *a = arena_new("test");
+	struct users *u = parse(a,
+		"any:{PLAIN}x::::::\n"
+		"off:{PLAIN}x::::::disabled\n"
+		"six:{PLAIN}x::::::o=1,allow_nets=192.0.2.0/24 2001:db8::/32,"
+		" protocols=imap submission\n");
+	ck_assert_msg(u != NULL, "%.*s", STR_ARG(buf_str(errors)));
+	static const struct {
+		const char *name, *service, *client;
+		bool may;
+	} rows[] = {
+		{"any", "pop3", "198.51.100.1", true},
+		{"any", "imap", "unix", true},
+		{"off", "imap", "192.0.2.1", false},
+		{"six", "imap", "192.0.2.77", true},
+		{"six", "submission", "2001:db8::5", true},
+		{"six", "imap", "192.0.3.1", false},
+		{"six", "imap", "unix", false},
+		{"six", "pop3", "192.0.2.77", false},
+		{"six", "smtp", "192.0.2.77", false},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_msg(users_may_login(
+			users_find(u, str_from(rows[i].name)),
+			str_from(rows[i].service), str_from(rows[i].client)) ==
+			rows[i].may, "row %zu", i);
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(every_mistake_with_its_line)
 {
 	static const struct {
@@ -58,6 +90,10 @@ START_TEST(every_mistake_with_its_line)
 		{"@b:x\n", "users:1: that name cannot be"},
 		{"a@:x\n", "users:1: that name cannot be"},
 		{"@:x\n", "users:1: that name cannot be"},
+		{"a:x::::::allow_nets=10.0.0.0/33\n", "users:1: allow_nets"},
+		{"a:x::::::allow_nets=\n", "users:1: allow_nets"},
+		{"a:x::::::protocols=imap ftp\n", "users:1: protocols"},
+		{"a:{APP}x::::::\n", "users:1: an app password"},
 		{"a:x:1000\n", "users:1: uid and gid"},
 		{"a:x:1000:\n", "users:1: uid and gid"},
 		{"a:x:one:two\n", "users:1: uid and gid"},
@@ -111,6 +147,6 @@ END_TEST
 Suite *
 suite_users(void)
 {
-	return SUITE("users", fields_and_defaults, every_mistake_with_its_line,
+	return SUITE("users", fields_and_defaults, who_may_log_in_where, every_mistake_with_its_line,
 		all_mistakes_at_once, ten_thousand);
 }
