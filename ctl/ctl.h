@@ -129,6 +129,7 @@ int ctl_explain(struct ctl *c); /* explain.c */
 int ctl_setup(struct ctl *c); /* setup.c */
 int ctl_doctor(struct ctl *c); /* doctor.c */
 
+int ctl_metrics(struct ctl *c); /* metrics.c */
 int ctl_backup(struct ctl *c); /* backup.c */
 int ctl_restore(struct ctl *c);
 

@@ -32,6 +32,8 @@ static const struct subcommand subcommands[] = {
 	{"mailbox", "list|stat|check|rebuild [USER|DIR]",
 		"Shows an account's folders; checks and mends them.",
 		ctl_mailbox},
+	{"metrics", "[--http]", "Shows figures of the suite as OpenMetrics.",
+		ctl_metrics},
 	{"backup", "DIR [--base OLDER]", "Saves configuration, queue and mail "
 		"while the suite runs.", ctl_backup},
 	{"restore", "DIR [--user NAME [--folder NAME]]",
