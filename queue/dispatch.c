@@ -22,6 +22,7 @@ enum {
 	LOCAL_JOBS_MOST = 128,
 	TURN_MS = 20,
 	BUMPS_MOST = 20,
+	BUMPED_MS = 500, /* others have its place in lanes of their own */
 	PAUSE_FIRST_MS = 100,
 	PAUSE_MOST_MS = 60 * 1000,
 	REFUSED_PAUSE_MS = 1000,
@@ -95,13 +96,29 @@ job_done(struct queue *q, struct agent *g, struct job *j)
 	g->count--;
 	g->delicate = false;
 	g->used = clock_ms();
-	j->lane->active--;
-	lane_look(q, j->lane);
+	lane_ended(q, j->lane);
 	free(j);
 	if (!g->local && !g->retiring)
 		list_push(&q->idle_agents, &g->of_idle);
 	retire_if_idle(q, g);
 	dispatch_soon(q);
+}
+
+static void
+end_lane_pause(void *ctx)
+{
+	struct lane *l = ctx;
+	l->pause = NULL;
+	lane_look(l->queue, l);
+}
+
+static void
+pause_lane(struct queue *q, struct lane *l, int64_t ms)
+{
+	if (l->pause == NULL)
+		l->pause = loop_timer(
+			q->loop, clock_in(ms), end_lane_pause, l);
+	lane_look(q, l);
 }
 
 static void
@@ -111,17 +128,22 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 	bool down = !g->local && status_is_later(x->status) &&
 		str_eq(x->scope, STR("host"));
 	struct lane *l = j->lane;
-	bool bears_less = down && lane_failure(q, l);
+	provider_meet(q, l, x->remote);
+	bool bears_less = down &&
+		lane_failure(q, l, x->status.reply != 0);
 	list_remove(&r->of_work);
 	rcpt_recovered(q, r);
 	if (!down)
 		lane_success(q, l);
 	if (bears_less && r->bumps++ < BUMPS_MOST) {
 		/* Its place is taken by others just now: no attempt. */
+		if (l->active == 1)
+			pause_lane(q, l, BUMPED_MS);
 		if (!control_wish(q, r))
 			lane_add(q, r);
 	} else {
-		if (down && !bears_less)
+		down = down && !bears_less;
+		if (down)
 			lane_park(q, l, x->status);
 		if (down)
 			outcome_down(q, r, x, l->parked_until);
@@ -214,26 +236,8 @@ return_job(struct queue *q, struct job *j)
 	}
 	if (held)
 		outcome_settled(q, m);
-	j->lane->active--;
-	lane_look(q, j->lane);
+	lane_ended(q, j->lane);
 	free(j);
-}
-
-static void
-end_lane_pause(void *ctx)
-{
-	struct lane *l = ctx;
-	l->pause = NULL;
-	lane_look(l->queue, l);
-}
-
-static void
-pause_lane(struct queue *q, struct lane *l, int64_t ms)
-{
-	if (l->pause == NULL)
-		l->pause = loop_timer(
-			q->loop, clock_in(ms), end_lane_pause, l);
-	lane_look(q, l);
 }
 
 static void
@@ -498,10 +502,9 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	g->lane = l;
 	g->count++;
 	g->delicate = is_delicate(j->msg);
-	l->active++;
 	if (l->rate > 0)
 		pause_lane(q, l, (int64_t)n * 60000 / l->rate);
-	lane_look(q, l);
+	lane_began(q, l);
 	struct status s = fill_job(q, a, &m, j, n);
 	if (status_is_fine(s)) {
 		peer_send(g->peer, &m);
@@ -632,7 +635,8 @@ serve_own(struct queue *q)
 		struct agent *g = list_entry(at, struct agent, of_idle);
 		struct lane *l = g->lane;
 		if (l != NULL && l->ready_as == READY_MORE &&
-			!peer_is_closing(g->peer) && !list_is_empty(&l->of_ready))
+			!peer_is_closing(g->peer) && provider_has_room(l) &&
+			!list_is_empty(&l->of_ready))
 			send_job(q, g, l);
 	}
 }
@@ -670,10 +674,11 @@ serve_next(struct queue *q, enum ready kind)
 	if (g == NULL || (kind == READY_MORE &&
 		idle_count(q) + startable(q) <= reserve(q)))
 		return false;
-	/* To the end of its turn. */
+	/* Out of turn while its provider has no room, else to the end. */
 	list_remove(&l->of_ready);
-	list_add(&q->ready[kind], &l->of_ready);
-	send_job(q, g, l);
+	lane_look(q, l);
+	if (!list_is_empty(&l->of_ready))
+		send_job(q, g, l);
 	return true;
 }
 
@@ -766,4 +771,5 @@ dispatch_start(struct queue *q)
 	for (int i = 0; i < READY_KINDS; i++)
 		list_init(&q->ready[i]);
 	q->lanes = map_new(q->arena);
+	q->providers = map_new(q->arena);
 }

@@ -104,6 +104,8 @@ lane_new(struct queue *q, struct str key, bool local)
 	l->moved = clock_ms();
 	l->reply = STATUS(STATUS_LATER, 4, 1, "the host does not answer");
 	list_init(&l->works);
+	list_init(&l->of_provider);
+	list_init(&l->of_blocked);
 	list_add(&q->lane_list, &l->of_queue);
 	map_set(q->lanes, l->key, l);
 	if (!local) {
@@ -119,6 +121,7 @@ lane_free(struct queue *q, struct lane *l)
 	list_remove(&l->of_queue);
 	list_remove(&l->of_ready);
 	list_remove(&l->of_hungry);
+	provider_leave(q, l);
 	loop_untimer(l->pause);
 	list_each(&q->agent_list, at, save) {
 		struct agent *g = list_entry(at, struct agent, of_queue);
@@ -353,6 +356,10 @@ lane_look(struct queue *q, struct lane *l)
 {
 	bool ready = l->waiting > 0 && l->pause == NULL &&
 		(l->local || l->active < limit_of(l));
+	if (ready && !provider_has_room(l)) {
+		provider_wait(l);
+		ready = false;
+	}
 	enum ready kind = l->local ? READY_LOCAL
 		: l->active == 0   ? READY_FIRST
 				   : READY_MORE;
@@ -387,6 +394,7 @@ lane_success(struct queue *q, struct lane *l)
 {
 	if (l->local)
 		return;
+	provider_success(l);
 	if (l->failures == 0) {
 		grow(q, l);
 		lane_look(q, l);
@@ -425,10 +433,30 @@ lower(struct queue *q, struct lane *l)
 	lane_look(q, l);
 }
 
-bool
-lane_failure(struct queue *q, struct lane *l)
+void
+lane_began(struct queue *q, struct lane *l)
 {
-	if (l->local || l->failures > 0 || l->active < 2)
+	l->active++;
+	provider_began(l);
+	lane_look(q, l);
+}
+
+void
+lane_ended(struct queue *q, struct lane *l)
+{
+	l->active--;
+	provider_ended(q, l);
+	lane_look(q, l);
+}
+
+bool
+lane_failure(struct queue *q, struct lane *l, bool said)
+{
+	if (l->local || l->failures > 0)
+		return false;
+	if (said && provider_failure(q, l))
+		return true;
+	if (l->active < 2)
 		return false;
 	lower(q, l);
 	return true;

@@ -13,6 +13,7 @@
  *	msg.c		messages and recipients in memory
  *	seen.c		a set of final addresses
  *	route.c		recipients to final recipients, by asking auth
+ *	provider.c	hosts behind many domains: what they bear together
  *	lane.c		who is next: works, fairness, concurrency, back-off
  *	dispatch.c	agents, jobs, results
  *	checkpoint.c	delivered mail to disk, then rows to history
@@ -196,7 +197,7 @@ struct queue {
 	int64_t finish_deadline;
 	struct loop_watch *master_watch;
 
-	struct map *lanes;
+	struct map *lanes, *providers;
 	struct list lane_list; /* all */
 	struct list ready[READY_KINDS]; /* could use an agent, in turn */
 	bool dispatching; /* wanted at the end of the turn */
@@ -435,6 +436,8 @@ struct lane {
 	int deaths; /* of agents that did nothing */
 	struct loop_timer *pause; /* no agent, no job until then */
 	/* Remote: */
+	struct provider *provider; /* of its last result; NULL: none yet */
+	struct list of_provider, of_blocked;
 	int64_t rate; /* recipients a minute; 0: as fast as it goes */
 	double limit; /* how many at once */
 	double ceiling; /* as many were refused last time */
@@ -486,14 +489,34 @@ void lane_look(struct queue *q, struct lane *l);
 /* The remote side answered for itself. */
 void lane_success(struct queue *q, struct lane *l);
 /* It did not; true when it serves others just now: it wants fewer at once,
- * and the recipient goes back into the lane. */
-bool lane_failure(struct queue *q, struct lane *l);
+ * and the recipient goes back into the lane.  said: it was a reply. */
+bool lane_failure(struct queue *q, struct lane *l, bool said);
+/* A job of this lane goes out, or comes to its end. */
+void lane_began(struct queue *q, struct lane *l);
+void lane_ended(struct queue *q, struct lane *l);
 /* The host is down: nothing more until `parked_until`, which is set. */
 void lane_park(struct queue *q, struct lane *l, struct status s);
 /* May be tried now, though its host is thought to be down. */
 void lane_wake(struct queue *q, struct str destination);
 /* Writes down what was learned; forgets lanes in which nothing is left. */
 void lane_sweep(struct queue *q);
+
+/* ----------------------------------------------------------- provider.c */
+struct provider;
+
+/* A result of this lane came from that host. */
+void provider_meet(struct queue *q, struct lane *l, struct str host);
+/* The lane goes. */
+void provider_leave(struct queue *q, struct lane *l);
+/* May one more job go out? */
+bool provider_has_room(const struct lane *l);
+/* It may not: the lane is looked at when another's job has ended. */
+void provider_wait(struct lane *l);
+void provider_began(struct lane *l);
+void provider_ended(struct queue *q, struct lane *l);
+void provider_success(struct lane *l);
+/* Refused by word; true when others of the provider are served. */
+bool provider_failure(struct queue *q, struct lane *l);
 
 /* ----------------------------------------------------------- dispatch.c */
 struct agent {

@@ -195,6 +195,45 @@ START_TEST(a_limit_is_learned_and_costs_no_attempt)
 }
 END_TEST
 
+static size_t
+count_deferred(struct stand *s)
+{
+	return (size_t)stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE attempts > 1 OR outcome <> 'relayed'");
+}
+
+/* The same behind many domains: what one server bears is learned for all of
+ * them together, costs nearly no attempt, and is written down. */
+START_TEST(a_provider_has_a_limit_for_all_its_domains)
+{
+	struct stand *s = stand_new("retry = {1s}");
+	s->agent = bears_three;
+	most_at_once = refused = served = 0;
+	for (int i = 0; i < 60; i++) {
+		char to[64];
+		snprintf(to, sizeof to, "u%d@domain%d.test", i, i % 30);
+		ck_assert(stand_submit(s, "a@b.test", to, "x\r\n").n > 0);
+	}
+	while (served < 60) {
+		stand_until(s, !list_is_empty(&s->jobs));
+		stand_turn(s, 20);
+		struct stand_job *j =
+			list_first(&s->jobs, struct stand_job, link);
+		if (j == NULL)
+			continue;
+		served += j->job.number.n;
+		stand_fine(s, j);
+	}
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	ck_assert_uint_gt(most_at_once, BEARS);
+	/* The first to be refused had nobody to be compared with. */
+	ck_assert_uint_le(count_deferred(s), 2);
+	ck_assert_int_ge(stand_sql(s, "SELECT ceiling FROM destination"
+		" WHERE name = '@remote.test'"), 1);
+	stand_free(s);
+}
+END_TEST
+
 static void
 host_down(struct stand *s, struct stand_job *j)
 {
@@ -503,6 +542,7 @@ suite_dispatch(void)
 	return SUITE("dispatch",
 		one_recipient_is_not_stuck_behind_ten_thousand,
 		a_destination_may_have_a_rate,
+		a_provider_has_a_limit_for_all_its_domains,
 		nor_after_a_restart, a_destination_that_hangs_holds_up_no_other,
 		a_limit_is_learned_and_costs_no_attempt,
 		a_dead_host_is_probed_by_one,
