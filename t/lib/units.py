@@ -100,6 +100,9 @@ class System:
 
     def open(self, unit):
         service = unit.name[:-len('.socket')]
+        name = service + ('@' if unit.one('Accept') == 'yes' else '')
+        if Unit(self.units, name + '.service').one('StandardInput'):
+            return  # its client is on standard input: see test_metrics
         made = self.sockets.setdefault(service, [])
         mode = int(unit.one('SocketMode', '0666'), 8)
         for path in unit.get('ListenSequentialPacket', []):
