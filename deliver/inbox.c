@@ -15,6 +15,7 @@
 #include "mail/convert.h"
 #include "mail/trace.h"
 #include "store/deliver.h"
+#include "store/quota.h"
 #include "store/store.h"
 
 #include <sys/stat.h>
@@ -61,6 +62,7 @@ struct inbox {
 	bool each;
 	bool forward; /* obey .forward files */
 	struct str plus;
+	const struct conf *limits; /* NULL: none */
 	struct arena *batch;
 	struct gathered *jobs[JOBS_MOST];
 	size_t job_count;
@@ -108,6 +110,12 @@ inbox_forward(struct inbox *x, struct str plus)
 {
 	x->forward = true;
 	x->plus = plus;
+}
+
+void
+inbox_limit(struct inbox *x, const struct conf *c)
+{
+	x->limits = c;
 }
 
 static void
@@ -275,6 +283,8 @@ store_of(struct inbox *x, struct str home, struct store **out)
 	if (!status_is_fine(st))
 		return st;
 	store_patience(k->store, PATIENCE_MS);
+	if (x->limits != NULL)
+		quota_configure(k->store, x->limits);
 	/* path text of the store outlives the batch, the job's does not */
 	k->home = store_home(k->store);
 	*out = k->store;

@@ -13,6 +13,7 @@
 #include "ask/messages.h"
 
 struct arena;
+struct conf;
 struct inbox;
 
 /* each: sync every file, instead of leaving that to checkpoints. */
@@ -20,6 +21,8 @@ struct inbox *inbox_new(struct arena *a, bool each);
 void inbox_free(struct inbox *x);
 /* Obeys .forward files (forward.h); plus: separators of an extension. */
 void inbox_forward(struct inbox *x, struct str plus);
+/* Accounts hold no more than c says (store/quota.h). */
+void inbox_limit(struct inbox *x, const struct conf *c);
 
 /*
  * Adds a job to the batch; job is a copy that lives in the batch's arena, the

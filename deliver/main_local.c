@@ -86,6 +86,7 @@ run(struct program *p)
 		str_eq(p->conf->queue.durability, STR("each")));
 	if (p->conf->address.forward)
 		inbox_forward(g.inbox, p->conf->general.plus);
+	inbox_limit(g.inbox, p->conf);
 	while (!g.over)
 		turn(&g);
 	inbox_free(g.inbox);

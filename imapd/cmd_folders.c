@@ -179,6 +179,15 @@ put_mailbox_id(
 	buf_printf(out, "(%.*s)", STR_ARG(f->mailbox_id));
 }
 
+static void
+put_deleted_size(
+	struct imap_session *s, const struct folder *f, struct buf *out)
+{
+	uint64_t octets;
+	folders_deleted_size(s->store, s->transaction, f, &octets);
+	buf_addn(out, octets);
+}
+
 #define ITEM(name, member, ...)                                                \
 	{name, offsetof(struct folder, member),                                \
 		sizeof((struct folder){0}.member) == sizeof(uint64_t),         \
@@ -203,6 +212,7 @@ static const struct status_item {
 	ITEM("HIGHESTMODSEQ", highestmodseq, IMAP_CONDSTORE),
 	{"APPENDLIMIT", .put = put_append_limit},
 	{"MAILBOXID", .put = put_mailbox_id},
+	{"DELETED-STORAGE", .put = put_deleted_size},
 };
 
 enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };

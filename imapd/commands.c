@@ -60,6 +60,11 @@ const struct imap_command imap_commands[] = {
 			 " CATENATE (TEXT literal | URL url ...)} ..."},
 		imap_append},
 	{{STR_INIT("IDLE"), IMAP_USER, .flags = CMD_NO_ARGS}, imap_idle},
+	{{STR_INIT("GETQUOTA"), IMAP_USER, .help = "root"}, imap_getquota},
+	{{STR_INIT("GETQUOTAROOT"), IMAP_USER, .help = "mailbox"},
+		imap_getquotaroot},
+	{{STR_INIT("SETQUOTA"), IMAP_USER, .help = "root (resource limit ...)"},
+		imap_setquota},
 	{{STR_INIT("COMPRESS"), IMAP_USER, .help = "DEFLATE"}, imap_compress,
 		compress_start},
 

@@ -64,6 +64,11 @@ COMMAND(imap_check);
 COMMAND(imap_compress);
 void compress_start(struct imap_session *s);
 
+/* cmd_quota.c */
+COMMAND(imap_getquota);
+COMMAND(imap_getquotaroot);
+COMMAND(imap_setquota);
+
 /* One file each */
 COMMAND(imap_append);
 COMMAND(imap_replace);

@@ -10,6 +10,7 @@
 #include "ask/handover.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "store/quota.h"
 #include "store/store.h"
 
 /* Made now: later the home's own directory is out of reach. */
@@ -46,6 +47,8 @@ open_store(struct imap_session *s, struct store **store)
 	if (status_is_later(st))
 		st = store_open(s->arena, s->home, store);
 	s->store = *store;
+	if (status_is_fine(st))
+		quota_configure(*store, s->conf);
 	return st;
 }
 

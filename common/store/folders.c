@@ -726,3 +726,20 @@ folders_delete(struct store *s, struct arena *a, struct str name)
 	notify_send(s);
 	return st;
 }
+
+struct status
+folders_deleted_size(struct store *s, struct arena *a, const struct folder *f,
+	uint64_t *octets)
+{
+	*octets = 0;
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	sqlite3_stmt *q = index_query(s, Q_DELETED_SIZE, "ii",
+		index_key(f->id, 0), index_key(f->id, UINT32_MAX));
+	if (index_row(s, q)) {
+		*octets = (uint64_t)index_int(q, 0);
+		index_end(q);
+	}
+	return index_commit(s, a);
+}

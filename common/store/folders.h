@@ -59,6 +59,10 @@ struct status folders_list(struct store *s, struct arena *a,
 struct status folders_status(struct store *s, struct arena *a, struct str name,
 	struct folder *out);
 
+/* Octets of its files that EXPUNGE would set free. */
+struct status folders_deleted_size(struct store *s, struct arena *a,
+	const struct folder *f, uint64_t *octets);
+
 /* The name as it is kept: INBOX spelled so, NFC.  False when it cannot be a
  * folder: empty, too long, an empty level, control characters, not UTF-8. */
 bool folders_name(struct arena *a, struct str name, struct str *out);

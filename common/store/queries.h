@@ -54,6 +54,8 @@
 	Q(AFTER_BOOT, "UPDATE folder SET uidnext=max(uidnext,uid_mark+1)," \
 		"modseq=max(modseq,modseq_mark),new_mtime=0,cur_mtime=0," \
 		"rebuild=1") \
+	Q(DELETED_SIZE, "SELECT coalesce(sum(file_size),0) FROM message " \
+		"WHERE flags&8<>0 AND key BETWEEN ?1 AND ?2") \
 	Q(USAGE, "SELECT sum(messages),sum(file_size) FROM folder") \
 	Q(COUNT_ROWS, "SELECT count(*),coalesce(sum(flags&1=0),0)," \
 		"coalesce(sum(flags&8<>0),0),coalesce(sum(size),0)," \

@@ -2,6 +2,7 @@
 /* Limits against sums of folder rows. */
 #include "store/quota.h"
 #include "store/index.h"
+#include "sys/conf.h"
 
 void
 quota_set(struct store *s, const struct quota *q)
@@ -9,6 +10,13 @@ quota_set(struct store *s, const struct quota *q)
 	s->quota = *q;
 	if (s->quota.warn == 0)
 		s->quota.warn = QUOTA_WARN_PERCENT;
+}
+
+void
+quota_configure(struct store *s, const struct conf *c)
+{
+	quota_set(s, &(struct quota){.octets = (uint64_t)c->general.quota,
+		.messages = (uint64_t)c->general.quota_messages});
 }
 
 static bool

@@ -4,8 +4,8 @@
  *
  * What is used is the sum of the folders' rows, so it is current with every
  * writer; what foreign programs did is taken in before anything is refused
- * for want of room, and before the figures are shown.  Limits come from the
- * table of users; who opened the store sets them, and from then on APPEND,
+ * for want of room, and before the figures are shown.  Limits come from
+ * surat.conf; who opened the store sets them, and from then on APPEND,
  * COPY and delivery refuse what does not fit:
  *
  *	imapd	quota_set after store_open; quota_room before it asks for a
@@ -30,6 +30,7 @@
 #include "base/status.h"
 
 struct arena;
+struct conf;
 struct store;
 
 enum { QUOTA_WARN_PERCENT = 90 };
@@ -43,6 +44,8 @@ struct quota {
 
 /* Copied; all zero takes limits off. */
 void quota_set(struct store *s, const struct quota *q);
+/* Those of surat.conf, general.quota and general.quota_messages. */
+void quota_configure(struct store *s, const struct conf *c);
 
 enum quota_level { QUOTA_FINE, QUOTA_WARN, QUOTA_FULL };
 

@@ -32,6 +32,10 @@ OPTION(general, runtime, TEXT, "/run/surat", 0, 0,
 	"Directory of the sockets, one subdirectory per asking program.")
 OPTION(general, mail, TEXT, "/var/mail/surat", 0, 0,
 	"Mail root of users who have no system account.")
+OPTION(general, quota, SIZE, "0", 0, 0,
+	"Octets of mail an account may hold; 0 for any number.")
+OPTION(general, quota_messages, NUMBER, "0", 0, 0,
+	"Messages an account may hold; 0 for any number.")
 OPTION(general, libexec, TEXT, "", 0, 0,
 	"Where the programs lie; empty means beside suratd.")
 OPTION(general, plus, TEXT, "+", 0, 0,
