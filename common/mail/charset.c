@@ -264,11 +264,12 @@ charset_end(struct charset_stream *s, struct buf *out)
 
 /* -------------------------------------------------------------- folding */
 
+/* Appends; a blank behind a blank is none. */
 static void
 fold_ascii(struct buf *out, struct str s)
 {
 	char *to = buf_room(out, s.n), *start = to;
-	bool blank = out->n == 0 || out->p[out->n - 1] == ' ';
+	bool blank = out->n > 0 && out->p[out->n - 1] == ' ';
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		if (c <= ' ') {
@@ -277,101 +278,77 @@ fold_ascii(struct buf *out, struct str s)
 			blank = true;
 			continue;
 		}
-		*to++ = char_lower((char)c);
+		*to++ = char_upper((char)c);
 		blank = false;
 	}
 	buf_grew(out, (size_t)(to - start));
 }
 
-/*
- * Folding and composing the general way costs a hundred nanoseconds a
- * character.  Most text needs neither: in these ranges a character begins
- * anew, that is, nothing before it composes with it, so that it can be folded
- * by itself when one that begins anew follows.  Below TABLE what that gives is
- * remembered, above it is the character.
- */
-enum { TABLE = 0x3000, FOLDED_MOST = 7 };
-
-static const struct {
-	utf8proc_int32_t first, last;
-} anew[] = {
-	{0x00, 0x2ff},       /* Latin */
-	{0x370, 0x482},      /* Greek, Cyrillic */
-	{0x48a, 0x52f},
-	{0x531, 0x58f},      /* Armenian */
-	{0x5d0, 0x5ea},      /* Hebrew */
-	{0x620, 0x64a},      /* Arabic */
-	{0x1e00, 0x1eff},    /* Latin, with more marks */
-	{0x2000, 0x206f},    /* punctuation */
-	{0x20a0, 0x20bf},    /* currencies */
-	{0x2100, 0x2bff},    /* letterlike, arrows, symbols */
-	{0x3000, 0x3029},
-	{0x3041, 0x3096},    /* kana */
-	{0x30a1, 0x30fe},
-	{0x4e00, 0x9fff},    /* Han */
-	{0xac00, 0xd7a3},    /* Hangul */
-	{0xfe00, 0xfe0f},    /* variants */
-	{0x1f300, 0x1faff},  /* emoji */
+/* What asking utf8proc gave is remembered of characters below TABLE; from
+ * PLAIN to PLAIN_LAST characters are what they are. */
+enum {
+	TABLE = 0x3000,
+	FOLDED_MOST = 7,
+	PLAIN = 0x3400,
+	PLAIN_LAST = 0x9fff,
+	DECOMPOSED_MOST = 32, /* characters that one may become */
 };
 
-static bool
-begins_anew(utf8proc_int32_t c)
+/* RFC 5051 2, step 2: the titlecase of the character, decomposed as far as it
+ * goes. */
+static struct str
+fold_by_the_book(utf8proc_int32_t c, char to[DECOMPOSED_MOST * 4])
 {
-	size_t i = 0;
-	if (c < 0x80)
-		return c >= 0;
-	while (i < sizeof anew / sizeof *anew && c > anew[i].last)
-		i++;
-	return i < sizeof anew / sizeof *anew && c >= anew[i].first;
+	utf8proc_int32_t parts[DECOMPOSED_MOST];
+	int boundary = 0;
+	size_t n = 0;
+	utf8proc_ssize_t count = utf8proc_decompose_char(utf8proc_totitle(c),
+		parts, DECOMPOSED_MOST, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+		&boundary);
+	for (utf8proc_ssize_t i = 0; i < count && i < DECOMPOSED_MOST; i++)
+		n += (size_t)utf8proc_encode_char(
+			parts[i], (utf8proc_uint8_t *)to + n);
+	return str_of(to, n);
 }
 
-static void
-fold_generally(struct buf *out, struct str s)
-{
-	utf8proc_uint8_t *folded = NULL;
-	utf8proc_ssize_t n = utf8proc_map(
-		(const utf8proc_uint8_t *)s.p, (utf8proc_ssize_t)s.n, &folded,
-		UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD);
-	fold_ascii(out, n >= 0 ? str_of(folded, (size_t)n) : s);
-	free(folded);
-}
-
-/* One character that begins anew, before one that does. */
-static void
-fold_alone(struct buf *out, utf8proc_int32_t c, struct str s)
+static struct str
+fold_character(utf8proc_int32_t c, char to[DECOMPOSED_MOST * 4])
 {
 	static struct {
 		unsigned char n;
 		char text[FOLDED_MOST];
 	} table[TABLE];
-	if (c >= TABLE) {
-		buf_add(out, s);
-		return;
-	}
+	if (c >= TABLE)
+		return fold_by_the_book(c, to);
 	if (table[c].n == 0) {
-		size_t before = out->n;
-		fold_generally(out, s);
-		if (out->n - before > FOLDED_MOST)
-			return;
-		table[c].n = (unsigned char)(out->n - before);
-		memcpy(table[c].text, out->p + before, table[c].n);
-		return;
+		struct str text = fold_by_the_book(c, to);
+		if (text.n > FOLDED_MOST)
+			return text;
+		memcpy(table[c].text, text.p, text.n);
+		table[c].n = (unsigned char)text.n;
 	}
-	buf_add(out, str_of(table[c].text, table[c].n));
+	return str_of(table[c].text, table[c].n);
 }
 
-/* The octets of the next character; what is not UTF-8 is one each, and
- * negative. */
+/* One character beyond ASCII, or an octet that is none; its length. */
 static size_t
-next_character(struct str s, size_t at, utf8proc_int32_t *c)
+fold_next(struct buf *out, struct str s)
 {
-	*c = (unsigned char)s.p[at];
-	if (*c < 0x80)
-		return 1;
-	utf8proc_ssize_t n = utf8proc_iterate(
-		(const utf8proc_uint8_t *)s.p + at,
-		(utf8proc_ssize_t)(s.n - at), c);
-	return n < 1 ? 1 : (size_t)n;
+	utf8proc_int32_t c;
+	char to[DECOMPOSED_MOST * 4];
+	utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s.p,
+		(utf8proc_ssize_t)s.n, &c);
+	if (n < 1 || (c >= PLAIN && c <= PLAIN_LAST)) {
+		buf_add(out, str_head(s, n < 1 ? 1 : (size_t)n));
+		return n < 1 ? 1 : (size_t)n;
+	}
+	struct str folded = fold_character(c, to);
+	if (str_starts(folded, STR(" "))) {
+		fold_ascii(out, str_head(folded, 1));
+		folded = str_skip(folded, 1);
+	}
+	buf_add(out, folded);
+	return (size_t)n;
 }
 
 static size_t
@@ -382,49 +359,15 @@ ascii_until(struct str s, size_t at)
 	return at;
 }
 
-/* From a character on, to the next that begins anew after one that does not. */
-static size_t
-general_until(struct str s, size_t at)
-{
-	utf8proc_int32_t c;
-	at += next_character(s, at, &c);
-	while (at < s.n) {
-		size_t n = next_character(s, at, &c);
-		if (begins_anew(c))
-			break;
-		at += n;
-	}
-	return at;
-}
-
-static struct str
-stretch(struct str s, size_t from, size_t to)
-{
-	return str_of(s.p + from, to - from);
-}
-
 void
 charset_fold(struct buf *out, struct str s)
 {
-	for (size_t at = 0, end; at < s.n; at = end) {
-		utf8proc_int32_t c, after = 0;
-		end = ascii_until(s, at);
-		/* the last one may have a mark behind it */
-		if (end < s.n && end > at + 1)
-			end--;
-		else if (end == at)
-			end = at + next_character(s, at, &c);
-		if (end < s.n)
-			next_character(s, end, &after);
-		next_character(s, at, &c);
-		if (!begins_anew(c) || !begins_anew(after)) {
-			end = general_until(s, at);
-			fold_generally(out, stretch(s, at, end));
-		} else if (c < 0x80) {
-			fold_ascii(out, stretch(s, at, end));
-		} else {
-			fold_alone(out, c, stretch(s, at, end));
-		}
+	for (size_t at = 0; at < s.n;) {
+		size_t end = ascii_until(s, at);
+		fold_ascii(out, str_of(s.p + at, end - at));
+		at = end;
+		if (at < s.n)
+			at += fold_next(out, str_skip(s, at));
 	}
 }
 

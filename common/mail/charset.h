@@ -36,8 +36,11 @@ bool charset_is_known(struct arena *a, struct str charset);
 /* Well-formed UTF-8? */
 bool charset_is_utf8(struct str text);
 
-/* Folded for search: NFKC-free case folding and NFC (i;unicode-casemap in
- * spirit), any run of blanks and line ends as one blank.  Appends. */
+/*
+ * Folded for search and sorting as i;unicode-casemap (RFC 5051) has it: each
+ * character in titlecase, decomposed; any run of blanks and line ends as one
+ * blank.  Folded texts compare octet by octet.  Appends.
+ */
 void charset_fold(struct buf *out, struct str utf8);
 
 /* NFC; invalid input is returned as it is. */

@@ -183,7 +183,7 @@ skip_reply(struct str *s)
 	static const struct str words[] = {
 		STR_INIT("re"), STR_INIT("fwd"), STR_INIT("fw")};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-		if (!str_starts(*s, words[i]))
+		if (!str_starts_nocase(*s, words[i]))
 			continue;
 		struct str rest = skip_blanks(str_skip(*s, words[i].n));
 		skip_blob(&rest);
@@ -195,16 +195,25 @@ skip_reply(struct str *s)
 	return false;
 }
 
-/* RFC 5256 2.1 steps 2 to 5 on a folded subject. */
+/* subj-trailer */
+static bool
+drop_forwarded(struct str *s)
+{
+	struct str fwd = STR("(fwd)");
+	if (s->n < fwd.n || !str_eq_nocase(str_skip(*s, s->n - fwd.n), fwd))
+		return false;
+	*s = str_trim(str_head(*s, s->n - fwd.n));
+	return true;
+}
+
+/* RFC 5256 2.1 steps 2 to 6. */
 static struct str
 strip_subject(struct str s, bool *is_reply)
 {
 	for (;;) {
 		s = str_trim(s);
-		while (str_ends(s, STR("(fwd)"))) {
-			s = str_trim(str_head(s, s.n - 5));
+		while (drop_forwarded(&s))
 			*is_reply = true;
-		}
 		for (;;) {
 			struct str rest = s;
 			if (skip_reply(&rest)) {
@@ -217,7 +226,8 @@ strip_subject(struct str s, bool *is_reply)
 			}
 		}
 		/* Step 6: "[fwd: x]" */
-		if (!str_starts(s, STR("[fwd:")) || !str_ends(s, STR("]")))
+		if (!str_starts_nocase(s, STR("[fwd:")) ||
+			!str_ends(s, STR("]")))
 			return s;
 		s = str_head(str_skip(s, 5), s.n - 6);
 		*is_reply = true;
@@ -228,21 +238,10 @@ struct str
 facts_base_subject(struct arena *a, struct str subject, bool *is_reply)
 {
 	*is_reply = false;
-	return strip_subject(folded(a, subject), is_reply);
+	return folded(a, strip_subject(subject, is_reply));
 }
 
 /* ------------------------------------------------------------ addresses */
-
-/* The first address that is one, not a group's name. */
-static const struct header_address *
-first_address(const struct header_addresses *list)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (list->v[i].mailbox.p != NULL &&
-			(list->v[i].host.p != NULL || list->n == 1))
-			return &list->v[i];
-	return NULL;
-}
 
 static void
 address_keys(struct arena *a, struct str value, struct str *sort,
@@ -254,18 +253,20 @@ address_keys(struct arena *a, struct str value, struct str *sort,
 	if (value.n == 0)
 		return;
 	struct header_addresses list = header_parse_addresses(a, value);
-	const struct header_address *x = first_address(&list);
-	if (x == NULL)
+	if (list.n == 0)
 		return;
+	/* A group stands under its name (RFC 5957 3). */
+	const struct header_address *x = &list.v[0];
 	*sort = folded_value(a, x->mailbox);
 	if (display == NULL)
 		return;
-	/* RFC 5957 3: the display name, or the whole address. */
 	if (x->name.n > 0)
 		*display = folded_value(a, x->name);
-	else
+	else if (x->host.p != NULL)
 		*display = folded_value(a, str_printf(a, "%.*s@%.*s",
 			STR_ARG(x->mailbox), STR_ARG(x->host)));
+	else
+		*display = *sort;
 }
 
 /* ----------------------------------------------------------- references */

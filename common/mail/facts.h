@@ -3,11 +3,11 @@
  * facts: everything the index keeps of a message, found in one go at
  * delivery, so that no client's command ever has to open a file for it.
  *
- * Folded texts are for SEARCH: decoded (RFC 2047), case-folded, NFC, blanks
- * runs as one blank.  Sort keys follow RFC 5256: addresses are the mailbox of
- * the first one, display keys (RFC 5957) its display name or address, all
- * folded.  envelope, body and bodystructure are the very octets of the IMAP
- * answer (RFC 3501 7.4.2), without the item name before them.
+ * Folded texts are for SEARCH: decoded (RFC 2047) and folded (charset_fold).
+ * Sort keys follow RFC 5256: of addresses the mailbox of the first one;
+ * display keys (RFC 5957) its display name or address; all folded.  envelope,
+ * body and bodystructure are the very octets of the IMAP answer (RFC 3501
+ * 7.4.2), without the item name before them.
  */
 #ifndef MAIL_FACTS_H
 #define MAIL_FACTS_H

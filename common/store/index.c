@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 6, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 7, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -182,7 +182,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=6");
+			rc = exec(s, "PRAGMA user_version=7");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");

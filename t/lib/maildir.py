@@ -147,7 +147,7 @@ class Folder:
 def problems(maildir):
     db = sqlite3.connect(maildir + '/surat/index.db')
     wrong = []
-    if db.execute('PRAGMA user_version').fetchone() != (6,):
+    if db.execute('PRAGMA user_version').fetchone() != (7,):
         return ['another version of the index']
     rows = db.execute('SELECT id,%s FROM folder' % ','.join(FOLDER)).fetchall()
     for row in rows:

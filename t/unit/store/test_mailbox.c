@@ -481,7 +481,7 @@ START_TEST(test_append)
 	ck_assert_int_eq(row.zone, -330);
 	ck_assert_uint_eq(row.flags, FLAG_SEEN | FLAG_DRAFT);
 	ck_assert_view(row.keywords, "$MDNSent work");
-	ck_assert_view(row.subject, "x");
+	ck_assert_view(row.subject, "X");
 	ck_fine(mailbox_read(m, h.a, 2, &f));
 	ck_assert_view(f.raw, "Subject: x\n\na\rb\r\r\nc\n");
 	ck_assert_uint_eq(f.size, 23);

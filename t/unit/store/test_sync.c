@@ -387,7 +387,7 @@ START_TEST(test_same_name_other_content)
 	ck_assert_view(seen(&h, m), "1:0: 2:0: 3:0:");
 	struct message_row row;
 	ck_assert(mailbox_row(m, h.a, 3, WANT_ALL, &row));
-	ck_assert_view(row.subject, "other");
+	ck_assert_view(row.subject, "OTHER");
 	ck_assert(!str_eq(maildir_parse(row.name).unique,
 		STR("1764000000.q0.host")));
 	done(&h, m);
