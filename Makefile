@@ -212,7 +212,7 @@ $(B)/t/fault.so: t/lib/fault.c
 # All rooms are linked; what an entry needs besides, it names here.
 FUZZ := $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
 FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
-	flags.c match.c reply.c resync.c url.c)
+	flags.c match.c reply.c resync.c sort.c thread.c url.c)
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "fetch.h"
 #include "flags.h"
+#include "result.h"
 #include "view.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -54,6 +55,8 @@ struct fetch {
 	bool tells_flags; /* FLAGS is among the items */
 	bool tells_modseq;
 	bool vanished; /* tells what is gone, too */
+	bool partial;  /* only some of the set: */
+	struct partial page;
 	uint64_t since;
 	/* Of the message in hand: */
 	struct message_row row;
@@ -415,10 +418,21 @@ take_vanished(struct fetch *f, const struct arg **word)
 	return f->s->uid && (f->s->enabled & IMAP_QRESYNC);
 }
 
+/* RFC 9394 3.3: for UID FETCH. */
+static bool
+take_partial(struct fetch *f, const struct arg **word)
+{
+	bool again = f->partial;
+	*word = (*word)->next;
+	f->partial = true;
+	return f->s->uid && !again && partial_parse(*word, &f->page);
+}
+
 static const struct {
 	const char *name;
 	bool (*take)(struct fetch *f, const struct arg **word);
 } modifiers[] = {
+	{"PARTIAL", take_partial},
 	{"CHANGEDSINCE", take_since},
 	{"VANISHED", take_vanished},
 };
@@ -647,6 +661,10 @@ imap_fetch(struct imap_session *s, const struct arg *args)
 	if (f.tells_modseq)
 		s->enabled |= IMAP_CONDSTORE;
 	send_vanished(&f, args);
+	if (f.partial) {
+		uids = mailbox_known(s->mailbox, s->transaction, &uids);
+		uids = partial_pick(s->transaction, &uids, &f.page);
+	}
 	if (f.marks && !mailbox_is_read_only(s->mailbox))
 		send_in_batches(&f, &uids);
 	else

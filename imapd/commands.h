@@ -69,6 +69,10 @@ COMMAND(imap_getquota);
 COMMAND(imap_getquotaroot);
 COMMAND(imap_setquota);
 
+/* cmd_sort.c */
+COMMAND(imap_sort);
+COMMAND(imap_thread);
+
 /* One file each */
 COMMAND(imap_append);
 COMMAND(imap_replace);

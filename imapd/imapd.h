@@ -11,8 +11,10 @@
  *	session.c	the loop: one command, its news, one tagged reply
  *	commands.c	the table; commands.h has what it names
  *	parse		a command's arguments as a tree
- *	seqset, flags, section, search
+ *	seqset, flags, section, search, resync
  *			the words clients use, as values
+ *	find, sort, thread, result
+ *			which messages, in which order, as which answer
  *	reply.c		what is sent
  *	view		the selected mailbox: news, names, sets
  *	capability.c	what is offered
@@ -31,6 +33,7 @@
 #include "base/str.h"
 #include "parse.h"
 #include "mail/command.h"
+#include "store/message.h"
 #include "sys/conn.h"
 #include "sys/service.h"
 
@@ -125,6 +128,7 @@ struct imap_session {
 	struct str tag;
 	struct parse parse;
 	bool uid; /* its name was preceded by UID */
+	bool numbers; /* it named messages by their numbers none the less */
 
 	/* Where the client is, and its login. */
 	struct guest guest;
@@ -135,6 +139,8 @@ struct imap_session {
 	struct arena *view;      /* lives as long as a mailbox is selected */
 	struct mailbox *mailbox; /* NULL: none is */
 	struct body *body;       /* the message read last (fetch.h) */
+	struct arena *saved_arena; /* of saved; NULL: nothing is */
+	struct uid_set saved;    /* UIDs for `$` (RFC 5182) */
 	size_t keywords_told;    /* how many the client knows of */
 	bool unsettled;          /* the mailbox has work for quiet times */
 	bool compressed;

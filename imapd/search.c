@@ -217,6 +217,11 @@ parse_uid(struct compiler *c, const struct key_row *row, struct search_key *key)
 {
 	struct str text;
 	(void)row;
+	if (arg_is(c->at, "$")) {
+		take(c);
+		key->set = c->world->saved;
+		return true;
+	}
 	if (!arg_atom(take(c), &text) ||
 		!seqset_parse(c->arena, text, &key->set))
 		return refuse(c, "UID set expected");
@@ -386,6 +391,11 @@ static struct search_key *
 parse_set(struct compiler *c, struct str text)
 {
 	struct search_key *key = new_key(c, SEARCH_SEQ);
+	if (str_eq(text, STR("$"))) {
+		key->op = SEARCH_UID;
+		key->set = c->world->saved;
+		return key;
+	}
 	if (!seqset_parse(c->arena, text, &key->set)) {
 		refuse(c, "Unknown search key");
 		return NULL;
@@ -435,11 +445,14 @@ parse_key(struct compiler *c)
 static bool
 take_charset(struct compiler *c)
 {
-	if (!arg_is(c->at, "CHARSET"))
-		return true;
-	take(c);
-	if (!arg_astring(take(c), &c->charset))
-		return refuse(c, "Charset expected");
+	bool stands = c->world->charset.n == 0 && arg_is(c->at, "CHARSET");
+	if (c->world->charset.n > 0)
+		c->charset = c->world->charset;
+	if (stands) {
+		take(c);
+		if (!arg_astring(take(c), &c->charset))
+			return refuse(c, "Charset expected");
+	}
 	return charset_is_known(c->arena, c->charset) ||
 	       refuse(c, "BADCHARSET");
 }
@@ -453,4 +466,13 @@ search_compile(struct arena *a, const struct arg *args,
 	*key = take_charset(&c) ? parse_all(&c, c.at) : NULL;
 	*why = c.why;
 	return *key != NULL;
+}
+
+bool
+search_has(const struct search_key *key, enum search_op op)
+{
+	for (; key != NULL; key = key->next)
+		if (key->op == op || search_has(key->first, op))
+			return true;
+	return false;
 }

@@ -52,6 +52,9 @@ struct search_key {
 struct search_world {
 	uint32_t last_seq, last_uid; /* for `*` */
 	int64_t now;
+	struct uid_set saved; /* UIDs that `$` stands for (RFC 5182) */
+	/* Of texts; empty: CHARSET may stand before the keys. */
+	struct str charset;
 };
 
 enum { SEARCH_DEPTH = 200 };
@@ -63,5 +66,8 @@ enum { SEARCH_DEPTH = 200 };
 bool search_compile(struct arena *a, const struct arg *args,
 	const struct search_world *w, struct search_key **key,
 	const char **why);
+
+/* Is there such a key, anywhere in the tree? */
+bool search_has(const struct search_key *key, enum search_op op);
 
 #endif

@@ -198,7 +198,8 @@ tell_news(struct imap_session *s, const struct imap_command *row)
 		return;
 	unsigned flags = row->command.flags;
 	if (!(flags & CMD_NO_NEWS))
-		view_news(s, s->uid || !(flags & CMD_SEQUENCE));
+		view_news(s, !(flags & CMD_SEQUENCE) ||
+				(s->uid && !s->numbers));
 }
 
 /* BAD changes no state: the command was not understood.  A command may close
@@ -262,6 +263,7 @@ run_command(struct imap_session *s, struct str line)
 	struct parse_source from = source(s);
 	struct parse_limits most = limits(s);
 	s->tag = str_copy(s->transaction, cut_word(&line));
+	s->numbers = false;
 	const struct imap_command *row = NULL;
 	struct imap_reply r;
 	if (is_tag(s->tag)) {

@@ -24,8 +24,29 @@ view_close(struct imap_session *s)
 	s->mailbox = NULL;
 	s->keywords_told = 0;
 	s->unsettled = false;
+	view_save(s, &(struct uid_set){0});
 	arena_free(s->view);
 	s->view = NULL;
+}
+
+void
+view_save(struct imap_session *s, const struct uid_set *uids)
+{
+	arena_free(s->saved_arena);
+	s->saved_arena = NULL;
+	s->saved = (struct uid_set){0};
+	if (uids->n == 0)
+		return;
+	s->saved_arena = arena_new("saved");
+	s->saved.v = arena_array(s->saved_arena, uids->n, sizeof *uids->v);
+	memcpy(s->saved.v, uids->v, uids->n * sizeof *uids->v);
+	s->saved.n = uids->n;
+}
+
+struct uid_set
+view_saved(struct imap_session *s)
+{
+	return mailbox_known(s->mailbox, s->transaction, &s->saved);
 }
 
 /* ---------------------------------------------------------------- flags */
@@ -199,6 +220,9 @@ view_take_past_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids)
 {
 	struct str text;
+	*uids = s->saved;
+	if (arg_is(arg, "$"))
+		return true;
 	if (!arg_atom(arg, &text) ||
 		!seqset_parse(s->transaction, text, uids))
 		return false;
@@ -212,6 +236,10 @@ view_take_set(struct imap_session *s, const struct arg *arg,
 {
 	struct str text;
 	struct uid_set set;
+	if (arg_is(arg, "$")) {
+		*uids = view_saved(s);
+		return true;
+	}
 	*why = REPLY_BAD("Message set expected");
 	if (!arg_atom(arg, &text) || !seqset_parse(s->transaction, text, &set))
 		return false;
@@ -231,15 +259,21 @@ view_take_set(struct imap_session *s, const struct arg *arg,
 	return true;
 }
 
+/* Numbers may be adjacent where UIDs are not. */
 struct uid_set
 view_seqs(struct imap_session *s, const struct uid_set *uids)
 {
 	struct uid_set out = {
-		arena_array(s->transaction, uids->n, sizeof *out.v), uids->n};
-	for (size_t i = 0; i < uids->n; i++)
-		out.v[i] = (struct uid_range){
+		arena_array(s->transaction, uids->n, sizeof *out.v), 0};
+	for (size_t i = 0; i < uids->n; i++) {
+		struct uid_range r = {
 			mailbox_seq(s->mailbox, uids->v[i].first),
 			mailbox_seq(s->mailbox, uids->v[i].last)};
+		if (out.n > 0 && out.v[out.n - 1].last + 1 == r.first)
+			out.v[out.n - 1].last = r.last;
+		else
+			out.v[out.n++] = r;
+	}
 	return out;
 }
 

@@ -45,12 +45,17 @@ struct status view_put_rows(
 bool view_take_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids, struct imap_reply *why);
 
+/* What `$` stands for: kept until the mailbox is closed; what is expunged is
+ * no part of it any more. */
+void view_save(struct imap_session *s, const struct uid_set *uids);
+struct uid_set view_saved(struct imap_session *s);
+
 /* A set of UIDs in which those of messages that are gone count: `*` is the
  * highest there ever was. */
 bool view_take_past_set(struct imap_session *s, const struct arg *arg,
 	struct uid_set *uids);
 
-/* Sequence numbers of UIDs that all are in the view. */
+/* Sequence numbers of UIDs that all are in the view, in the same order. */
 struct uid_set view_seqs(struct imap_session *s, const struct uid_set *uids);
 
 /* Wire text of a mailbox name, or of a pattern for some, as UTF-8 in NFC:

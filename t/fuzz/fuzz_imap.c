@@ -12,6 +12,8 @@
 #include "imapd/search.h"
 #include "imapd/section.h"
 #include "imapd/seqset.h"
+#include "imapd/sort.h"
+#include "imapd/thread.h"
 #include "imapd/url.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -151,6 +153,55 @@ check_resync(struct arena *a, const struct arg *list)
 	assert(best == 0 || uid_set_has(&r.match_uids, best));
 }
 
+static void
+check_sort(struct arena *a, const struct arg *list)
+{
+	struct sort_order o;
+	struct message_row row = {.uid = 1, .sort_subject = list->text};
+	struct sorting q = {.arena = a, .order = &o};
+	if (!sort_parse(list, &o))
+		return;
+	assert(o.n > 0 && o.n <= SORT_KEYS && o.want != 0);
+	sort_add(&q, &row);
+	sort_add(&q, &row);
+	sort_run(&q);
+}
+
+static size_t
+count_messages(const struct thread_node *v, uint32_t at)
+{
+	size_t n = 0;
+	for (; at != THREAD_NONE; at = v[at].next)
+		n += (v[at].uid != 0) + count_messages(v, v[at].first);
+	return n;
+}
+
+/* Words as messages, each with its neighbours as references: all are in the
+ * forest, whatever circles that makes. */
+static void
+check_threads(struct arena *a, const struct arg *args)
+{
+	enum { MOST = 50 };
+	struct thread_message v[MOST] = {0};
+	size_t n = 0;
+	struct str before = STR("");
+	for (; args != NULL && n < MOST; args = args->next) {
+		struct thread_message *m = &v[n++];
+		m->uid = (uint32_t)n;
+		m->id = args->text;
+		m->subject = str_head(args->text, 1);
+		m->references = str_printf(a, "%.*s %.*s", STR_ARG(before),
+			STR_ARG(args->next == NULL ? STR("")
+						   : args->next->text));
+		before = args->text;
+	}
+	for (int how = THREAD_ORDEREDSUBJECT; how <= THREAD_REFS; how++) {
+		struct thread_forest f = thread_run(
+			a, (enum thread_algorithm)how, v, n);
+		assert(count_messages(f.v, f.first) == n);
+	}
+}
+
 /* A name always matches itself, and everything matches a star. */
 static void
 check_pattern(struct str text)
@@ -185,10 +236,12 @@ check_values(struct arena *a, const struct arg *args)
 	const struct arg *first;
 	check_search(a, args);
 	check_flags(a, args);
+	check_threads(a, args);
 	for (; args != NULL; args = args->next)
 		if (arg_list(args, &first)) {
 			check_flags(a, first);
 			check_resync(a, args);
+			check_sort(a, args);
 		}
 }
 

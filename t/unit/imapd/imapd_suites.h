@@ -13,6 +13,8 @@ Suite *suite_flags(void);
 Suite *suite_search(void);
 Suite *suite_match(void);
 Suite *suite_resync(void);
+Suite *suite_sort(void);
+Suite *suite_thread(void);
 Suite *suite_url(void);
 Suite *suite_deflate(void);
 

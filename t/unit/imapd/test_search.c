@@ -72,6 +72,9 @@ static const struct row rows[] = {
 	{"2:4,9", "and(seq 2:4,9)"},
 	{"*", "and(seq 10)"},
 	{"UID 5,2000,*", "and(uid 5,1000,2000)"},
+	{"$", "and(uid 7:8)"},
+	{"UID $ NOT $", "and(uid 7:8, !and(uid 7:8))"},
+	{"UID \"$\"", NULL, "UID set expected"},
 	{"NEW", "and(and(recent, !flag 1))"},
 	{"OLD", "and(!recent)"},
 	{"NOT NOT SEEN", "and(!and(!and(flag 1)))"},
@@ -119,8 +122,9 @@ compile(struct arena *a, const char *text, struct search_key **key,
 {
 	static const struct parse_limits limits = {
 		.args = 1000, .depth = 300, .octets = 50, .swallow = 1000};
-	static const struct search_world world = {
-		.last_seq = 10, .last_uid = 1000, .now = 100000};
+	static struct uid_range saved = {7, 8};
+	static const struct search_world world = {.last_seq = 10,
+		.last_uid = 1000, .now = 100000, .saved = {&saved, 1}};
 	struct script script = {0};
 	struct parse_source source = script_source(&script);
 	struct parse p;
