@@ -148,7 +148,7 @@ count_nodes(const struct thread_forest *f, size_t n)
  * as the mailbox, from either end, and ids drawn from a few. */
 START_TEST(nothing_is_lost)
 {
-	enum { N = 30000 };
+	enum { N = 20000 };
 	struct arena *a = arena_new("test");
 	arena_limit(a, (size_t)1 << 30);
 	struct thread_message *v = arena_array(a, N, sizeof *v);
@@ -182,6 +182,7 @@ suite_thread(void)
 {
 	Suite *s = suite_create("thread");
 	TCase *t = tcase_create("thread");
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, forests);
 	tcase_add_test(t, nothing_is_lost);
 	suite_add_tcase(s, t);
