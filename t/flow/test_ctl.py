@@ -302,6 +302,37 @@ class Queue(threading.Thread):
         return self.got.replace(b'\0', b'|').decode()
 
 
+# Who calls, how, with what; sender (None: the caller) and recipients.
+CALLERS = (
+    ('cron', ('-FCronDaemon', '-i', '-B8BITMIME', '-oem', 'root'),
+     'From: root (Cron Daemon)\nTo: root\nSubject: Cron\n\nx\n', None,
+     ['root@a.test']),
+    ('at', ('-i', 'carol'), 'Subject: Output from your job\nTo: carol\n\n',
+     None, ['carol@a.test']),
+    ('mdadm', ('-t',), 'From: mdadm monitoring <root>\nTo: root\n'
+     'Subject: DegradedArray\n\nx\n', None, ['root@a.test']),
+    ('git send-email', ('-f', 'me@x.test', '-i', 'a@b.test', 'c@d.test'),
+     'From: Me <me@x.test>\nTo: a@b.test\nCc: c@d.test\n\n.\npatch\n',
+     'me@x.test', ['a@b.test', 'c@d.test']),
+    ('PHP', ('-t', '-i'), 'To: a@b.test\nSubject: x\nBcc: h@b.test\n\nx',
+     None, ['a@b.test', 'h@b.test']),
+    ('PHP with -f', ('-t', '-i', '-fweb@x.test'), 'To: a@b.test\n\nx',
+     'web@x.test', ['a@b.test']),
+    ('mutt', ('-oem', '-oi', '-f', 'me@x.test', '--', 'a@b.test'),
+     'From: me@x.test\n\n.\n', 'me@x.test', ['a@b.test']),
+    ('mutt with reports', ('-oem', '-oi', '-N', 'failure,delay', '-R',
+                           'hdrs', '-B8BITMIME', '--', 'a@b.test'),
+     'From: me@x.test\n\nx\n', None, ['a@b.test']),
+    ('Mailman', ('-oi', '-f', 'list-bounces@x.test', 'a@b.test', 'c@d.test'),
+     'From: list@x.test\n\nx\n', 'list-bounces@x.test',
+     ['a@b.test', 'c@d.test']),
+    ('mail', ('-i', '-t'), 'To: a@b.test, Carol <carol>\nCc: c@d.test\n\nx',
+     None, ['a@b.test', 'carol@a.test', 'c@d.test']),
+    ('vacation', ('-f', '<>', '-oi', 'a@b.test'), 'To: a@b.test\n\nx', '',
+     ['a@b.test']),
+)
+
+
 def test_sendmail():
     run = top + '/sm'
     os.makedirs(run + '/sendmail')
@@ -338,6 +369,12 @@ def test_sendmail():
     out, got, _ = send('-oem', '-oi', '-B8BITMIME', '-em', '-G', '-odb',
                        '-Am', '-bm', '--', 'b@c.test')
     ok(out.returncode == 0, 'what other programs say', out)
+    for who, args, text, sender, to in CALLERS:
+        out, got, _ = send(*args, text=text)
+        ok(out.returncode == 0 and 'sender=%s|' % (
+            me + '@a.test' if sender is None else sender) in got and
+           'rcpt=%d|%s|' % (len(to), '|'.join(to)) in got,
+           'as %s calls it' % who, (out, got))
     out, got, q = send('-i', 'b@c.test', text='\n' + 'x' * 69 + '\n' +
                        'y' * 200000)
     q.body.seek(0)
