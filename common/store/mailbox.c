@@ -492,6 +492,26 @@ news_of_arrivals(struct mailbox *m, struct mailbox_news *out)
 	}
 }
 
+/* Key and modseq of what was changed since, by ascending UID.  Few are sorted,
+ * which takes memory; many are met in their order on the way through all. */
+static sqlite3_stmt *
+changed_since(struct mailbox *m, uint64_t since)
+{
+	enum { SORTED_MOST = 10000 };
+	struct store *s = m->store;
+	int64_t n = 0, id = m->row.id;
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_CHANGED_TO, "iii", id,
+		I(since), I(SORTED_MOST));
+	if (index_row(s, st)) {
+		n = index_int(st, 0);
+		index_end(st);
+	}
+	if (n < SORTED_MOST)
+		return index_query(s, Q_MESSAGE_CHANGED, "ii", id, I(since));
+	return index_query(s, Q_MESSAGE_CHANGED_MANY, "iii", index_key(id, 0),
+		index_key(id, UINT32_MAX), I(since));
+}
+
 /* Arrivals have ascending modseqs as they have UIDs: above the last row that
  * is older all are newer, below it those that were changed. */
 struct status
@@ -509,7 +529,7 @@ mailbox_changed(struct mailbox *m, struct arena *a, uint64_t since,
 		old = index_uid(index_int(st, 0));
 		index_end(st);
 	}
-	st = index_query(s, Q_MESSAGE_CHANGED, "ii", m->row.id, I(since));
+	st = changed_since(m, since);
 	while (index_row(s, st))
 		if (index_uid(index_int(st, 0)) <= old)
 			uid_set_add(a, out, index_uid(index_int(st, 0)));
@@ -523,8 +543,7 @@ news_of_changes(struct mailbox *m, struct arena *a, struct mailbox_news *out)
 {
 	struct store *s = m->store;
 	uint32_t last = mailbox_last_uid(m);
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_CHANGED, "ii", m->row.id,
-		I(m->told));
+	sqlite3_stmt *st = changed_since(m, m->told);
 	while (index_row(s, st)) {
 		uint32_t uid = index_uid(index_int(st, 0));
 		if (uid <= last &&

@@ -128,6 +128,10 @@
 		"new_from<recent_uid") \
 	Q(MESSAGE_CHANGED, "SELECT key,changed FROM message " \
 		"WHERE folder=?1 AND changed>?2 ORDER BY key") \
+	Q(MESSAGE_CHANGED_TO, "SELECT count(*) FROM (SELECT 1 FROM message " \
+		"WHERE folder=?1 AND changed>?2 LIMIT ?3)") \
+	Q(MESSAGE_CHANGED_MANY, "SELECT key,changed FROM message NOT INDEXED " \
+		"WHERE key BETWEEN ?1 AND ?2 AND changed>?3 ORDER BY key") \
 	Q(MESSAGE_OLDER, "SELECT key FROM message WHERE key BETWEEN ?1 AND " \
 		"?2 AND modseq<=?3 ORDER BY key DESC LIMIT 1") \
 	Q(MESSAGE_WORDS, "SELECT key,keywords FROM message " \

@@ -448,12 +448,10 @@ is_known(struct looking *k, const struct entry *e)
 
 /* The next entries; those that are no row's are described. */
 static void
-gather(struct looking *k)
+gather_all(struct looking *k)
 {
 	struct listing *l = &k->list;
 	size_t described = 0;
-	k->n = 0;
-	k->v = arena_array(k->batch, ENTRIES_MOST, sizeof *k->v);
 	while (k->done < l->n && k->n < ENTRIES_MOST &&
 		described < ADOPT_MOST &&
 		arena_used(k->batch) < ADOPT_OCTETS) {
@@ -467,6 +465,20 @@ gather(struct looking *k)
 			k->n++;
 		}
 	}
+}
+
+/* In one snapshot: each question by itself would take and leave a lock.  Not
+ * fine: the index cannot be read now. */
+static struct status
+gather(struct looking *k)
+{
+	k->n = 0;
+	k->v = arena_array(k->batch, ENTRIES_MOST, sizeof *k->v);
+	struct status st = index_begin_read(k->s, k->a);
+	if (!status_is_fine(st))
+		return st;
+	gather_all(k);
+	return index_commit(k->s, k->a);
 }
 
 /* The times of the reading are recorded with the last batch, so that a look
@@ -618,8 +630,9 @@ look(struct looking *k)
 	while (status_is_fine(st) && more) {
 		k->batch = arena_new("batch");
 		arena_limit(k->batch, (size_t)1 << 30);
-		gather(k);
-		st = apply(k);
+		st = gather(k);
+		if (status_is_fine(st))
+			st = apply(k);
 		say_progress(k);
 		arena_free(k->batch);
 		more = k->done < k->list.n || k->missing.n > 0;
