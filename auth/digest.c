@@ -73,6 +73,7 @@ digest_agrees(struct arena *a, struct str secret, struct str password)
 	bool right = md != NULL &&
 		EVP_Digest(text->p, text->n, got, &n, md, NULL) == 1 &&
 		str_eq_secret(str_of(got, n), digest);
-	explicit_bzero(text->p, text->n);
+	if (text->n > 0)
+		explicit_bzero(text->p, text->n);
 	return right;
 }
