@@ -60,6 +60,7 @@ static const struct capability {
 	struct str_list (*values)(struct imap_session *s);
 } capabilities[] = {
 	{"IMAP4rev1", IMAP_ANY},
+	{"IMAP4rev2", IMAP_ANY, NULL, IMAP_REV2},
 	{"LITERAL+", IMAP_ANY},
 	{"LITERAL-", IMAP_ANY, takes_small_literals},
 	{"ID", IMAP_ANY},

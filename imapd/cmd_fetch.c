@@ -74,7 +74,7 @@ write_flags(struct fetch *f, const struct item *it)
 	(void)it;
 	buf_adds(f->out, "FLAGS (");
 	flags_print(f->out, f->row.flags, f->row.keywords,
-		mailbox_is_recent(f->s->mailbox, f->row.uid));
+		view_is_recent(f->s, f->row.uid));
 	buf_addc(f->out, ')');
 }
 

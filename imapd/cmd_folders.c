@@ -82,6 +82,9 @@ imap_create(struct imap_session *s, const struct arg *args)
 	if (!status_is_fine(st) || !status_is_fine(folders_status(
 		s->store, s->transaction, name, &f)))
 		return reply_done(st, "Created");
+	struct str denormal = view_denormal(s, args);
+	if (denormal.n > 0)
+		view_put_list(s, name, denormal);
 	struct str code = str_printf(s->transaction, "MAILBOXID (%.*s)",
 		STR_ARG(f.mailbox_id));
 	return (struct imap_reply){IMAP_OK, code, STR("Created")};
@@ -120,8 +123,10 @@ imap_rename(struct imap_session *s, const struct arg *args)
 	if (!take_name(s, args, &from, &why) ||
 		!take_name(s, args->next, &to, &why))
 		return why;
-	return reply_done(
-		folders_rename(s->store, s->transaction, from, to), "Renamed");
+	struct status st = folders_rename(s->store, s->transaction, from, to);
+	if (status_is_fine(st))
+		view_put_list(s, to, from);
+	return reply_done(st, "Renamed");
 }
 
 /* -------------------------------------------------------- subscriptions */

@@ -199,7 +199,7 @@ put_attributes(const struct listing *l, const struct folder *f, bool selected)
 	struct buf *out = conn_out(l->s->conn);
 	bool lsub = l->selects == (LIST_SUBSCRIBED | LIST_RECURSIVE) &&
 		    !l->extended;
-	if (f->id == 0 && l->extended)
+	if (f->id == 0 && (l->extended || (l->s->enabled & IMAP_REV2)))
 		put_attribute(out, STR("\\NonExistent"));
 	else if (f->id == 0 || (lsub && !selected))
 		put_attribute(out, STR("\\Noselect"));

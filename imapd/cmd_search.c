@@ -27,6 +27,10 @@ imap_search(struct imap_session *s, const struct arg *args)
 	struct imap_reply why;
 	if (!result_parse(&args, &q.result.options))
 		return REPLY_BAD("Unknown RETURN option");
+	/* RFC 9051 6.4.4: there is no SEARCH response any more */
+	if ((s->enabled & IMAP_REV2) && !q.result.options.extended)
+		q.result.options = (struct result_options){
+			.extended = true, .items = RESULT_ALL};
 	if (!find_compile(s, STR(""), args, &key, &why))
 		return result_refuse(s, &q.result, why);
 	q.result.tells_modseq = search_has(key, SEARCH_MODSEQ);

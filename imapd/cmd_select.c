@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * SELECT, EXAMINE, CLOSE, UNSELECT, CHECK; RFC 3501 6.3.1, 6.3.2, 6.4.1,
- * 6.4.2, RFC 3691, parameters RFC 4466 and 7162.  The states before and
+ * 6.4.2, RFC 9051 6.3.2, RFC 3691, parameters RFC 4466 and 7162.  The states before and
  * after are the table's.
  */
 #include "commands.h"
@@ -38,13 +38,15 @@ take_parameters(
 }
 
 static void
-describe(struct imap_session *s)
+describe(struct imap_session *s, const struct arg *arg)
 {
 	const struct folder *f = mailbox_folder(s->mailbox);
-	uint32_t unseen = mailbox_first_unseen(s->mailbox);
+	bool rev1 = !(s->enabled & IMAP_REV2);
+	uint32_t unseen = rev1 ? mailbox_first_unseen(s->mailbox) : 0;
 	view_put_flags(s);
 	reply_untagged(s->conn, "%u EXISTS", mailbox_count(s->mailbox));
-	reply_untagged(s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+	view_put_recent(s);
+	view_put_list(s, f->name, view_denormal(s, arg));
 	if (unseen > 0)
 		reply_untagged(s->conn, "OK [UNSEEN %u] First unseen", unseen);
 	reply_untagged(
@@ -125,7 +127,7 @@ open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
 		return refuse(s, st);
 	}
 	s->unsettled = true;
-	describe(s);
+	describe(s, args);
 	st = resynchronise(s, &r);
 	if (!status_is_fine(st))
 		return refuse(s, st);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * imapd: IMAP4rev1 (RFC 3501) on a plain stream.
+ * imapd: IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) on a plain stream.
  *
  * One program in two roles.  The login process is unprivileged and serves
  * clients until they have logged in; auth hands them to a session process,
@@ -110,7 +110,9 @@ enum imap_limits {
 enum imap_enabled {
 	IMAP_CONDSTORE = 1 << 0,
 	IMAP_QRESYNC = 1 << 1,
-	IMAP_UTF8 = 1 << 2, /* mailbox names are UTF-8 */
+	IMAP_UTF8 = 1 << 2,
+	IMAP_REV2 = 1 << 3, /* RFC 9051, where it differs */
+	IMAP_UTF8_NAMES = IMAP_UTF8 | IMAP_REV2, /* either will do */
 };
 
 struct imap_session {

@@ -77,6 +77,13 @@ view_tell_keywords(struct imap_session *s)
 		view_put_flags(s);
 }
 
+/* IMAP4rev2 has no such flag (RFC 9051, appendix E). */
+bool
+view_is_recent(const struct imap_session *s, uint32_t uid)
+{
+	return !(s->enabled & IMAP_REV2) && mailbox_is_recent(s->mailbox, uid);
+}
+
 static void
 put_row(struct imap_session *s, const struct message_row *row, bool flags)
 {
@@ -91,7 +98,7 @@ put_row(struct imap_session *s, const struct message_row *row, bool flags)
 	if (flags) {
 		buf_adds(out, " FLAGS (");
 		flags_print(out, row->flags, row->keywords,
-			mailbox_is_recent(s->mailbox, row->uid));
+			view_is_recent(s, row->uid));
 		buf_addc(out, ')');
 	}
 	if (s->enabled & IMAP_CONDSTORE) {
@@ -152,6 +159,14 @@ view_put_vanished(
 	conn_pace(s->conn);
 }
 
+void
+view_put_recent(struct imap_session *s)
+{
+	if (!(s->enabled & IMAP_REV2))
+		reply_untagged(
+			s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+}
+
 /* Highest first, so that each number is right when it is read. */
 static void
 put_expunged(struct imap_session *s, const struct mailbox_news *news)
@@ -173,8 +188,7 @@ put_news(struct imap_session *s, const struct mailbox_news *news)
 	put_expunged(s, news);
 	if (news->arrived > 0) {
 		reply_untagged(s->conn, "%u EXISTS", news->exists);
-		reply_untagged(
-			s->conn, "%u RECENT", mailbox_recent(s->mailbox));
+		view_put_recent(s);
 	}
 	view_tell_keywords(s);
 	view_put_rows(s, &news->changed, true);
@@ -283,7 +297,7 @@ bool
 view_decode_name(struct imap_session *s, struct str wire, struct str *text)
 {
 	struct buf *utf8 = buf_new(s->transaction);
-	if (s->enabled & IMAP_UTF8) {
+	if (s->enabled & IMAP_UTF8_NAMES) {
 		*text = charset_nfc(s->transaction, wire);
 		return charset_is_utf8(wire);
 	}
@@ -308,10 +322,36 @@ void
 view_put_name(struct imap_session *s, struct buf *out, struct str name)
 {
 	struct buf *wire = buf_new(s->transaction);
-	if ((s->enabled & IMAP_UTF8) && !str_is_ascii(name))
+	if ((s->enabled & IMAP_UTF8_NAMES) && !str_is_ascii(name))
 		reply_utf8(out, name);
-	else if ((s->enabled & IMAP_UTF8) || !utf7_from_utf8(wire, name))
+	else if ((s->enabled & IMAP_UTF8_NAMES) || !utf7_from_utf8(wire, name))
 		reply_astring(out, name);
 	else
 		reply_astring(out, buf_str(wire));
+}
+
+void
+view_put_list(struct imap_session *s, struct str name, struct str old)
+{
+	struct buf *out = conn_out(s->conn);
+	if (!(s->enabled & IMAP_REV2))
+		return;
+	buf_printf(out, "* LIST () \"%c\" ", FOLDERS_SEPARATOR);
+	view_put_name(s, out, name);
+	if (old.n > 0) {
+		buf_adds(out, " (\"OLDNAME\" (");
+		view_put_name(s, out, old);
+		buf_adds(out, "))");
+	}
+	buf_adds(out, "\r\n");
+}
+
+struct str
+view_denormal(struct imap_session *s, const struct arg *arg)
+{
+	struct str text;
+	if (!arg_astring(arg, &text) || !charset_is_utf8(text) ||
+		str_eq(charset_nfc(s->transaction, text), text))
+		return STR("");
+	return text;
 }

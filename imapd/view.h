@@ -33,6 +33,10 @@ void view_close(struct imap_session *s);
 void view_tell_keywords(struct imap_session *s);
 void view_put_flags(struct imap_session *s);
 
+/* \Recent and RECENT are for IMAP4rev1 alone. */
+bool view_is_recent(const struct imap_session *s, uint32_t uid);
+void view_put_recent(struct imap_session *s);
+
 /* "* n FETCH (UID u FLAGS (...))" of each that is still there. */
 struct status view_put_rows(
 	struct imap_session *s, const struct uid_set *uids, bool flags);
@@ -68,5 +72,12 @@ bool view_decode_name(
 bool view_take_name(
 	struct imap_session *s, const struct arg *arg, struct str *name);
 void view_put_name(struct imap_session *s, struct buf *out, struct str name);
+
+/* For IMAP4rev2: the mailbox, and what it was called before, or by the client,
+ * unless that is empty (RFC 9051 6.3.9.7). */
+void view_put_list(struct imap_session *s, struct str name, struct str old);
+/* The name as the client wrote it, when that is not how it is kept; or empty.
+ */
+struct str view_denormal(struct imap_session *s, const struct arg *arg);
 
 #endif
