@@ -222,7 +222,7 @@ write_binary_size(struct fetch *f, const struct item *it)
 		f->status = st;
 }
 
-enum { ROW_FLAGS, ROW_MODSEQ, ROW_PREVIEW };
+enum { ROW_FLAGS, ROW_MODSEQ, ROW_UID, ROW_PREVIEW };
 
 /* Fields the index has; few messages have more of them than it keeps. */
 static void
@@ -242,8 +242,8 @@ write_fields(struct fetch *f, const struct item *it)
 static const struct item_row rows[] = {
 	[ROW_FLAGS] = {"FLAGS", write_flags},
 	[ROW_MODSEQ] = {"MODSEQ", write_modseq},
+	[ROW_UID] = {"UID", write_uid},
 	[ROW_PREVIEW] = {"PREVIEW", write_preview, WANT_PREVIEW},
-	{"UID", write_uid},
 	{"INTERNALDATE", write_date, WANT_DATES},
 	{"RFC822.SIZE", write_size, WANT_SIZES},
 	{"ENVELOPE", write_envelope, WANT_ENVELOPE},
@@ -467,7 +467,7 @@ static bool
 compile(struct fetch *f, const struct arg *arg, const char **why)
 {
 	const struct arg *first;
-	if (f->s->uid)
+	if (f->s->uid && !(f->s->enabled & IMAP_UIDONLY))
 		add_item(f, find_row(STR("UID")));
 	*why = "FETCH items expected";
 	if (arg == NULL)
@@ -509,31 +509,34 @@ write_items(struct fetch *f, const struct items *list)
 		write_item(f, it);
 }
 
-/* What marking the message changed is told in the same breath. */
+/* What marking the message changed is told in the same breath (RFC 7162 3.2.4).
+ */
 static void
 write_marked(struct fetch *f)
 {
 	static const struct item flags = {.row = &rows[ROW_FLAGS]};
 	static const struct item modseq = {.row = &rows[ROW_MODSEQ]};
+	static const struct item uid = {.row = &rows[ROW_UID]};
 	if (!uid_set_has(&f->marked, f->row.uid))
 		return;
 	if (!f->tells_flags)
 		write_item(f, &flags);
-	if (!f->tells_modseq && (f->s->enabled & IMAP_CONDSTORE))
+	if (!(f->s->enabled & IMAP_CONDSTORE))
+		return;
+	if (!f->tells_modseq)
 		write_item(f, &modseq);
+	if (!(f->s->enabled & IMAP_UIDONLY) &&
+		find_item(&f->rows, &rows[ROW_UID]) == NULL)
+		write_item(f, &uid);
 }
 
 static void
 write_message(struct fetch *f)
 {
 	struct arena_mark mark = arena_mark(f->s->transaction);
-	uint32_t seq = mailbox_seq(f->s->mailbox, f->row.uid);
-	if (seq == 0)
+	if (!view_begin_row(f->s, f->row.uid))
 		return;
 	f->first = true;
-	buf_adds(f->out, "* ");
-	buf_addn(f->out, seq);
-	buf_adds(f->out, " FETCH (");
 	write_items(f, &f->rows);
 	write_marked(f);
 	write_items(f, &f->fields);

@@ -47,7 +47,7 @@ describe(struct imap_session *s, const struct arg *arg)
 	reply_untagged(s->conn, "%u EXISTS", mailbox_count(s->mailbox));
 	view_put_recent(s);
 	view_put_list(s, f->name, view_denormal(s, arg));
-	if (unseen > 0)
+	if (unseen > 0 && !(s->enabled & IMAP_UIDONLY))
 		reply_untagged(s->conn, "OK [UNSEEN %u] First unseen", unseen);
 	reply_untagged(
 		s->conn, "OK [UIDVALIDITY %u] UIDs valid", f->uidvalidity);
@@ -113,6 +113,8 @@ open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
 		return REPLY_BAD("Mailbox name expected");
 	if (!take_parameters(s, args->next, &r))
 		return REPLY_BAD("Unknown parameter");
+	if (r.match_seqs.n > 0 && (s->enabled & IMAP_UIDONLY))
+		return REPLY_UIDREQUIRED;
 	if (s->mailbox != NULL) {
 		view_close(s);
 		reply_untagged(s->conn, "OK [CLOSED] Previous mailbox closed");

@@ -439,7 +439,8 @@ find_compile(struct imap_session *s, struct str charset,
 		return false;
 	if (search_compile(s->transaction, args, &world, key, &words)) {
 		s->numbers = search_has(*key, SEARCH_SEQ);
-		return true;
+		*why = REPLY_UIDREQUIRED;
+		return !s->numbers || !(s->enabled & IMAP_UIDONLY);
 	}
 	*why = (struct imap_reply){IMAP_BAD, STR(""), str_from(words)};
 	if (strcmp(words, "BADCHARSET") == 0)

@@ -73,6 +73,8 @@ struct imap_reply {
 #define REPLY_OK(text) REPLY(IMAP_OK, "", text)
 #define REPLY_NO(code, text) REPLY(IMAP_NO, code, text)
 #define REPLY_BAD(text) REPLY(IMAP_BAD, "", text)
+#define REPLY_UIDREQUIRED                                                      \
+	REPLY(IMAP_BAD, "UIDREQUIRED", "Only UIDs have been enabled")
 
 /* NO with the response code of RFC 5530 that fits. */
 struct imap_reply reply_status(struct status st);
@@ -113,6 +115,7 @@ enum imap_enabled {
 	IMAP_UTF8 = 1 << 2,
 	IMAP_REV2 = 1 << 3, /* RFC 9051, where it differs */
 	IMAP_UTF8_NAMES = IMAP_UTF8 | IMAP_REV2, /* either will do */
+	IMAP_UIDONLY = 1 << 4, /* no message numbers at all */
 };
 
 struct imap_session {
@@ -175,6 +178,7 @@ enum imap_flags {
 	CMD_SEQUENCE = 1 << 3, /* no EXPUNGE may be sent (RFC 3501 7.4.1) */
 	CMD_NO_NEWS = 1 << 4,  /* nor anything else of the mailbox */
 	CMD_WRITES = 1 << 5,   /* not in a mailbox opened by EXAMINE */
+	CMD_NUMBERS = 1 << 6,  /* has message numbers without UID before it */
 };
 
 struct imap_command {

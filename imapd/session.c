@@ -163,6 +163,8 @@ call(struct imap_session *s, const struct imap_command *row)
 	unsigned flags = row->command.flags;
 	if ((row->command.states & s->state) == 0)
 		return REPLY_BAD("Not now");
+	if ((flags & CMD_NUMBERS) && (s->enabled & IMAP_UIDONLY) && !s->uid)
+		return REPLY_UIDREQUIRED;
 	if ((flags & CMD_WRITES) && mailbox_is_read_only(s->mailbox))
 		return REPLY_NO("CANNOT", "The mailbox is read-only");
 	if (!(flags & CMD_READS) && !parse_args(&s->parse, &args))

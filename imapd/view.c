@@ -84,25 +84,43 @@ view_is_recent(const struct imap_session *s, uint32_t uid)
 	return !(s->enabled & IMAP_REV2) && mailbox_is_recent(s->mailbox, uid);
 }
 
+bool
+view_begin_row(struct imap_session *s, uint32_t uid)
+{
+	struct buf *out = conn_out(s->conn);
+	uint32_t seq = mailbox_seq(s->mailbox, uid);
+	bool only = (s->enabled & IMAP_UIDONLY) != 0;
+	if (seq == 0)
+		return false;
+	buf_adds(out, "* ");
+	buf_addn(out, only ? uid : seq);
+	buf_adds(out, only ? " UIDFETCH (" : " FETCH (");
+	return true;
+}
+
 static void
 put_row(struct imap_session *s, const struct message_row *row, bool flags)
 {
 	struct buf *out = conn_out(s->conn);
-	uint32_t seq = mailbox_seq(s->mailbox, row->uid);
-	if (seq == 0)
+	const char *before = "";
+	if (!view_begin_row(s, row->uid))
 		return;
-	buf_adds(out, "* ");
-	buf_addn(out, seq);
-	buf_adds(out, " FETCH (UID ");
-	buf_addn(out, row->uid);
+	if (!(s->enabled & IMAP_UIDONLY)) {
+		buf_adds(out, "UID ");
+		buf_addn(out, row->uid);
+		before = " ";
+	}
 	if (flags) {
-		buf_adds(out, " FLAGS (");
+		buf_adds(out, before);
+		buf_adds(out, "FLAGS (");
 		flags_print(out, row->flags, row->keywords,
 			view_is_recent(s, row->uid));
 		buf_addc(out, ')');
+		before = " ";
 	}
 	if (s->enabled & IMAP_CONDSTORE) {
-		buf_adds(out, " MODSEQ (");
+		buf_adds(out, before);
+		buf_adds(out, "MODSEQ (");
 		buf_addn(out, row->modseq);
 		buf_addc(out, ')');
 	}
@@ -172,7 +190,7 @@ static void
 put_expunged(struct imap_session *s, const struct mailbox_news *news)
 {
 	const struct uid_set *seqs = &news->expunged_seqs;
-	if (s->enabled & IMAP_QRESYNC) {
+	if (s->enabled & (IMAP_QRESYNC | IMAP_UIDONLY)) {
 		view_put_vanished(s, &news->expunged, false);
 		return;
 	}

@@ -37,6 +37,10 @@ void view_put_flags(struct imap_session *s);
 bool view_is_recent(const struct imap_session *s, uint32_t uid);
 void view_put_recent(struct imap_session *s);
 
+/* "* n FETCH (", or "* u UIDFETCH (" (RFC 9586 3.3); false when the message is
+ * not in the view. */
+bool view_begin_row(struct imap_session *s, uint32_t uid);
+
 /* "* n FETCH (UID u FLAGS (...))" of each that is still there. */
 struct status view_put_rows(
 	struct imap_session *s, const struct uid_set *uids, bool flags);
