@@ -252,7 +252,9 @@ def thunderbird(h):
          'folders with their uses')
     ok(a.command('list "" "INBOX"').named('LIST'), 'list of one')
     ok(a.command('select "INBOX"').ok, 'select')
-    ok(a.command('getquotaroot "INBOX"').result == 'BAD',
+    r = a.command('getquotaroot "INBOX"')
+    ok(r.ok and r.lines[0] == ('QUOTAROOT', ['INBOX']), 'no limits', r)
+    ok(a.command('getacl "INBOX"').result == 'BAD',
        'what is not offered is refused')
     r = a.command('UID fetch 1:* (FLAGS)')
     ok(r.ok, 'flags of all')

@@ -431,7 +431,7 @@ class Imap:
         if name == 'FLAGS':
             return name, r.list_of(r.flag)
         if name not in ('CAPABILITY', 'ENABLED', 'ID', 'NAMESPACE',
-                        'ESEARCH'):
+                        'ESEARCH', 'QUOTA', 'QUOTAROOT'):
             r.fail('a known response')
         return name, r.match(TEXT, 'text').decode().split(' ')
 
