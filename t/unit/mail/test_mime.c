@@ -3,7 +3,6 @@
 #include "mail.h"
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/clock.h"
 #include "grammar.h"
 #include "mail/facts.h"
 #include "mail/header.h"
@@ -11,6 +10,7 @@
 #include "mail/structure.h"
 #include "mail/text.h"
 
+#include <time.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -248,6 +248,15 @@ START_TEST(the_whole_corpus_is_answered_in_grammar)
 }
 END_TEST
 
+/* Of this process alone: others do not count. */
+static int64_t
+cpu_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static int64_t
 cost(const char *head, const char *unit, size_t count)
 {
@@ -261,9 +270,9 @@ cost(const char *head, const char *unit, size_t count)
 	for (int i = 0; i < 3; i++) {
 		struct arena_mark m = arena_mark(a);
 		struct facts f;
-		int64_t start = clock_us();
+		int64_t start = cpu_us();
 		facts_find(a, buf_str(in), &f);
-		int64_t took = clock_us() - start;
+		int64_t took = cpu_us() - start;
 		best = took < best ? took : best;
 		arena_rewind(a, m);
 	}
