@@ -106,11 +106,12 @@ def arrives(h, to, user, what, **how):
 
 def domains(h):
     same(code(h, 'alice@virtual.test')[0], 550,
-         'a bare name is nobody in a virtual domain')
+         'row 36: a bare name is nobody in a virtual domain')
     arrives(h, 'vera@virtual.test', 'vera@virtual.test',
             'a virtual mailbox')
     arrives(h, 'shop@alias.test', 'alice', 'an alias domain')
-    same(code(h, 'nobody@alias.test')[0], 550, 'and nobody else there')
+    same(code(h, 'nobody@alias.test')[0], 550,
+         'row 36: refused at RCPT, not returned later')
     arrives(h, 'postmaster@alias.test', 'alice',
             'row 37: postmaster of every domain')
     same(code(h, 'known@relay.test')[0], 250, 'a relayed domain: known')

@@ -98,7 +98,7 @@ def sweep(house, randomness):
     print('# %d points in %.0f s, %d struck; the queue died %d times, its '
           'agents %d times' % (len(work), time.time() - start, struck,
                                house.deaths['queue'], house.deaths['agent']))
-    same(ledger.bad, [], 'everything once, whole, and nothing stuck')
+    same(ledger.bad, [], 'row 6: everything once, whole, and nothing stuck')
     ok(struck > len(work) // 4, 'the points were met')
 
 
@@ -109,7 +109,7 @@ def little_space(house):
         answer = house.submit('x@remote.test', ['alice@example.test'],
                               b'x' * 100, 'space/%s' % body, body=body)
         same((answer[0], answer[1][:5]), ('no', '4.3.1'),
-             'no space: %s' % ('a body' if body else 'a message'))
+             'row 4: no space: %s' % ('a body' if body else 'a message'))
     house.field('queue', 'free_blocks', 0)
     same(house.submit('x@remote.test', ['alice@example.test'], b'x\r\n',
                       'space/after')[0], 'yes', 'space again: taken')
@@ -241,7 +241,7 @@ def fill(house):
                               'full/%d' % taken)
         taken += answer[0] == 'yes'
     same((answer[0], answer[1][:5]), ('no', '4.3.1'),
-         'the disk is nearly full: 452')
+         'row 4: the disk is nearly full: 452')
     ok(taken > 20, 'after a good many', taken)
     v = os.statvfs(house.dir + '/state')
     ok(v.f_bavail * v.f_frsize > 1 << 20, 'and before the space was gone')
@@ -264,7 +264,7 @@ def fill(house):
         'queue_change', verb='retry', text='all') and house.rows() == [], 60)
     house.ask('queue_change', verb='redirect', text='alice@example.test',
               rcpt='later@example.test')
-    same(house.settle(60), [], 'space again: it goes on by itself')
+    same(house.settle(60), [], 'row 4: space again: it goes on by itself')
     whole = [f for f in house.mails('alice')
              if open(f, 'rb').read().endswith(b'y' * 60000)]
     same(len(whole), taken, 'everything acknowledged is there, whole')

@@ -80,7 +80,7 @@ def main():
               'times, its agents %d times' % (
                   seed, len(work), time.time() - start, struck,
                   house.deaths['queue'], house.deaths['agent']))
-        same(ledger.bad, [], 'everything once, whole, and nothing stuck')
+        same(ledger.bad, [], 'rows 1, 2: everything once, whole, and nothing stuck')
         ok(struck > len(work) // 3, 'the points were met')
         same(os.listdir(house.dir + '/state/queue/bodies'), [],
              'no body file is left')

@@ -151,13 +151,13 @@ def signed():
     ok(a['secure'] == 1 and len(a['records']) == 1, 'a signed TLSA', a)
     a = r.ask('nobody.sig.test', 'A')
     ok(a['rcode'] == 'nxdomain' and a['secure'] == 1,
-       'absence is proven', a)
+       'row 67: absence is proven', a)
     a = r.ask('mx2.sig.test', 'A')
     ok(a['rcode'] == 'bogus' and a['secure'] == 0 and a['records'] == [],
-       'what was changed is bogus', a)
+       'row 67: what was changed is bogus', a)
     a = r.ask('mx1.mail.test', 'A')
     ok(a['records'] == ['127.0.0.3'] and a['secure'] == 0,
-       'outside of the anchor nothing is secure', a)
+       'row 67: outside of the anchor nothing is secure', a)
     ok(r.stop(), 'resolve lives')
     server.stop()
 
@@ -193,7 +193,7 @@ def hostile():
     got = [r.ask('g%d.test' % i, 'A') for i in range(12)]
     ok(all(a['records'] == [] and a['rcode'] in ('servfail', 'nxdomain')
            for a in got), 'garbage is no answer', got)
-    ok(time.time() - start < 14, 'each within its time')
+    ok(time.time() - start < 14, 'row 67: each within its time')
     ok(r.stop(), 'resolve lives')
     stop = True
     t.join()

@@ -143,8 +143,8 @@ class Postfix(Server):
     name = 'postfix'
     ENV = dict(os.environ, PATH='/usr/sbin:/sbin:' + os.environ['PATH'])
 
-    def __init__(self, place, relay=None):
-        self.place, self.relay = place, relay
+    def __init__(self, place, relay=None, extra=''):
+        self.place, self.relay, self.extra = place, relay, extra
         super().__init__()
 
     @staticmethod
@@ -184,7 +184,7 @@ class Postfix(Server):
         with open(self.dir + '/etc/main.cf', 'w') as f:
             f.write(MAIN_CF % {'dir': self.dir, 'uid': nobody.pw_uid,
                                'gid': nobody.pw_gid,
-                               'relay': self.relay or 1})
+                               'relay': self.relay or 1} + self.extra)
         with open(self.dir + '/etc/master.cf', 'w') as f:
             f.write(MASTER_CF % {'port': self.port})
 

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-START_TEST(mx_records)
+START_TEST(row17_mx_records)
 {
 	static const struct {
 		const char *record, *name;
@@ -31,7 +31,7 @@ START_TEST(mx_records)
 }
 END_TEST
 
-START_TEST(by_preference)
+START_TEST(row22_by_preference)
 {
 	size_t first[3] = {0};
 	srandom(1);
@@ -104,5 +104,5 @@ END_TEST
 Suite *
 suite_route(void)
 {
-	return SUITE("route", mx_records, by_preference, who_we_are, policies);
+	return SUITE("route", row17_mx_records, row22_by_preference, who_we_are, policies);
 }

@@ -75,7 +75,7 @@ START_TEST(what_a_path_is)
 }
 END_TEST
 
-START_TEST(lengths)
+START_TEST(row40_lengths)
 {
 	struct arena *a = arena_new("test");
 	char local[80], domain[300];
@@ -128,6 +128,6 @@ END_TEST
 Suite *
 suite_address(void)
 {
-	return SUITE("address", what_a_path_is, lengths,
+	return SUITE("address", what_a_path_is, row40_lengths,
 		users_and_extensions, international_domains);
 }

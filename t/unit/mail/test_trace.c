@@ -4,7 +4,7 @@
 #include "base/arena.h"
 #include "mail/trace.h"
 
-START_TEST(received_line)
+START_TEST(row56_received_line)
 {
 	struct arena *a = arena_new("test");
 	struct buf *out = buf_new(a);
@@ -23,7 +23,7 @@ START_TEST(received_line)
 }
 END_TEST
 
-START_TEST(protocol_names)
+START_TEST(row56_protocol_names)
 {
 	struct trace t = {0};
 	ck_assert_view(trace_protocol(&t), "SMTP");
@@ -34,7 +34,7 @@ START_TEST(protocol_names)
 }
 END_TEST
 
-START_TEST(hops_in_every_spelling)
+START_TEST(row15_hops_in_every_spelling)
 {
 	ck_assert_uint_eq(trace_hops(STR("Received: a\r\n\tb\r\nRECEIVED:\n"
 		"received : x\r\nX-Received: n\r\n Received: folded\r\n\r\n"
@@ -43,7 +43,7 @@ START_TEST(hops_in_every_spelling)
 }
 END_TEST
 
-START_TEST(loops)
+START_TEST(row16_loops)
 {
 	struct str m = STR("Delivered-To: Bob@Example.org\r\n\r\n"
 		"Delivered-To: x@y\r\n");
@@ -55,6 +55,6 @@ END_TEST
 Suite *
 suite_trace(void)
 {
-	return SUITE("trace", received_line, protocol_names,
-		hops_in_every_spelling, loops);
+	return SUITE("trace", row56_received_line, row56_protocol_names,
+		row15_hops_in_every_spelling, row16_loops);
 }

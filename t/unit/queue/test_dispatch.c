@@ -358,7 +358,7 @@ START_TEST(agents_of_many_users_take_turns)
 }
 END_TEST
 
-START_TEST(duplicates_are_delivered_once)
+START_TEST(row72_duplicates_are_delivered_once)
 {
 	struct stand *s = stand_new("");
 	stand_alias(s, "list@local.test", "alice@local.test bob@local.test "
@@ -425,7 +425,7 @@ START_TEST(what_a_dead_agent_had_is_verified)
 END_TEST
 
 /* Delivered but not synced when the agent goes: somebody must look. */
-START_TEST(what_a_dead_agent_delivered_is_verified)
+START_TEST(row02_what_a_dead_agent_delivered_is_verified)
 {
 	struct stand *s = stand_new("checkpoint = 60s\n");
 	s->agent = NULL;
@@ -440,7 +440,7 @@ START_TEST(what_a_dead_agent_delivered_is_verified)
 }
 END_TEST
 
-START_TEST(after_a_failed_sync_it_is_written_anew)
+START_TEST(row70_after_a_failed_sync_it_is_written_anew)
 {
 	struct stand *s = stand_new("");
 	s->checkpoint = STATUS(STATUS_LATER, 3, 0, "syncfs failed");
@@ -503,7 +503,7 @@ START_TEST(a_message_that_kills_its_agent_is_held)
 END_TEST
 
 /* Agents cannot be had: no storm of questions, and all is well after. */
-START_TEST(without_agents_mail_waits_quietly)
+START_TEST(row03_without_agents_mail_waits_quietly)
 {
 	struct stand *s = stand_new("");
 	s->no_agents = true;
@@ -522,7 +522,7 @@ START_TEST(without_agents_mail_waits_quietly)
 END_TEST
 
 /* auth is away or slow: rows are new, and nothing is lost. */
-START_TEST(without_auth_mail_waits)
+START_TEST(row03_without_auth_mail_waits)
 {
 	struct stand *s = stand_new("");
 	s->auth_silent = true;
@@ -549,11 +549,11 @@ suite_dispatch(void)
 		a_dead_host_stays_dead_over_a_restart,
 		recipients_of_one_destination_share_a_job,
 		one_mailbox_always_has_the_same_agent,
-		agents_of_many_users_take_turns, duplicates_are_delivered_once,
+		agents_of_many_users_take_turns, row72_duplicates_are_delivered_once,
 		duplicates_are_known_after_a_restart,
 		what_a_dead_agent_had_is_verified,
-		what_a_dead_agent_delivered_is_verified,
-		after_a_failed_sync_it_is_written_anew,
+		row02_what_a_dead_agent_delivered_is_verified,
+		row70_after_a_failed_sync_it_is_written_anew,
 		a_message_that_kills_its_agent_is_held,
-		without_agents_mail_waits_quietly, without_auth_mail_waits);
+		row03_without_agents_mail_waits_quietly, row03_without_auth_mail_waits);
 }

@@ -18,7 +18,7 @@ remember(struct stand *s, struct stand_job *j)
 	stand_fine(s, j);
 }
 
-START_TEST(a_message_is_queued_delivered_and_gone)
+START_TEST(row01_a_message_is_queued_delivered_and_gone)
 {
 	struct stand *s = stand_new("");
 	s->agent = remember;
@@ -39,6 +39,29 @@ END_TEST
 
 /* The same token, over the same connection or another, before a crash or
  * after: one message. */
+/* Ids rise whatever the clock does, over restarts and finished messages. */
+START_TEST(row66_an_id_is_never_used_again)
+{
+	struct stand *s = stand_new("");
+	s->agent = stand_fine;
+	struct str id = stand_submit(s, "a@b.test", "x@far.test", "x\r\n");
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_kill(s);
+	/* As if it had come in a month: the clock was set back since. */
+	stand_exec(s, "UPDATE history SET message = message + 2592000000000");
+	int64_t before = stand_sql(s, "SELECT max(message) FROM history");
+	stand_start(s);
+	for (int i = 0; i < 3; i++) {
+		id = stand_submit(s, "a@b.test", "x@far.test", "x\r\n");
+		stand_until(s, stand_state(s, id).n == 0);
+	}
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"), 4);
+	ck_assert_int_gt(stand_sql(s, "SELECT max(message) FROM history"),
+		before);
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(a_token_is_taken_once)
 {
 	struct stand *s = stand_new("");
@@ -278,7 +301,8 @@ END_TEST
 Suite *
 suite_intake(void)
 {
-	return SUITE("intake", a_message_is_queued_delivered_and_gone,
+	return SUITE("intake", row01_a_message_is_queued_delivered_and_gone,
+		row66_an_id_is_never_used_again,
 		a_token_is_taken_once, a_local_token_is_the_users_own,
 		a_large_body_lies_in_a_file_until_it_is_delivered,
 		a_body_of_a_queue_that_died_is_asked_for_again,

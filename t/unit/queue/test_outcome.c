@@ -17,7 +17,7 @@ queue_with(struct conf *c, struct str_list retry, int64_t most)
 	return (struct queue){.conf = c};
 }
 
-START_TEST(retries_follow_the_list_and_then_grow_to_the_most)
+START_TEST(row60_retries_follow_the_list_and_then_grow_to_the_most)
 {
 	struct conf c;
 	struct str list[] = {STR("1m"), STR("5m"), STR("10m"), STR("15m"),
@@ -104,7 +104,7 @@ END_TEST
 
 /* The timer was set for much later, the change comes after: the race that
  * cost ten minutes. */
-START_TEST(a_retry_is_in_time)
+START_TEST(row61_a_retry_is_in_time)
 {
 	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n");
 	s->agent = answers;
@@ -142,7 +142,7 @@ START_TEST(auth_may_say_later_or_never)
 END_TEST
 
 /* Old by the clock and tried three times; not by one jump of the clock. */
-START_TEST(what_is_too_old_is_given_up)
+START_TEST(row65_what_is_too_old_is_given_up)
 {
 	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
 		"max_age = 1s\n");
@@ -165,7 +165,7 @@ START_TEST(what_is_too_old_is_given_up)
 END_TEST
 
 /* A clock that was set back: rows due next year are due when theirs comes. */
-START_TEST(rows_of_a_future_clock_are_not_lost)
+START_TEST(row65_rows_of_a_future_clock_are_not_lost)
 {
 	struct stand *s = stand_new("retry = {10m}\n");
 	s->agent = answers;
@@ -186,9 +186,9 @@ Suite *
 suite_outcome(void)
 {
 	return SUITE("outcome",
-		retries_follow_the_list_and_then_grow_to_the_most,
+		row60_retries_follow_the_list_and_then_grow_to_the_most,
 		what_failed_together_does_not_come_back_together,
-		later_is_tried_later, a_retry_is_in_time,
-		auth_may_say_later_or_never, what_is_too_old_is_given_up,
-		rows_of_a_future_clock_are_not_lost);
+		later_is_tried_later, row61_a_retry_is_in_time,
+		auth_may_say_later_or_never, row65_what_is_too_old_is_given_up,
+		row65_rows_of_a_future_clock_are_not_lost);
 }

@@ -94,7 +94,7 @@ START_TEST(a_failure_is_told_once_for_all)
 END_TEST
 
 /* It is what it says it is, to a parser that knows nothing of us. */
-START_TEST(a_report_is_well_formed)
+START_TEST(row35_a_report_is_well_formed)
 {
 	struct stand *s = stand_new("");
 	s->agent = refuse_far;
@@ -131,7 +131,7 @@ START_TEST(ret_hdrs_returns_the_header_alone)
 }
 END_TEST
 
-START_TEST(notify_decides)
+START_TEST(row34_notify_decides)
 {
 	struct stand *s = stand_new("");
 	s->agent = refuse_far;
@@ -170,7 +170,7 @@ START_TEST(a_success_is_told_when_it_was_asked_for)
 END_TEST
 
 /* Nobody is told of what has no sender, but postmaster of our own report. */
-START_TEST(a_report_on_a_report_is_postmasters)
+START_TEST(row33_a_report_on_a_report_is_postmasters)
 {
 	struct stand *s = stand_new("");
 	s->agent = refuse_far;
@@ -224,7 +224,7 @@ START_TEST(many_failures_fit)
 }
 END_TEST
 
-START_TEST(a_delay_is_told_once)
+START_TEST(row62_a_delay_is_told_once)
 {
 	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
 		"delay_notice = 1s\n");
@@ -243,7 +243,7 @@ START_TEST(a_delay_is_told_once)
 }
 END_TEST
 
-START_TEST(no_delay_notice_for_null_lists_or_robots)
+START_TEST(row69_no_delay_notice_for_null_lists_or_robots)
 {
 	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
 		"delay_notice = 1s\n");
@@ -289,9 +289,9 @@ Suite *
 suite_report(void)
 {
 	return SUITE("report", a_failure_is_told_once_for_all,
-		a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
-		notify_decides, a_success_is_told_when_it_was_asked_for,
-		a_report_on_a_report_is_postmasters, many_failures_fit,
-		a_delay_is_told_once, no_delay_notice_for_null_lists_or_robots,
+		row35_a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
+		row34_notify_decides, a_success_is_told_when_it_was_asked_for,
+		row33_a_report_on_a_report_is_postmasters, many_failures_fit,
+		row62_a_delay_is_told_once, row69_no_delay_notice_for_null_lists_or_robots,
 		a_sender_need_not_wait_for_the_last_of_ten_thousand);
 }

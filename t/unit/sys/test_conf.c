@@ -39,6 +39,29 @@ START_TEST(defaults_stand_alone)
 }
 END_TEST
 
+/* Edge cases 58 and 59 (RFC 5321 4.5.3.2): nobody is given less time than
+ * the standard asks for unless the administrator says so. */
+START_TEST(row59_no_default_is_too_short)
+{
+	struct arena *a = arena_new("test");
+	const struct conf *c = read_text(a, "", none);
+	const struct {
+		int64_t have, least;
+	} rows[] = {
+		{c->remote.greeting_timeout, 300},
+		{c->remote.command_timeout, 300},
+		{c->remote.data_timeout, 120},
+		{c->remote.block_timeout, 180},
+		{c->remote.final_timeout, 600},
+		{c->smtp.timeout, 300},
+		{c->queue.max_age, 4 * 86400},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_msg(rows[i].have >= rows[i].least, "row %zu", i);
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(values_of_every_kind)
 {
 	struct arena *a = arena_new("test");
@@ -181,7 +204,8 @@ END_TEST
 Suite *
 suite_conf(void)
 {
-	return SUITE("conf", defaults_stand_alone, values_of_every_kind, lists,
+	return SUITE("conf", defaults_stand_alone,
+		row59_no_default_is_too_short, values_of_every_kind, lists,
 		every_mistake_is_named_with_its_line, all_mistakes_at_once,
 		overrides_win, what_is_written_reads_back_the_same);
 }
