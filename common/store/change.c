@@ -162,7 +162,8 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 /* -------------------------------------------------------------- expunge */
 
 /* Files go before the client hears of it, if they are not too many. */
-enum { BURY_MS = 50 };
+/* The files of a few go at once, those of many when the client is silent. */
+enum { BURY_MS = 10 };
 
 static struct status
 try_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
