@@ -279,6 +279,10 @@ control_change(struct peer *p, struct arena *a, struct message *m)
 	struct str at = c->after;
 	list_init(&x.found);
 	answer.done.status = check_order(a, c);
+	/* Else they would pile up in memory, orders repeated the more. */
+	if (q->refusing && status_is_fine(answer.done.status))
+		answer.done.status = STATUS(STATUS_LATER, 3, 0,
+			"The queue cannot be written; try again later");
 	if (status_is_fine(answer.done.status))
 		answer.done.status = rows_read(q, a, ROWS_LIVE, &f, &at, 0,
 			note_target, &x);

@@ -11,13 +11,22 @@
 #include "queue.h"
 #include "base/clock.h"
 
-enum { JOBS_MS = 10 * 1000, INTAKE_MS = 4 * 1000, LOOK_MS = 20 };
+enum { JOBS_MS = 10 * 1000, INTAKE_MS = 4 * 1000, WRITES_MS = 4 * 1000,
+	LOOK_MS = 20 };
+
+static void
+writes_over(void *ctx)
+{
+	struct queue *q = ctx;
+	loop_stop(q->loop);
+}
 
 static void
 intake_over(void *ctx)
 {
 	struct queue *q = ctx;
 	q->finishing = FINISH_WRITES;
+	loop_timer(q->loop, clock_in(WRITES_MS), writes_over, q);
 	batch_flush(q);
 	finish_look(q);
 }

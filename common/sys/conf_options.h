@@ -114,7 +114,7 @@ OPTION(smtp, relay_networks, LIST, "", 0, 0,
 	"Networks whose hosts may relay without logging in.")
 OPTION(smtp, xclient_networks, LIST, "", 0, 0,
 	"Hosts that may say by XCLIENT for whom they speak.")
-OPTION(smtp, min_free, SIZE, "50m", 0, 0,
+OPTION(smtp, min_free, SIZE, "50m", 16777216, 0,
 	"Free space below which no mail is taken (452).")
 
 /* ---------------------------------------------------------------- limit */

@@ -44,7 +44,7 @@ class QueueHouse:
                     ' domains = {"example.test"}\n'
                     ' state = "%s/state"\n mail = "%s/mail"\n'
                     ' runtime = "%s/run"\n%s\n}\n'
-                    'log { target = "stderr" }\nsmtp { min_free = "64k" }\n'
+                    'log { target = "stderr" }\nsmtp { min_free = "16m" }\n'
                     'queue {\n checkpoint = "0s"\n%s\n}\n' %
                     (self.dir, self.dir, self.dir, general, queue))
         os.makedirs(self.dir + '/mail')

@@ -557,7 +557,7 @@ make_conf(struct stand *s, const char *options)
 	struct buf *errors = buf_new(s->arena);
 	struct str text = str_printf(s->arena, "general {\n hostname = "
 		"mail.test\n domains = {local.test}\n state = %s/state\n}\n"
-		"log { target = stderr }\nsmtp { min_free = 64k }\n"
+		"log { target = stderr }\nsmtp { min_free = 16m }\n"
 		"queue {\n%s\n}\n", s->directory, options);
 	int fd = memfd_create("conf", MFD_CLOEXEC);
 	ck_assert_int_eq(write(fd, text.p, text.n), text.n);
