@@ -59,7 +59,7 @@ struct mailbox_batch {
 
 struct inbox {
 	struct arena *arena;
-	bool each;
+	const struct delivery_rules *rules;
 	bool forward; /* obey .forward files */
 	struct str plus;
 	const struct conf *limits; /* NULL: none */
@@ -93,11 +93,11 @@ begin(struct inbox *x)
 }
 
 struct inbox *
-inbox_new(struct arena *a, bool each)
+inbox_new(struct arena *a, const struct delivery_rules *rules)
 {
 	struct inbox *x = arena_one(a, struct inbox);
 	x->arena = a;
-	x->each = each;
+	x->rules = rules;
 	list_init(&x->lru);
 	for (size_t i = 0; i < STORES_MOST; i++)
 		list_add(&x->lru, &x->stores[i].used);
@@ -350,7 +350,7 @@ deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
 		v[i++] = p->delivery;
 	if (status_is_fine(st)) {
 		note_system(x, s);
-		store_deliver(s, x->batch, v, b->n, x->each);
+		store_deliver(s, x->batch, v, b->n, x->rules);
 	}
 	bool busy = is_busy(st);
 	i = 0;

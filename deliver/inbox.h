@@ -14,10 +14,11 @@
 
 struct arena;
 struct conf;
+struct delivery_rules;
 struct inbox;
 
-/* each: sync every file, instead of leaving that to checkpoints. */
-struct inbox *inbox_new(struct arena *a, bool each);
+/* rules: of store/deliver.h; they live as long. */
+struct inbox *inbox_new(struct arena *a, const struct delivery_rules *rules);
 void inbox_free(struct inbox *x);
 /* Obeys .forward files (forward.h); plus: separators of an extension. */
 void inbox_forward(struct inbox *x, struct str plus);

@@ -11,11 +11,13 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/deliver.h"
 #include "store/store.h"
 #include "sys/ipc.h"
 #include "sys/service.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 struct local_agent {
@@ -76,14 +78,26 @@ turn(struct local_agent *g)
 	message_drop(&other);
 }
 
+/* The next queue has an agent of its own for what this one had in hand, and
+ * that one looks for what was done: after it, nothing more may be. */
+static bool
+queue_lives(void *ctx)
+{
+	const struct local_agent *g = ctx;
+	struct pollfd p = {.fd = g->queue};
+	return poll(&p, 1, 0) == 0;
+}
+
 static void
 run(struct program *p)
 {
 	struct local_agent g = {.queue = program_fd(p, "queue", 0)};
+	const struct delivery_rules rules = {
+		.each = str_eq(p->conf->queue.durability, STR("each")),
+		.is_wanted = queue_lives, .ctx = &g};
 	if (g.queue < 0)
 		fatal("queue", "no link to the queue was handed over");
-	g.inbox = inbox_new(p->arena,
-		str_eq(p->conf->queue.durability, STR("each")));
+	g.inbox = inbox_new(p->arena, &rules);
 	if (p->conf->address.forward)
 		inbox_forward(g.inbox, p->conf->general.plus);
 	inbox_limit(g.inbox, p->conf);

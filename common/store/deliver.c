@@ -34,7 +34,7 @@ struct batch {
 	struct parcel *v;
 	size_t n;
 	struct map *names;
-	bool each;
+	const struct delivery_rules *rules;
 };
 
 static void
@@ -147,7 +147,7 @@ write_parcel(struct batch *b, struct parcel *p)
 		ok = n > 0;
 		rest = str_skip(rest, ok ? (size_t)n : 0);
 	}
-	ok = ok && (!b->each || fsync(fd) == 0);
+	ok = ok && (!b->rules->each || fsync(fd) == 0);
 	int err = errno;
 	ok = close(fd) == 0 && ok;
 	if (!ok) {
@@ -364,6 +364,25 @@ begin(struct batch *b, bool verify)
 		? status_later(2, 0, STR("the index was made anew")) : st;
 }
 
+static bool
+is_wanted(const struct batch *b)
+{
+	return b->rules->is_wanted == NULL || b->rules->is_wanted(b->rules->ctx);
+}
+
+/* The files in tmp/ may be another's by now, who has the same jobs. */
+static struct status
+give_up(struct batch *b)
+{
+	struct status st =
+		status_later(3, 0, STR("nobody waits for this delivery"));
+	index_rollback(b->s);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].pending)
+			settle_as(&b->v[i], st);
+	return st;
+}
+
 static struct status
 run(struct batch *b)
 {
@@ -380,9 +399,11 @@ run(struct batch *b)
 	/* looks for what others have freed, if it would not fit */
 	quota_room(b->s, b->a, b->n, octets);
 	struct status st = begin(b, verify);
+	if (status_is_fine(st) && !is_wanted(b))
+		st = give_up(b);
 	if (status_is_fine(st))
 		st = enter_all(b);
-	if (status_is_fine(st) && b->each && !sync_new(b))
+	if (status_is_fine(st) && b->rules->each && !sync_new(b))
 		st = take_back(b, errno);
 	if (!status_is_fine(st))
 		fail_pending(b, st);
@@ -393,9 +414,9 @@ run(struct batch *b)
 
 void
 store_deliver(struct store *s, struct arena *a, struct delivery *v, size_t n,
-	bool each)
+	const struct delivery_rules *rules)
 {
-	struct batch b = {.s = s, .a = a, .n = n, .each = each};
+	struct batch b = {.s = s, .a = a, .n = n, .rules = rules};
 	struct status st = index_ready(s, a);
 	b.f.dir = STR("");
 	if (!status_is_fine(st)) {

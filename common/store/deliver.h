@@ -37,12 +37,19 @@ struct delivery {
 	bool was_there; /* found, not written */
 };
 
+struct delivery_rules {
+	bool each; /* sync files and directory before returning */
+	/* Asked once the mailbox is ours alone: false when whoever wanted this
+	 * is gone and others may do it by now, who verify.  NULL: wanted. */
+	bool (*is_wanted)(void *ctx);
+	void *ctx;
+};
+
 /*
- * Delivers all to INBOX, or says of each why not.  each: sync files and
- * directory before returning.  A torn copy found by verify is written anew
- * under a new UID.  One name twice in v is delivered once.
+ * Delivers all to INBOX, or says of each why not.  A torn copy found by verify
+ * is written anew under a new UID.  One name twice in v is delivered once.
  */
 void store_deliver(struct store *s, struct arena *a, struct delivery *v,
-	size_t n, bool each);
+	size_t n, const struct delivery_rules *rules);
 
 #endif

@@ -10,6 +10,7 @@ refused is there, and nothing is stuck.
 """
 import os
 import random
+import signal
 import sys
 import time
 
@@ -65,11 +66,36 @@ def points(house, ledger, randomness):
     return [randomness.choice(whole) for _ in range(int(POINTS))]
 
 
+def left_behind(house):
+    """An agent that sleeps while its queue dies wakes up with jobs in hand
+    that the next queue's agent has done: it must not do them again."""
+    house.submit('x@remote.test', ['carol@example.test'],
+                 b'Subject: before\r\n\r\n', 'behind/0')
+    house.settle()
+    before = set(house.mails('carol'))
+    sleepers = list(house.agents)
+    for pid in sleepers:
+        os.kill(pid, signal.SIGSTOP)
+    for i in range(3):
+        house.submit('x@remote.test', ['carol@example.test'],
+                     b'Subject: behind %d\r\n\r\n' % i, 'behind/%d' % (i + 1))
+    house.until(lambda: [r['state'] for r in house.rows() or []] ==
+                ['active'] * 3)
+    house.kill()
+    same(house.settle(), [], 'another agent delivers')
+    for pid in sleepers:
+        os.kill(pid, signal.SIGCONT)
+    house.until(lambda: not house.agents.intersection(sleepers))
+    same(len(set(house.mails('carol')) - before), 3,
+         'the one that was left behind does not')
+
+
 def main():
     seed = int(os.environ.get('SEED', time.time()))
     randomness = random.Random(seed)
     start = time.time()
     with QueueHouse() as house:
+        left_behind(house)
         ledger = Ledger(house)
         work = points(house, ledger, randomness)
         struck = 0

@@ -399,9 +399,12 @@ stand_submit(struct stand *s, const char *from, const char *to,
 	const char *content)
 {
 	struct peer *p = stand_connect(s, "smtpd");
+	struct inbox *in = p->data;
 	struct msg_submit m = stand_envelope(s, from, to, content);
 	struct str id = stand_submit_as(s, p, &m);
-	stand_drop(s, p);
+	/* closed by the queue, it has been freed */
+	if (!in->closed)
+		stand_drop(s, p);
 	return id;
 }
 

@@ -103,7 +103,7 @@ deliver_one(struct store *s, struct arena *a, const char *name)
 {
 	struct delivery d;
 	fill(a, &d, name);
-	store_deliver(s, a, &d, 1, false);
+	store_deliver(s, a, &d, 1, &(struct delivery_rules){0});
 	ck_fine(d.status);
 }
 
@@ -116,7 +116,7 @@ deliver(struct store *s, struct arena *a, const char *prefix, unsigned n,
 		fill(a, &v[i], str_cstr(a, str_printf(a, "%s%u", prefix, i)));
 		v[i].verify = verify;
 	}
-	store_deliver(s, a, v, n, false);
+	store_deliver(s, a, v, n, &(struct delivery_rules){0});
 	for (unsigned i = 0; i < n; i++)
 		ck_fine(v[i].status);
 }

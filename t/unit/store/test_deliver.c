@@ -22,7 +22,7 @@ one(struct arena *a, const char *name, const char *content)
 static struct delivery
 deliver(struct home *h, struct delivery d)
 {
-	store_deliver(h->s, h->a, &d, 1, false);
+	store_deliver(h->s, h->a, &d, 1, &(struct delivery_rules){0});
 	return d;
 }
 
@@ -154,6 +154,36 @@ START_TEST(test_verify_finds_it_elsewhere)
 }
 END_TEST
 
+static bool
+is_unwanted(void *ctx)
+{
+	*(int *)ctx += 1;
+	return false;
+}
+
+/* Whoever wanted it is gone: nothing comes of it, and the next one, who
+ * verifies, finds nothing. */
+START_TEST(test_unwanted)
+{
+	struct home h;
+	int asked = 0;
+	home_new(&h);
+	struct delivery v[] = {one(h.a, "q1", "Subject: 1\r\n\r\n"),
+		one(h.a, "q2", "Subject: 2\r\n\r\n")};
+	store_deliver(h.s, h.a, v, 2, &(struct delivery_rules){
+		.is_wanted = is_unwanted, .ctx = &asked});
+	ck_assert_int_eq(asked, 1);
+	ck_assert_int_eq(v[0].status.class, STATUS_LATER);
+	ck_assert_int_eq(v[1].status.class, STATUS_LATER);
+	ck_assert_int_eq(shell_number(&h, "ls new cur | grep -c q"), 0);
+	v[0].verify = v[1].verify = true;
+	store_deliver(h.s, h.a, v, 2, &(struct delivery_rules){0});
+	ck_assert(status_is_fine(v[0].status) && !v[0].was_there);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 2);
+	home_gone(&h);
+}
+END_TEST
+
 START_TEST(test_batch)
 {
 	struct home h;
@@ -169,7 +199,8 @@ START_TEST(test_batch)
 	};
 	enum { N = sizeof v / sizeof *v };
 	v[1].name = STR("");
-	store_deliver(h.s, h.a, v, N, true);
+	store_deliver(h.s, h.a, v, N,
+		&(struct delivery_rules){.each = true});
 	for (size_t i = 0; i < N; i++)
 		ck_assert_int_eq(v[i].status.class,
 			i == 0 || i == 2 || i == 3 ? STATUS_FINE :
@@ -260,7 +291,7 @@ deliver_in_child(struct home *h, const char *prefix, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(name, sizeof name, "%s%u", prefix, i);
 		struct delivery d = one(a, name, "Subject: x\r\n\r\nx\r\n");
-		store_deliver(s, a, &d, 1, false);
+		store_deliver(s, a, &d, 1, &(struct delivery_rules){0});
 		if (!status_is_fine(d.status) || d.was_there)
 			_exit(2);
 	}
@@ -320,6 +351,6 @@ suite_deliver(void)
 {
 	return SUITE("deliver", test_what_lies_there, test_repeated,
 		test_repeated_after_rm, test_verify,
-		test_verify_finds_it_elsewhere, test_batch, test_marks,
+		test_verify_finds_it_elsewhere, test_unwanted, test_batch, test_marks,
 		test_no_room, test_missing_directories, test_at_once);
 }

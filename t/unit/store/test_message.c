@@ -228,7 +228,7 @@ check_delivery(struct home *h, struct arena *a, struct mailbox *m, unsigned n,
 		.date = 1764000000};
 	struct str parts[2] = {d.head, d.content};
 	struct str want = str_join(a, (struct str_list){parts, 2}, STR(""));
-	store_deliver(h->s, a, &d, 1, false);
+	store_deliver(h->s, a, &d, 1, &(struct delivery_rules){0});
 	ck_fine(d.status);
 	ck_fine(mailbox_news(m, a, true, &news));
 	ck_assert_uint_eq(news.arrived, 1);

@@ -160,7 +160,7 @@ START_TEST(test_delivery)
 		{.name = STR("1.c.h"), .content = str_of(text, 200)},
 		{.name = STR("1.d.h"), .content = str_of(text, 1)},
 	};
-	store_deliver(h.s, h.a, v, 4, false);
+	store_deliver(h.s, h.a, v, 4, &(struct delivery_rules){0});
 	ck_fine(v[0].status);
 	ck_assert_int_eq(v[1].status.class, STATUS_LATER);
 	ck_assert(v[1].status.subject == 2 && v[1].status.detail == 2);
@@ -169,11 +169,11 @@ START_TEST(test_delivery)
 	ck_assert_uint_eq(usage(&h).octets, 300);
 	ck_assert_int_eq(shell_number(&h, "ls tmp new | grep -c h"), 2);
 	limit(&h, 0, 200);
-	store_deliver(h.s, h.a, &v[1], 1, false);
+	store_deliver(h.s, h.a, &v[1], 1, &(struct delivery_rules){0});
 	refused(v[1].status);
 	/* what was delivered before is not refused now */
 	v[2].verify = true;
-	store_deliver(h.s, h.a, &v[2], 1, false);
+	store_deliver(h.s, h.a, &v[2], 1, &(struct delivery_rules){0});
 	ck_fine(v[2].status);
 	check_counts(h.s, h.a);
 	home_gone(&h);

@@ -405,7 +405,7 @@ work(struct home *h, const char *prefix, int n)
 			.content = STR("Subject: x\r\n\r\nx\r\n")};
 		/* later: as the queue would, once more */
 		for (int k = 0; k < 100; k++) {
-			store_deliver(s, a, &d, 1, false);
+			store_deliver(s, a, &d, 1, &(struct delivery_rules){0});
 			if (status_is_fine(d.status))
 				break;
 			usleep(1000);
@@ -506,14 +506,14 @@ START_TEST(test_busy)
 	store_patience(h.s, 50);
 	struct delivery d = {.name = STR("1764000000.q.host"),
 		.content = STR("x\r\n")};
-	store_deliver(h.s, h.a, &d, 1, false);
+	store_deliver(h.s, h.a, &d, 1, &(struct delivery_rules){0});
 	ck_assert_int_eq(d.status.class, STATUS_LATER);
 	ck_assert_view(d.status.text, "the mailbox is busy");
 	ck_assert_int_eq(shell_number(&h, "ls tmp new | grep -c q"), 0);
 	/* readers do not wait */
 	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 0);
 	index_rollback(other);
-	store_deliver(h.s, h.a, &d, 1, false);
+	store_deliver(h.s, h.a, &d, 1, &(struct delivery_rules){0});
 	ck_fine(d.status);
 	store_close(other);
 	home_gone(&h);
