@@ -126,9 +126,10 @@ void stand_turn(struct stand *s, int ms);
 #define stand_until(s, condition) \
 	do { \
 		int64_t end_ = clock_in(60000); \
-		while (!(condition) && clock_left(end_) > 0) \
+		bool met_; \
+		while (!(met_ = (condition)) && clock_left(end_) > 0) \
 			stand_turn((s), 10); \
-		ck_assert_msg(condition, "waited in vain for %s", #condition); \
+		ck_assert_msg(met_, "waited in vain for %s", #condition); \
 	} while (0)
 
 #endif
