@@ -42,6 +42,10 @@ def layout(root):
     bad = [p for p in everything(root) if not os.path.islink(p) and
            os.lstat(p).st_mode & (stat.S_ISUID | stat.S_ISGID | 0o022)]
     same(bad, [], 'nothing is set-uid, set-gid or writable for others')
+    for sample in ('surat.conf', 'inetd/inetd.conf', 'runit/run',
+                   'fail2ban/filter.conf'):
+        ok(os.path.exists(root + '/usr/share/doc/surat/examples/' + sample),
+           'the sample ' + sample)
     bad = [p for p in glob.glob(root + '/usr/lib/**', recursive=True)
            if os.path.isfile(p) and '@' in re.sub(
                r'(?m)^#.*|deliver-\w+@|@[a-z-]+', '', open(p).read())]
