@@ -338,6 +338,16 @@ is_busy(struct status st)
 	return status_is_later(st) && st.subject == 2 && st.detail == 0;
 }
 
+/* Of the mailbox served last, after trouble: an index that could only be
+ * opened for reading stays so until it is opened again. */
+static void
+forget_store(struct inbox *x)
+{
+	struct kept_store *k = list_first(&x->lru, struct kept_store, used);
+	store_close(k->store);
+	k->store = NULL;
+}
+
 /* One mailbox.  False when it is locked. */
 static bool
 deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
@@ -352,14 +362,17 @@ deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
 		note_system(x, s);
 		store_deliver(s, x->batch, v, b->n, x->rules);
 	}
-	bool busy = is_busy(st);
+	bool busy = is_busy(st), trouble = false;
 	i = 0;
 	for (struct parcel *p = b->first; p != NULL; p = p->next, i++) {
 		if (!status_is_fine(st))
 			v[i].status = st;
 		busy = busy || is_busy(v[i].status);
+		trouble = trouble || status_is_later(v[i].status);
 		p->delivery = v[i];
 	}
+	if (trouble)
+		forget_store(x);
 	return !busy;
 }
 
