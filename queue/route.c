@@ -190,6 +190,7 @@ forward_one(struct queue *q, const struct rcpt *r, int64_t number,
 	struct rcpt *more = rcpt_new(q, m, number);
 	more->notify = r->notify;
 	more->orcpt = r->orcpt;
+	more->verify = r->verify;
 	more->address = r->address;
 	keep_original(more, STR(""));
 	if (str_eq(target, STR("\\"))) {
@@ -204,7 +205,8 @@ forward_one(struct queue *q, const struct rcpt *r, int64_t number,
 }
 
 /* The new rows and the end of this one are one commit: a crash neither loses
- * nor doubles what was forwarded. */
+ * nor doubles what was forwarded.  Where it lost them and they were delivered
+ * already, this one is expanded again, and their verify is this one's. */
 bool
 route_forward(struct queue *q, struct rcpt *r, struct str targets)
 {

@@ -231,6 +231,21 @@ stand_result_one(struct stand *s, struct stand_job *j, size_t i,
 }
 
 void
+stand_forward(struct stand *s, struct stand_job *j, const char *to)
+{
+	struct message m = MESSAGE(job_result);
+	struct msg_job_result *r = &m.job_result;
+	struct str status = STR("2.1.5 - Forwarded"), forward = str_from(to);
+	(void)s;
+	r->id = j->job.id;
+	r->number = (struct str_list){j->job.number.v, 1};
+	r->status = (struct str_list){&status, 1};
+	r->forward = (struct str_list){&forward, 1};
+	peer_send(j->peer, &m);
+	forget_job(j);
+}
+
+void
 stand_fine(struct stand *s, struct stand_job *j)
 {
 	stand_result(s, j, "2.0.0 - fine", "");

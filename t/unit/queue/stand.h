@@ -107,6 +107,8 @@ void stand_result(struct stand *s, struct stand_job *j, const char *status,
 /* One recipient of it; the job is forgotten with the last. */
 void stand_result_one(struct stand *s, struct stand_job *j, size_t i,
 	const char *status, const char *scope);
+/* Its only recipient wants it elsewhere: "\\,bob", as in job_result. */
+void stand_forward(struct stand *s, struct stand_job *j, const char *to);
 /* The agent dies with this job in hand. */
 void stand_crash(struct stand *s, struct stand_job *j);
 struct stand_job *stand_job(struct stand *s); /* the first held, waits */

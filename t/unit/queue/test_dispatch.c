@@ -440,6 +440,27 @@ START_TEST(row02_what_a_dead_agent_delivered_is_verified)
 }
 END_TEST
 
+/* The copy of something forwarded may be in the mailbox although its row was
+ * lost with the queue: who expands it again says so. */
+START_TEST(row02_what_was_forwarded_again_is_verified)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test", "x\r\n");
+	stand_crash(s, stand_job(s));
+	struct stand_job *j = stand_job(s);
+	ck_assert_int_eq(j->job.verify, 1);
+	stand_forward(s, j, "\\");
+	j = stand_job(s);
+	ck_assert(str_eq(j->job.user.v[0], STR("\\alice")));
+	ck_assert_int_eq(j->job.verify, 1);
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(row70_after_a_failed_sync_it_is_written_anew)
 {
 	struct stand *s = stand_new("");
@@ -553,6 +574,7 @@ suite_dispatch(void)
 		duplicates_are_known_after_a_restart,
 		what_a_dead_agent_had_is_verified,
 		row02_what_a_dead_agent_delivered_is_verified,
+		row02_what_was_forwarded_again_is_verified,
 		row70_after_a_failed_sync_it_is_written_anew,
 		a_message_that_kills_its_agent_is_held,
 		row03_without_agents_mail_waits_quietly, row03_without_auth_mail_waits);
