@@ -4,14 +4,13 @@
 them, and what surat explain says of it beforehand."""
 import json
 import os
-import socket
 import sqlite3
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import House, done, message, ok, same, until
+from house import House, done, message, ok, same, until  # noqa: E402
+from socketmap import Socketmap  # noqa: E402
 
 MTA = ('imapd', 'pop3d')
 RULES = [
@@ -23,41 +22,6 @@ RULES = [
     'redirect to quarantine@example.test if sender is spam@*',
     'reject if recipient in pcre:DIR/patterns: No list-requests',
 ]
-
-
-class Socketmap(threading.Thread):
-    """A server of tables, in a few lines."""
-
-    def __init__(self, path, answers):
-        super().__init__(daemon=True)
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(path)
-        os.chmod(path, 0o777)
-        self.s.listen(5)
-        self.answers = answers
-        self.start()
-
-    def run(self):
-        while True:
-            c = self.s.accept()[0]
-            threading.Thread(target=self.serve, args=(c,),
-                             daemon=True).start()
-
-    def serve(self, c):
-        data = b''
-        while True:
-            more = c.recv(4096)
-            if not more:
-                return
-            data += more
-            while b':' in data:
-                size, rest = data.split(b':', 1)
-                if len(rest) <= int(size):
-                    break
-                key = rest[:int(size)].decode().split(' ', 1)[1]
-                data = rest[int(size) + 1:]
-                value = self.answers(key)
-                c.sendall(b'%d:%s,' % (len(value), value))
 
 
 def write(h, name, text):

@@ -107,25 +107,26 @@ def flows(other, dns):
         same(a.one(name + '.test')[:2], ('5.4.6', 'host'),
              '17 %s: each of our addresses is us' % name)
     same((a.one('better.test')[0], len(s3.sessions)), ('2.0.0', 0),
-         '17 a better one than us')
+         'row 17: a better one than us')
     for name in ('near', 'near6', 'own'):
         same(a.one(name + '.test')[:2], ('5.4.4', 'host'),
              '18 %s: no stranger lives there' % name)
-    same(a.one('[11.0.0.2]')[0], '2.0.0', '38 a literal')
-    same(a.one('[127.0.0.1]')[0], '5.4.4', '38 not of our own')
-    same(a.one('[11.0.0.1]')[0], '5.4.6', '38 nor this')
+    same(a.one('[11.0.0.2]')[0], '2.0.0', 'row 38: a literal')
+    same(a.one('[127.0.0.1]')[0], '5.4.4', 'row 38: not of our own')
+    same(a.one('[11.0.0.1]')[0], '5.4.6', 'row 38: nor this')
     start = time.time()
-    same(a.one('silent.test')[0], '2.0.0', '22 the next when one is silent')
-    ok(len(s3.messages) == 1, '22 (that one)', s3.lines)
+    same(a.one('silent.test')[0], '2.0.0',
+         'row 22: the next when one is silent')
+    ok(len(s3.messages) == 1, 'row 22: (that one)', s3.lines)
     v6 = other.server('2600:1::2')
     a.one('silent.test')
     same(a.relay('dual.test')[0][3].split()[0], 'ip=2600:1::2',
-         '22 IPv6 first')
-    same(a.one('[IPv6:2600:1::2]')[0], '2.0.0', '38 an IPv6 literal')
+         'row 22: IPv6 first')
+    same(a.one('[IPv6:2600:1::2]')[0], '2.0.0', 'row 38: an IPv6 literal')
     a.one('silent.test')
     start = time.time()
     same(a.relay('hole.test')[0][3].split()[0], 'ip=11.0.0.2',
-         '22 IPv4 where IPv6 leads nowhere')
+         'row 22: IPv4 where IPv6 leads nowhere')
     took = time.time() - start
     print('# which took %.2f s' % took)
     ok(a.stop(), 'the agent lives')

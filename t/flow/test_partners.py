@@ -207,7 +207,7 @@ def less(h, p):
     same((m['Content-Transfer-Encoding'], m.get_payload(decode=True)),
          ('quoted-printable',
           'Viele gr\u00fc\u00dfe aus der Ferne\n'.encode()),
-         '51 in 7 bits, with the same content')
+         'row 51: in 7 bits, with the same content')
     ok(b'with ESMTP ' in got[0], '(and no TLS)', got[0][:400])
 
 
@@ -217,7 +217,7 @@ def reports(h, p):
     with h.smtp('submission', user='alice') as s:
         s.ehlo()
         if not s.has_extn('dsn'):
-            skip('34 DSN through Postfix', 'submission has no DSN yet')
+            skip('row 34: DSN through Postfix', 'submission has no DSN yet')
             return
         s.sendmail(ME, ['two@postfix.test'], message('dsn'),
                    ['ENVID=xyz'], ['NOTIFY=SUCCESS',
@@ -227,9 +227,9 @@ def reports(h, p):
     report = open(newest, 'rb').read()
     ok(b'mx.postfix.test' in report and b'Action: delivered' in report and
        b'Original-Envelope-Id: xyz' in report,
-       '34 a success report, from Postfix', report[:3000])
+       'row 34: a success report, from Postfix', report[:3000])
     time.sleep(0.5)
-    same(len(h.mails('alice')), before + 1, '34 and only that')
+    same(len(h.mails('alice')), before + 1, 'row 34: and only that')
 
 
 def from_postfix(h, p, port):

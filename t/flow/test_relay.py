@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """The remote agent before servers that behave and servers that do not, found
-by a real name server.  What is tested begins with its number among the edge
-cases an MTA is judged by, where it has one."""
+by a real name server.  Row numbers are those of t/rows.md."""
 import os
 import random
 import socket
@@ -134,18 +133,18 @@ def row17_mx_is_me(a):
         for name in ('self', 'self3', 'self4', 'self5'):
             code, scope, text = a.one(name + '.test')
             same((code, scope), ('5.4.6', 'host'), '17 %s: a loop' % name)
-        same(len(s2.sessions), 0, '17 nobody as good or worse is asked')
+        same(len(s2.sessions), 0, 'row 17: nobody as good or worse is asked')
         code, _, _ = a.one('self2.test')
         same((code, len(s2.messages)), ('2.0.0', 1),
-             '17 a better one than us is')
+             'row 17: a better one than us is')
         s2.set(mail='450 4.2.1 not now')
         time.sleep(0)
         code, scope, text = a.one('self2.test')
         same((code, len(s3.sessions)), ('4.2.1', 0),
-             '17 and when it cannot, the mail waits here')
+             'row 17: and when it cannot, the mail waits here')
     with Servers((2, {'ehlo': '250 us.test\nSIZE'})) as s:
         code, scope, text = a.one('one.test')
-        same(code, '5.4.6', '17 a server that calls itself by our name')
+        same(code, '5.4.6', 'row 17: a server that calls itself by our name')
 
 
 def row18_private(dns):
@@ -156,49 +155,53 @@ def row18_private(dns):
             code, scope, text = a.one(name + '.test')
             same(code, '5.4.4', '18 %s: no mail to such addresses' % name)
         code, scope, text = a.one('[127.0.0.2]')
-        same(code, '5.4.4', '18 nor as a literal')
-        same(len(s.sessions), 0, '18 nobody was called')
-        same(a.one('rule.test')[0], '2.0.0', '18 but where a rule says so')
-    ok(a.stop(), '18 the agent lives')
+        same(code, '5.4.4', 'row 18: nor as a literal')
+        same(len(s.sessions), 0, 'row 18: nobody was called')
+        same(a.one('rule.test')[0], '2.0.0',
+             'row 18: but where a rule says so')
+    ok(a.stop(), 'row 18: the agent lives')
 
 
 def row19_no_mx(a):
     with Servers((2, {})) as s:
-        same(a.one('bare.test')[0], '2.0.0', '19 an address is enough')
-        same(a.one('alias.test')[0], '2.0.0', '19 also behind a CNAME')
+        same(a.one('bare.test')[0], '2.0.0', 'row 19: an address is enough')
+        same(a.one('alias.test')[0], '2.0.0', 'row 19: also behind a CNAME')
         same(s.messages[1].rcpts, ['RCPT TO:<r0@alias.test>'],
-             '68 the recipient stays as it is')
-        same(a.one('text.test')[0], '5.4.4', '19 none at all: returned')
-        same(a.one('absent.test')[0], '5.1.2', '19 no such domain: returned')
+             'row 68: the recipient stays as it is')
+        same(a.one('text.test')[0], '5.4.4', 'row 19: none at all: returned')
+        same(a.one('absent.test')[0], '5.1.2',
+             'row 19: no such domain: returned')
         code, scope, text = a.one('a' * 70 + '.test')
-        same(code, '5.1.2', '19 no domain name at all')
-        same(a.one('[127.0.0.2]')[0], '2.0.0', '38 an address literal')
-        same(a.one('mxalias.test')[0], '2.0.0', '68 an MX that is a CNAME')
+        same(code, '5.1.2', 'row 19: no domain name at all')
+        same(a.one('[127.0.0.2]')[0], '2.0.0', 'row 38: an address literal')
+        same(a.one('mxalias.test')[0], '2.0.0',
+             'row 68: an MX that is a CNAME')
 
 
 def row20_unresolvable(a):
     with Servers((2, {})) as s:
         code, scope, text = a.one('nowhere.test')
         same((code, scope), ('5.4.4', 'host'),
-             '20 hosts that do not exist: returned')
+             'row 20: hosts that do not exist: returned')
         ok('missing.test' in text and 'missing2.test' in text,
-           '20 and both named', text)
-        same(a.one('half.test')[0], '2.0.0', '20 one that does is enough')
+           'row 20: and both named', text)
+        same(a.one('half.test')[0], '2.0.0', 'row 20: one that does is enough')
         code, scope, text = a.one('broken.test')
-        same((code, scope), ('4.4.3', 'host'), '20 no answer: later')
+        same((code, scope), ('4.4.3', 'host'), 'row 20: no answer: later')
         code, scope, text = a.one('other.org')
-        same((code, scope), ('4.4.3', 'host'), '20 for the MX too')
+        same((code, scope), ('4.4.3', 'host'), 'row 20: for the MX too')
 
 
 def row21_null_mx(a):
     code, scope, text = a.one('null.test')
-    same((code, text[:4]), ('5.1.10', '556 '), '21 null MX: 556 5.1.10')
+    same((code, text[:4]), ('5.1.10', '556 '), 'row 21: null MX: 556 5.1.10')
 
 
 def row22_many(a):
     with Servers((2, {}), (3, {})) as (s2, s3):
         for _ in range(3):
-            same(a.one('many.test')[0], '2.0.0', '22 the address that works')
+            same(a.one('many.test')[0], '2.0.0',
+                 'row 22: the address that works')
         until(lambda: not [s for s in s2.sessions if not s.ended], 8)
         for _ in range(24):
             a.one('equal.test')
@@ -206,14 +209,14 @@ def row22_many(a):
             if s2.messages[3:] and s3.messages:
                 break
         ok(len(s2.messages) > 3 and len(s3.messages) > 0,
-           '22 equal preferences share the mail')
+           'row 22: equal preferences share the mail')
         start = time.time()
         same(a.one('dual.test')[0], '2.0.0',
-             '22 IPv4 when IPv6 is refused')
+             'row 22: IPv4 when IPv6 is refused')
     v6 = mx.Server('::1', PORT)
     a.one('dead.test')
     same(a.relay('dual.test')[0][3].split()[0], 'ip=::1',
-         '22 IPv6 is preferred')
+         'row 22: IPv6 is preferred')
     # A host that swallows connections: its queue of one is full.
     hole = socket.socket()
     hole.bind(('127.0.0.80', PORT))
@@ -230,13 +233,14 @@ def row22_many(a):
     b = Agent(DNS, PORT, remote='prefer = ipv4')
     start = time.time()
     same(b.relay('slow.test')[0][3].split()[0], 'ip=::1',
-         '22 silence is not waited for before another address is tried')
+         'row 22: silence is not waited for before another address is tried')
     same(b.relay('dual.test')[0][3].split()[0:1], ['ip=::1'],
-         '22 (only IPv6 listens now)')
+         'row 22: (only IPv6 listens now)')
     b.stop()
     b = Agent(DNS, PORT, remote='prefer = only-ipv4')
-    same(b.one('dual.test')[0], '4.4.1', '22 only IPv4 where that is wanted')
-    same(b.one('six.test')[0], '5.4.4', '22 then IPv6 alone is nothing')
+    same(b.one('dual.test')[0], '4.4.1',
+         'row 22: only IPv4 where that is wanted')
+    same(b.one('six.test')[0], '5.4.4', 'row 22: then IPv6 alone is nothing')
     b.stop()
     for s in fill + [hole]:
         s.close()
@@ -258,11 +262,11 @@ def row23_4xx(a):
                  (4, {'mail': '450 4.2.0 no'})) as (s2, s3, s4):
         code, scope, text = a.one('three.test')
         same((code, scope, len(s4.sessions)), ('4.2.0', 'message', 1),
-             '23 all say so: later, with the last word')
+             'row 23: all say so: later, with the last word')
     with Servers((2, {'greet': '450 4.3.2 busy'})) as s:
         code, scope, text = a.one('one.test')
         same((code, scope, text), ('4.3.2', 'host', '450 4.3.2 busy'),
-             '23 a greeting is of the host')
+             'row 23: a greeting is of the host')
 
 
 def row24_5xx_greeting(a):
@@ -271,17 +275,19 @@ def row24_5xx_greeting(a):
              '24 554 at the greeting: the next server')
     with Servers((2, {'greet': '554 5.7.1 go away'})) as s:
         code, scope, text = a.one('one.test')
-        same((code, scope), ('4.7.1', 'host'), '24 alone: later')
+        same((code, scope), ('4.7.1', 'host'), 'row 24: alone: later')
     with Servers((2, {'greet': '521 no mail here'})) as s:
         code, scope, text = a.one('one.test')
         same((code, scope), ('5.3.2', 'host'), '24 521 from all: never')
     with Servers((2, {'ehlo': '502 what?'})) as s:
         same((a.one('one.test')[0], verbs(s)[:2]),
-             ('2.0.0', ['EHLO', 'HELO']), '74 HELO where EHLO is not known')
+             ('2.0.0', ['EHLO', 'HELO']),
+             'row 74: HELO where EHLO is not known')
         same(s.messages[0].mail, 'MAIL FROM:<me@us.test>',
-             '74 without extensions')
+             'row 74: without extensions')
     with Servers((2, {'ehlo': '502 what?', 'helo': '550 no'})) as s:
-        same(a.one('one.test')[:2], ('4.3.0', 'host'), '74 nor that: later')
+        same(a.one('one.test')[:2], ('4.3.0', 'host'),
+             'row 74: nor that: later')
 
 
 CLASSES = [
@@ -317,7 +323,7 @@ def row25_classes(a, caps, what):
             ok(got[:2] == (code, scope) and
                (reply[0] == '2' or reply[:3] == '354' or
                 got[2] == reply),
-               '25 %s to %s is %s (%s)' % (reply.split('\n')[0], stage, code,
+               'row 25: %s to %s is %s (%s)' % (reply.split('\n')[0], stage, code,
                                            what), got)
 
 
@@ -330,10 +336,10 @@ def row26_partial(a):
             got = a.relay('one.test', 4)
             same([g[0].split()[0] for g in got],
                  ['2.0.0', '5.1.1', '4.2.1', '2.0.0'],
-                 '26 each recipient its own (%d extensions)' % len(caps))
+                 'row 26: each recipient its own (%d extensions)' % len(caps))
             same(s.messages[0].rcpts,
                  ['RCPT TO:<r0@one.test>', 'RCPT TO:<r3@one.test>'],
-                 '26 for those that were accepted')
+                 'row 26: for those that were accepted')
 
 
 def row27_28_none(a):
@@ -341,19 +347,20 @@ def row27_28_none(a):
         with Servers((2, {'rcpt': '550 5.1.1 no', 'caps': caps})) as s:
             got = a.relay('one.test', 3)
             same([g[0].split()[0] for g in got], ['5.1.1'] * 3,
-                 '27 all recipients refused (%d extensions)' % len(caps))
+                 'row 27: all recipients refused (%d extensions)' % len(caps))
             if 'PIPELINING' not in caps:
-                ok('DATA' not in verbs(s), '27 no DATA without pipelining',
+                ok('DATA' not in verbs(s),
+                   'row 27: no DATA without pipelining',
                    verbs(s))
             s.set(rcpt=None)
             same((a.one('one.test')[0], len(s.sessions)), ('2.0.0', 1),
-                 '27 the session goes on')
+                 'row 27: the session goes on')
     with Servers((2, {'rcpt': '550 5.1.1 no', 'careless': True})) as s:
         same(a.one('one.test')[0], '5.1.1', '28 354 though none was taken')
-        same([m.data for m in s.messages], [b''], '28 gets a lone dot')
+        same([m.data for m in s.messages], [b''], 'row 28: gets a lone dot')
         s.set(rcpt=None)
         same((a.one('one.test')[0], len(s.sessions)), ('2.0.0', 1),
-             '28 the session goes on')
+             'row 28: the session goes on')
 
 
 def row29_after_dot(a):
@@ -362,15 +369,15 @@ def row29_after_dot(a):
         with Servers((2, act), (3, {})) as (s2, s3):
             code, scope, text = a.one('two.test')
             same((code, scope), ('4.4.2', 'message'),
-                 '29 lost after the dot: only this message waits')
+                 'row 29: lost after the dot: only this message waits')
             ok('twice' in text and len(s3.sessions) == 0,
-               '29 no other server is given it', text)
+               'row 29: no other server is given it', text)
     b = Agent(DNS, PORT, patience=2)
     with Servers((2, {'dot': mx.HANG})) as s:
         code, scope, text = b.one('one.test')
         same((code, scope, len(s.messages)), ('4.4.2', 'message', 1),
-             '29 no answer after the dot')
-    ok(b.stop(), '29 the agent lives')
+             'row 29: no answer after the dot')
+    ok(b.stop(), 'row 29: the agent lives')
 
 
 def row30_lmtp(dns):
@@ -388,19 +395,19 @@ def row30_lmtp(dns):
         same([g[0] for g in got],
              ['2.0.0 250 2.0.0 in', '5.1.1 550 5.1.1 no',
               '4.2.2 452 4.2.2 full', '5.7.1 550 5.7.1 spam'],
-             '30 one reply for each that was accepted, in order')
-        same(verbs(s)[0], 'LHLO', '30 LHLO')
+             'row 30: one reply for each that was accepted, in order')
+        same(verbs(s)[0], 'LHLO', 'row 30: LHLO')
         answers[:] = ['250 2.0.0 in', mx.DROP]
         got = a.relay('one.test', 4)
         same([g[0].split()[0] for g in got],
              ['2.0.0', '5.1.1', '4.4.2', '4.4.2'],
-             '30 replies that do not come')
-    ok(a.stop(), '30 the agent lives')
+             'row 30: replies that do not come')
+    ok(a.stop(), 'row 30: the agent lives')
     b = Agent(dns, PORT, remote='transports = {"* lmtp:unix:lmtp"}')
     s = mx.Server(b.top + '/run/deliver/lmtp', 0, lmtp=True)
-    same(b.one('one.test')[0], '2.0.0', '30 over a Unix socket')
+    same(b.one('one.test')[0], '2.0.0', 'row 30: over a Unix socket')
     s.stop()
-    ok(b.stop(), '30 the agent lives')
+    ok(b.stop(), 'row 30: the agent lives')
 
 
 def row31_too_many(a):
@@ -412,14 +419,14 @@ def row31_too_many(a):
             same(({g[0].split()[0] for g in got},
                   [len(m.rcpts) for m in s.messages], len(s.sessions)),
                  ({'2.0.0'}, [3, 3, 2], 1),
-                 '31 the rest in transactions of their own, at once')
+                 'row 31: the rest in transactions of their own, at once')
     with Servers((2, {'caps': FULL + ('LIMITS RCPTMAX=5 MAILMAX=2',)})) as s:
         a.relay('one.test', 12)
         same(([len(m.rcpts) for m in s.messages]), [5, 5, 2],
-             '31 LIMITS RCPTMAX')
+             'row 31: LIMITS RCPTMAX')
         a.relay('one.test', 1)
         a.relay('one.test', 1)
-        ok(len(s.sessions) >= 2, '31 LIMITS MAILMAX')
+        ok(len(s.sessions) >= 2, 'row 31: LIMITS MAILMAX')
 
 
 # ------------------------------------------------------ hostile servers
@@ -583,7 +590,7 @@ def chunking(a):
         a.relay('one.test', content=content)
         same((verbs(s), s.messages[0].data),
              (['EHLO', 'MAIL', 'RCPT', 'BDAT'], content),
-             '53 BDAT where it is offered, octet for octet')
+             'row 53: BDAT where it is offered, octet for octet')
         binary = b'A: b\r\nContent-Transfer-Encoding: binary\r\n\r\n' + \
             bytes(range(256)) * 10
         big = b'A: b\r\n\r\n' + b'.0123456789abcdef\r\n' * 40000
@@ -591,22 +598,22 @@ def chunking(a):
             f.write(big)
             f.flush()
             a.relay('one.test', fd=f.fileno(), size=len(big))
-        ok(s.messages[1].data == big, '53 a large one')
+        ok(s.messages[1].data == big, 'row 53: a large one')
         s.set(rcpt='550 5.1.1 no')
-        same(a.one('one.test')[0], '5.1.1', '53 nobody wants it')
+        same(a.one('one.test')[0], '5.1.1', 'row 53: nobody wants it')
         s.set(rcpt=None)
         same((a.one('one.test')[0], len(s.sessions), verbs(s)[-4:]),
              ('2.0.0', 1, ['RSET', 'MAIL', 'RCPT', 'BDAT']),
-             '53 then it is reset')
+             'row 53: then it is reset')
     with Servers((2, {'caps': FULL + ('BINARYMIME',)})) as s:
         a.relay('one.test', content=binary, body_type='BINARYMIME')
         ok(s.messages[0].data == binary and
-           'BODY=BINARYMIME' in s.messages[0].mail, '53 BINARYMIME',
+           'BODY=BINARYMIME' in s.messages[0].mail, 'row 53: BINARYMIME',
            s.messages[0].mail)
     b = Agent(DNS, PORT, remote='chunking = no')
     with Servers((2, {'caps': FULL})) as s:
         b.one('one.test')
-        ok('BDAT' not in verbs(s), '53 unless it is not wanted', verbs(s))
+        ok('BDAT' not in verbs(s), 'row 53: unless it is not wanted', verbs(s))
     b.stop()
 
 
@@ -621,10 +628,10 @@ def extensions(a):
         ok(m.mail.endswith(' RET=HDRS ENVID=QQ314159') and m.rcpts ==
            ['RCPT TO:<x@one.test> NOTIFY=SUCCESS,FAILURE '
             'ORCPT=rfc822;X+2Bz@one.test', 'RCPT TO:<y@one.test> '
-            'NOTIFY=NEVER'], '34 DSN parameters are passed on',
+            'NOTIFY=NEVER'], 'row 34: DSN parameters are passed on',
            (m.mail, m.rcpts))
         same(a.relay('one.test')[0][3],
-             'ip=127.0.0.2 tls=no dsn=1', '34 and who reports is known')
+             'ip=127.0.0.2 tls=no dsn=1', 'row 34: and who reports is known')
         a.relay('one.test', envid='a\r\nRSET', notify=['A B'],
                 orcpt=['rfc822;a b'])
         ok('ENVID' not in s.messages[-1].mail and
@@ -634,7 +641,7 @@ def extensions(a):
         a.relay('one.test', ret='FULL', envid='x', notify=['NEVER'])
         m = s.messages[0]
         ok('RET' not in m.mail and m.rcpts == ['RCPT TO:<r0@one.test>'],
-           '34 not where it is not known', m.mail)
+           'row 34: not where it is not known', m.mail)
     with Servers((2, {'caps': ('SIZE 100',)})) as s:
         code, scope, text = a.one('one.test', content=b'A: b\r\n\r\n' +
                                   b'x' * 200 + b'\r\n')
@@ -642,6 +649,16 @@ def extensions(a):
              ('5.3.4', 'message', '552 ', False),
              'larger than the server takes: not even tried')
         same(a.one('one.test')[0], '2.0.0', 'a smaller one is')
+
+
+def row39_quoted(a):
+    """A local part that needs quotes has them again on the way out."""
+    with Servers((2, {'caps': FULL})) as s:
+        for local in ('"a b"', '"a@b"', '""', '"a\\"b"', '"a\\\\b"', '".x"',
+                      '"x."', '"a..b"', 'Mixed.Case', '"a,b"', '"<>"'):
+            a.one('one.test', rcpt=[local + '@one.test'])
+            same(s.messages[-1].rcpts, ['RCPT TO:<%s@one.test>' % local],
+                 'row 39: %s as it was' % local)
 
 
 def row51_8bit(a):
@@ -659,60 +676,62 @@ def row51_8bit(a):
         ok(b'Content-Transfer-Encoding: quoted-printable\r\n' in m.data and
            b'Viele gr=C3=BC=C3=9Fe aus' in m.data and 'BODY' not in m.mail and
            'SIZE=%d' % len(m.data) in m.mail,
-           '51 converted for a server without 8BITMIME', m.data)
+           'row 51: converted for a server without 8BITMIME', m.data)
         signed = b'A: b\r\nContent-Type: multipart/signed; boundary=x\r\n' \
             b'\r\n--x\r\n\r\nh\xe9\r\n--x--\r\n'
         code, scope, text = a.one('one.test', content=signed)
         same((code, scope), ('5.6.3', 'message'),
-             '51 what is signed is returned')
+             'row 51: what is signed is returned')
     with Servers((2, {'caps': ('SIZE',)}), (3, {})) as (s2, s3):
         same((a.one('two.test', content=signed)[0], len(s3.messages)),
-             ('2.0.0', 1), '51 or goes to a server that takes it')
+             ('2.0.0', 1), 'row 51: or goes to a server that takes it')
     with Servers((2, {'caps': FULL})) as s:
         a.relay('one.test', content=b'A: b\r\n\r\n' + b'x' * 5000 + b'\r\n')
         ok(max(map(len, s.messages[0].data.split(b'\r\n'))) <= 998 and
            b'quoted-printable' in s.messages[0].data,
-           '12 long lines are encoded')
+           'row 12: long lines are encoded')
         a.relay('one.test', content=b'A: ' + b'word ' * 500 +
                 b'\r\n\r\nbody\r\n')
         data = s.messages[1].data
         ok(max(map(len, data.split(b'\r\n'))) <= 998 and
            data.replace(b'\r\n ', b' ').startswith(b'A: ' + b'word ' * 499),
-           '12 long header lines are folded', data)
+           'row 12: long header lines are folded', data)
         code, scope, text = a.one('one.test', content=b'A: ' + b'x' * 2000 +
                                   b'\r\n\r\nbody\r\n')
-        same(code, '5.6.0', '12 where they can be')
+        same(code, '5.6.0', 'row 12: where they can be')
 
 
 def row52_utf8(a):
     with Servers((2, {'caps': FULL}), (3, {'caps': PLAIN})) as (s2, s3):
         same(a.one('b\u00fccher.test', utf8=1)[0], '2.0.0',
-             '52 an IDN is found')
+             'row 52: an IDN is found')
         m = s2.messages[0]
         ok('SMTPUTF8' in m.mail and m.rcpts ==
-           ['RCPT TO:<r0@b\u00fccher.test>'], '52 as it is with SMTPUTF8',
+           ['RCPT TO:<r0@b\u00fccher.test>'], 'row 52: as it is with SMTPUTF8',
            (m.mail, m.rcpts))
         a.one('one.test', utf8=1)
         ok('SMTPUTF8' not in s2.messages[1].mail,
-           '52 without need it is not asked for')
+           'row 52: without need it is not asked for')
         a.relay('one.test', content='Subject: \u00fc\r\n\r\n'.encode(), utf8=1)
-        ok('SMTPUTF8' in s2.messages[2].mail, '52 a header may need it',
+        ok('SMTPUTF8' in s2.messages[2].mail, 'row 52: a header may need it',
            s2.messages[2].mail)
         to = '[127.0.0.3]'
         got = a.relay(to, ['x@b\u00fccher.test', 'j\u00f6rg@b\u00fccher.test'],
                       utf8=1)
         same([g[0].split()[0] for g in got], ['2.0.0', '5.6.7'],
-             '52 elsewhere a domain has another form, a local part has none')
+             'row 52: elsewhere a domain has another form, '
+             'a local part has none')
         same(s3.messages[0].rcpts, ['RCPT TO:<x@xn--bcher-kva.test>'],
-             '52 the A-label')
+             'row 52: the A-label')
         for what, more in (
                 ('sender', {'sender': 'j\u00f6rg@us.test'}),
                 ('header', {'content': 'A: \u00fc\r\n\r\n'.encode()})):
-            same(a.one(to, utf8=1, **more)[0], '5.6.7', '52 nor a ' + what)
+            same(a.one(to, utf8=1, **more)[0], '5.6.7',
+                 'row 52: nor a ' + what)
     with Servers((2, {'caps': PLAIN}), (3, {'caps': FULL})) as (s2, s3):
         same((a.one('two.test', utf8=1, sender='j\u00f6rg@us.test')[0],
               len(s3.messages)), ('2.0.0', 1),
-             '52 another server may know it')
+             'row 52: another server may know it')
 
 
 SPELLINGS = [a + b'.' + c for a in (b'\r\n', b'\n', b'\r', b'\r\r\n', b'\n\n',
@@ -751,7 +770,8 @@ def row9_smuggling(a):
                             l[:1] == b'.' and l[:2] != b'..'
                             for l in lines))):
                     bad.append((spelling, code, got))
-        same(bad, [], '9 no spelling of an end gets through (%s)' % caps[-1])
+        same(bad, [],
+             'row 9: no spelling of an end gets through (%s)' % caps[-1])
 
 
 def at_random(a, count=250):
@@ -835,8 +855,10 @@ def main():
     row25_classes(a, FULL[:1], 'pipelined')
     row25_classes(a, PLAIN, 'in lockstep')
     for test in (row26_partial, row27_28_none, row29_after_dot,
-                 row31_too_many, hostile, row9_smuggling, at_random, control_characters, dead, reuse,
-                 pipelining, chunking, extensions, row51_8bit, row52_utf8):
+                 row31_too_many, hostile, row9_smuggling, at_random,
+                 control_characters, dead, reuse,
+                 pipelining, chunking, extensions, row39_quoted, row51_8bit,
+                 row52_utf8):
         test(a)
     if not ok(a.stop(), 'the agent lives and ends with its queue'):
         print(a.text()[-3000:])

@@ -71,7 +71,7 @@ def opportunistic(dns, cert):
         same((len(s.sessions), len(s.messages)), (1, 2), 'kept as well')
     with Servers((2, {'starttls': '454 4.7.0 no'})) as s:
         same((how(a), len(s.sessions)), (('2.0.0', 'tls=no'), 1),
-             '47 refused: without, in the same session')
+             'row 47: refused: without, in the same session')
     b = Agent(dns, PORT, remote='tls = none')
     with Servers((2, {'tls': cert})) as s:
         same((how(b), 'STARTTLS' in verbs(s)), (('2.0.0', 'tls=no'), False),
@@ -106,13 +106,13 @@ def fallback(dns, cert):
             s.forget()
         with Servers((2, {'starttls': act})) as s:
             same((how(a), len(s.sessions)), (('2.0.0', 'tls=no'), 1),
-                 '47 which is remembered')
+                 'row 47: which is remembered')
         ok(a.stop(), 'the agent lives')
         b = Agent(dns, PORT, remote='tls = required')
         with Servers((2, {'starttls': act})) as s:
             code, scope, text = b.one('one.test')
             same((code[:3], scope, 'MAIL' in verbs(s)),
-                 ('4.7', 'host', False), '47 not where TLS is required')
+                 ('4.7', 'host', False), 'row 47: not where TLS is required')
         ok(b.stop(), 'the agent lives')
 
 
@@ -188,7 +188,7 @@ def injection(dns, cert):
         with Servers((2, {'tls': cert, 'starttls': act})) as s:
             code, scope, text = a.one('one.test')
             ok(code[:3] == '4.7' and scope == 'host' and
-               'MAIL' not in verbs(s), '46 replies injected %s' % what,
+               'MAIL' not in verbs(s), 'row 46: replies injected %s' % what,
                (code, scope, text))
 
     def other(s, line):
@@ -197,9 +197,10 @@ def injection(dns, cert):
             else ['8BITMIME']
         return '250 mx.test\n' + '\n'.join(caps)
     with Servers((2, {'tls': cert, 'ehlo': other})) as s:
-        same(how(a, ret='HDRS')[0], '2.0.0', '46 EHLO before TLS is forgotten')
+        same(how(a, ret='HDRS')[0], '2.0.0',
+             'row 46: EHLO before TLS is forgotten')
         same(s.messages[0].mail, 'MAIL FROM:<me@us.test>',
-             '46 all of it')
+             'row 46: all of it')
     for stage in ('ehlo', 'mail'):
         def act(s, line):
             return mx.GARBAGE if s.tls else None
@@ -229,7 +230,7 @@ def digest(cert, what):
 
 def row48_dane(cert):
     if shutil.which('ldns-signzone') is None:
-        skip('48 DANE', 'ldns-signzone is not installed')
+        skip('row 48: DANE', 'ldns-signzone is not installed')
         return
     good, wrong = digest(cert, 'key'), '00' * 32
     zone = '''
@@ -271,49 +272,50 @@ _%d._tcp.mxl TLSA 3 1 1 %s
     with Servers((2, {'tls': cert}), (3, {'tls': cert})) as (s2, s3):
         got = a.relay('one.sig.test')[0]
         ok(got[0][:5] == '2.0.0' and 'verified' in got[3],
-           '48 a server that meets its TLSA record', got)
+           'row 48: a server that meets its TLSA record', got)
         code, scope, text = a.one('wrong.sig.test')
         same((code[:3], scope), ('4.7', 'host'),
-             '48 one that does not: later, never in clear')
+             'row 48: one that does not: later, never in clear')
         got = a.relay('two.sig.test')[0]
         same((got[0][:5], got[2]), ('2.0.0', 'mx3.sig.test'),
-             '48 the next server that does')
+             'row 48: the next server that does')
         got = a.relay('useless.sig.test')[0]
         ok(got[0][:5] == '2.0.0' and 'tls=TLS' in got[3] and
            'verified' not in got[3],
-           '48 no usable record: TLS, not verified', got)
+           'row 48: no usable record: TLS, not verified', got)
         same(how(a, 'none.sig.test'), ('2.0.0', 'tls=TLSv1.3'),
-             '48 proven that there is none: no DANE')
+             'row 48: proven that there is none: no DANE')
         got = a.relay('cname.sig.test')[0]
         ok(got[0][:5] == '2.0.0' and 'verified' in got[3],
-           '48 where a CNAME leads', got)
+           'row 48: where a CNAME leads', got)
         same(a.one('bare.sig.test')[0][:3], '4.7',
-             '48 a domain without MX has them too')
+             'row 48: a domain without MX has them too')
         code, scope, text = a.one('bad.sig.test')
         ok(code == '4.7.5' and scope == 'host' and 'bogus' in text,
-           '48 a record that was tampered with: later', (code, text))
+           'row 48: a record that was tampered with: later', (code, text))
         got = a.relay('open.plain.test')[0]
         ok('verified' not in got[3] and got[0][:5] == '2.0.0',
-           '48 an MX record that is not proven: no DANE', got)
+           'row 48: an MX record that is not proven: no DANE', got)
         same(how(a, 'loose.plain.test'), ('2.0.0', 'tls=TLSv1.3'),
-             '48 a TLSA record that is not proven is none')
+             'row 48: a TLSA record that is not proven is none')
     with Servers((2, {'caps': CAPS[:3]})) as s:
         code, scope, text = a.one('one.sig.test')
-        same((code, scope), ('4.7.4', 'host'), '48 without STARTTLS: later')
+        same((code, scope), ('4.7.4', 'host'),
+             'row 48: without STARTTLS: later')
         same(how(a, 'one.sig.test', content=b'TLS-Required: No\r\n\r\nx\r\n'),
-             ('2.0.0', 'tls=no'), '50 unless the sender does without')
-    ok(a.stop(), '48 the agent lives')
+             ('2.0.0', 'tls=no'), 'row 50: unless the sender does without')
+    ok(a.stop(), 'row 48: the agent lives')
     a = Agent(dns, PORT, anchor=dns.anchor,
               remote='tls_policies = {"* dane"}')
     with Servers((2, {'tls': cert})) as s:
         same((a.one('one.sig.test')[0], a.one('none.sig.test')[0],
               a.one('open.plain.test')[0]), ('2.0.0', '4.7.5', '4.7.5'),
-             '48 DANE demanded')
-    ok(a.stop(), '48 the agent lives')
+             'row 48: DANE demanded')
+    ok(a.stop(), 'row 48: the agent lives')
     a = Agent(dns, PORT, anchor=dns.anchor, remote='dane = no')
     with Servers((2, {'tls': cert})) as s:
-        same(how(a, 'wrong.sig.test')[0], '2.0.0', '48 DANE not wanted')
-    ok(a.stop(), '48 the agent lives')
+        same(how(a, 'wrong.sig.test')[0], '2.0.0', 'row 48: DANE not wanted')
+    ok(a.stop(), 'row 48: the agent lives')
     row50_requiretls(dns, cert)
     dns.stop()
 
@@ -323,21 +325,21 @@ def row50_requiretls(dns, cert):
     caps = CAPS + ('REQUIRETLS',)
     with Servers((2, {'tls': cert, 'caps': caps})) as s:
         got = a.relay('one.sig.test', requiretls=1)[0]
-        same(got[0][:5], '2.0.0', '50 REQUIRETLS where all is proven')
-        ok(s.messages[0].mail.endswith(' REQUIRETLS'), '50 and passed on',
+        same(got[0][:5], '2.0.0', 'row 50: REQUIRETLS where all is proven')
+        ok(s.messages[0].mail.endswith(' REQUIRETLS'), 'row 50: and passed on',
            s.messages[0].mail)
         code, scope, text = a.one('none.sig.test', requiretls=1)
         same((code[:3], len(s.messages)), ('4.7', 1),
-             '50 a certificate nobody vouches for')
+             'row 50: a certificate nobody vouches for')
         code, scope, text = a.one('open.plain.test', requiretls=1)
         same((code, len(s.messages)), ('5.7.30', 1),
-             '50 an MX record that is not proven: returned')
+             'row 50: an MX record that is not proven: returned')
     with Servers((2, {'tls': cert})) as s:
         code, scope, text = a.one('one.sig.test', requiretls=1)
         same((code, scope, len(s.messages)), ('5.7.30', 'message', 0),
-             '50 a server that would not pass it on: returned')
-        same(a.one('one.sig.test')[0], '2.0.0', '50 others it may have')
-    ok(a.stop(), '50 the agent lives')
+             'row 50: a server that would not pass it on: returned')
+        same(a.one('one.sig.test')[0], '2.0.0', 'row 50: others it may have')
+    ok(a.stop(), 'row 50: the agent lives')
 
 
 # ------------------------------------------------------------ smarthosts

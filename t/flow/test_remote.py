@@ -156,12 +156,12 @@ def refusals(h):
     s = mx.Server('127.0.0.2', PORT, rcpt=rcpt)
     send(h, ['%s@srv.test' % c for c in 'abcd'], message('mixed'))
     found = wait_report(h)
-    same(len(found), 1, '26 one report')
+    same(len(found), 1, 'row 26: one report')
     f = fields(found[0])
     same([(x['Final-Recipient'], x['Action'], x['Status']) for x in f],
          [('rfc822;a@srv.test', 'failed', '5.1.1'),
           ('rfc822;d@srv.test', 'failed', '5.7.1')],
-         '26 lists all that failed')
+         'row 26: lists all that failed')
     ok('550' in f[0]['Diagnostic-Code'] and 'Ask' in f[0]['Diagnostic-Code']
        and 'elsewhere' in f[0]['Diagnostic-Code'] and
        f[0]['Remote-MTA'] == 'dns;mx.srv.test',
@@ -185,13 +185,13 @@ def refusals(h):
        'refused after its end: returned', str(f[0]))
     send(h, 'x@null.test', message('null'))
     f = fields(wait_report(h)[0])
-    same(f[0]['Status'], '5.1.10', '21 a null MX: returned')
+    same(f[0]['Status'], '5.1.10', 'row 21: a null MX: returned')
     send(h, 'x@absent.test', message('absent'))
     f = fields(wait_report(h)[0])
     same(f[0]['Status'], '5.1.2', 'a domain that does not exist: returned')
     relay(h, 'a@srv.test', message('from nobody'), '')
-    ok(is_empty(h), '32 of the null sender nobody is told')
-    same(reports(h), [], '32 nobody')
+    ok(is_empty(h), 'row 32: of the null sender nobody is told')
+    same(reports(h), [], 'row 32: nobody')
     s.stop()
 
 
@@ -237,7 +237,7 @@ def dead(zone):
         got = []
         until(lambda: got.extend(reports(h, SEEN)) or len(got) >= 2, 60)
         actions = [fields(r)[0]['Action'] for r in got]
-        same(actions, ['delayed', 'failed'], '62 a notice, then a report')
+        same(actions, ['delayed', 'failed'], 'row 62: a notice, then a report')
         f = fields(got[-1])[0]
         ok(f['Status'] == '4.4.7' or f['Status'] == '5.4.7',
            'given up for its age', str(f))

@@ -6,7 +6,8 @@
 
 Errors: includes that cross the layers, functions above 80 lines, goto,
 conditional compilation outside common/sys, a source without its licence line,
-a program without a manual page, an option without a use.
+a program without a manual page, an option without a use, a table of edge cases
+(t/rows.md) that says something else than the names of the tests.
 """
 import glob
 import re
@@ -119,6 +120,40 @@ def check_options(texts):
                         (section, name))
 
 
+def rows_named(path):
+    """The rows of t/rows.md that tests of this file are named after."""
+    name, text = path.split('/')[-1], open(path, errors='replace').read()
+    if path.endswith('.talk'):
+        m = re.match(r'row(\d+)(?:-(\d+))?-', name)
+        return set(range(int(m[1]), int(m[2] or m[1]) + 1)) if m else set()
+    if path.endswith('.c'):
+        return set(map(int, re.findall(r'^START_TEST\(row(\d+)_', text,
+                                       re.M)))
+    lists = re.findall(r"'rows? (\d+(?:(?:, | and )\d+)*)", text)
+    return {int(n) for l in lists for n in re.findall(r'\d+', l)}
+
+
+def check_rows():
+    """The table of edge cases and the names of tests say the same."""
+    table = 't/rows.md'
+    rows = re.findall(r'^\| (\d+) \| [^|]+ \| ([^|]+) \|$',
+                      open(table).read(), re.M)
+    if [int(n) for n, _ in rows] != list(range(1, 79)):
+        errors.append(table + ': not the rows 1 to 78, each once')
+    said = {(int(n), path) for n, where in rows for path in where.split()
+            if not where.startswith('(later: ')}
+    tests = [p for kind in ('box/*.py', 'box/*/*.talk', 'flow/*.py',
+                            'unit/*/*.c', 'model/*.py')
+             for p in glob.glob('t/' + kind)]
+    found = {(n, p[2:]) for p in tests for n in rows_named(p)}
+    for n, path in sorted(said - found):
+        errors.append('%s: row %d: %s has no test of that name' %
+                      (table, n, path))
+    for n, path in sorted(found - said):
+        errors.append('t/%s: named after row %d, which does not name it' %
+                      (path, n))
+
+
 def main():
     texts = {p: open(p).read() for p in sources()}
     for path, text in texts.items():
@@ -127,6 +162,7 @@ def main():
     check_functions(list(texts))
     check_options(texts)
     check_root(texts)
+    check_rows()
     if '--aims' in sys.argv:
         print('\n'.join(aims))
     print('%d lines in %d files' % (

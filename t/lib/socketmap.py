@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: ISC
+"""A server of tables in Postfix's socketmap form, on a Unix socket.  answers is
+a function of the key and returns b'OK value', b'NOTFOUND ' or the like."""
+import os
+import socket
+import threading
+
+
+class Socketmap(threading.Thread):
+    def __init__(self, path, answers):
+        super().__init__(daemon=True)
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.bind(path)
+        os.chmod(path, 0o777)
+        self.s.listen(5)
+        self.answers = answers
+        self.start()
+
+    def run(self):
+        while True:
+            c = self.s.accept()[0]
+            threading.Thread(target=self.serve, args=(c,),
+                             daemon=True).start()
+
+    def serve(self, c):
+        data = b''
+        while True:
+            more = c.recv(4096)
+            if not more:
+                return
+            data += more
+            while b':' in data:
+                size, rest = data.split(b':', 1)
+                if len(rest) <= int(size):
+                    break
+                key = rest[:int(size)].decode().split(' ', 1)[1]
+                data = rest[int(size) + 1:]
+                value = self.answers(key)
+                c.sendall(b'%d:%s,' % (len(value), value))
