@@ -17,6 +17,7 @@
  *	digest.c	hashes of other servers' tables that are digests
  *	scram.c		stored and derived secrets for SCRAM
  *	hasher.c	worker processes for the slow part of that
+ *	figures.c	what is counted
  *	main.c		service row
  *
  * The only reader of secrets. It never waits: slow hashes are computed by
@@ -25,6 +26,7 @@
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
+#include "ask/figures.h"
 #include "ask/messages.h"
 #include "ask/peers.h"
 #include "base/map.h"
@@ -101,6 +103,23 @@ bool aliases_changed(struct aliases *x);
 
 /* ---------------------------------------------------------------- auth */
 
+/* later: too busy, or no session could be started. */
+enum login_result {
+	LOGIN_WORKED,
+	LOGIN_FAILED,
+	LOGIN_BANNED,
+	LOGIN_LATER,
+	LOGIN_RESULTS
+};
+
+enum { FIGURE_PROTOCOLS = 6 };
+
+struct figures {
+	int64_t logins[FIGURE_PROTOCOLS][LOGIN_RESULTS];
+	int64_t clients[FIGURE_PROTOCOLS][2]; /* refused, admitted */
+	struct histogram login;
+};
+
 struct auth {
 	struct program *program;
 	const struct conf *conf;
@@ -120,6 +139,7 @@ struct auth {
 	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;
 	struct limits *limits;
+	struct figures figures;
 	struct map *cache; /* HMAC to expiry */
 	char cache_key[32];
 	char decoy_key[32]; /* for salts of users who are not there */
@@ -240,6 +260,14 @@ bool limits_may_login(struct auth *x, struct str block, struct str name);
 /* How long to wait before the answer, in ms. */
 int64_t limits_login_failed(struct auth *x, struct str block, struct str name);
 void limits_login_worked(struct auth *x, struct str block, struct str name);
+
+/* --------------------------------------------------------------- figures */
+/* began: of its first step, by clock_us. */
+void figures_login(struct auth *x, struct str service,
+	enum login_result result, int64_t began);
+/* One smtpd asked about. */
+void figures_client(struct auth *x, struct str service, bool admitted);
+void figures_tell(struct peer *p, struct arena *a, struct message *m);
 
 /* ----------------------------------------------------------------- login */
 void login_step(struct peer *p, struct arena *a, struct message *m);

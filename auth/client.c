@@ -62,6 +62,7 @@ enter(struct caller *c, struct arena *a, const struct msg_client *m,
 	struct str block = limits_block(x, a, m->ip);
 	leave(c, 0);
 	out->status = limits_enter(x, block);
+	figures_client(x, m->service, status_is_fine(out->status));
 	if (!status_is_fine(out->status))
 		return;
 	c->block_n = block.n;

@@ -34,6 +34,7 @@ struct dialogue {
 	struct str app; /* label of the app password it was */
 	bool proved; /* SCRAM: the last message is on its way */
 	bool busy; /* something will call back */
+	int64_t began; /* clock_us of the first step */
 };
 
 /* ----------------------------------------------------------- life cycle */
@@ -90,6 +91,12 @@ pause_over(void *ctx)
 		"Wrong user name or password"));
 }
 
+static void
+count(struct dialogue *d, enum login_result result)
+{
+	figures_login(d->auth, d->step.service, result, d->began);
+}
+
 static struct str
 block_of(struct dialogue *d)
 {
@@ -104,6 +111,7 @@ refuse(struct dialogue *d)
 		LOG_STR("user", d->sasl.user), LOG_STR("client", d->step.client),
 		LOG_STR("service", d->step.service),
 		LOG_STR("method", sasl_name(d->sasl.mechanism)));
+	count(d, LOGIN_FAILED);
 	int64_t wait = limits_login_failed(d->auth, block_of(d),
 		str_lower(d->arena, d->sasl.user));
 	d->busy = true;
@@ -121,6 +129,7 @@ is_banned(struct dialogue *d)
 		LOG_STR("user", d->sasl.user),
 		LOG_STR("client", d->step.client),
 		LOG_STR("service", d->step.service));
+	count(d, LOGIN_BANNED);
 	refuse_now(d, status_reply(STATUS(STATUS_LATER, 7, 0,
 		"Too many failed logins; try again later"), 454));
 	return true;
@@ -132,6 +141,7 @@ static void
 send_success(struct dialogue *d, bool handed)
 {
 	struct message m = MESSAGE(auth_result);
+	count(d, LOGIN_WORKED);
 	m.auth_result.status = status_reply(
 		STATUS(STATUS_FINE, 7, 0, "Welcome"), 235);
 	m.auth_result.user = d->copy.name;
@@ -155,6 +165,7 @@ handed_over(void *ctx, struct arena *a, struct message *m)
 	struct str why = m != NULL && m->kind == MSG_done
 		? m->done.status.text : STR("master is away");
 	log_error(d->step.session, "no-session", LOG_STR("why", why));
+	count(d, LOGIN_LATER);
 	refuse_now(d, STATUS(STATUS_LATER, 3, 0,
 		"Sessions cannot be started now; try again later"));
 }
@@ -198,6 +209,7 @@ accept_login(struct dialogue *d)
 static void
 overloaded(struct dialogue *d)
 {
+	count(d, LOGIN_LATER);
 	refuse_now(d, STATUS(STATUS_LATER, 7, 0,
 		"Too many logins at once; try again later"));
 }
@@ -356,7 +368,8 @@ begin(struct auth *x, struct peer *p, enum sasl_mechanism m,
 		fatal("getrandom", NULL);
 	base64_encode(nonce, str_of(noise, sizeof noise));
 	*d = (struct dialogue){
-		.auth = x, .peer = p, .arena = a, .client = -1};
+		.auth = x, .peer = p, .arena = a, .client = -1,
+		.began = clock_us()};
 	sasl_server_start(&d->sasl, a, m, buf_str(nonce), binding);
 	caller_of(p)->dialogue = d;
 	return d;

@@ -48,6 +48,7 @@ static const struct peer_row rows[] = {
 	{MSG_sender, PEER_SMTPD | PEER_SURAT, on_question},
 	{MSG_client, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, client_message},
 	{MSG_auth_step, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, login_step},
+	{MSG_service, PEER_SURAT, figures_tell},
 };
 
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * `surat metrics`: figures of the running suite in the OpenMetrics text
- * format, from what master and queue are asked anyway.  With --http as the
+ * format: what master knows of its children, what queue and auth count of
+ * their own work, and the rows of the queue by state.  With --http as the
  * answer to one request on standard input and output, whatever it asks for:
  * surat-metrics.socket or inetd listen, and no process of ours waits.
  */
@@ -19,15 +20,17 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-enum { REQUEST_MOST = 8192, REQUEST_MS = 2000, ROWS_MOST = 64 };
+enum { REQUEST_MOST = 8192, REQUEST_MS = 2000, ROWS_MOST = 64,
+	FIGURES_MOST = 512 };
 
 struct metrics {
 	struct ctl *ctl;
 	const struct conf *conf;
 	struct buf *out;
-	struct msg_service_row rows[ROWS_MOST];
+	struct msg_service_row rows[ROWS_MOST]; /* programs */
 	size_t count;
-	int64_t waiting, oldest;
+	struct msg_figure_row figures[FIGURES_MOST]; /* their own words */
+	size_t figure_count;
 };
 
 static bool
@@ -108,82 +111,195 @@ put_programs(struct metrics *m)
 			str_eq(m->rows[k].state, STR("failing")));
 }
 
+/* Who serves a protocol: before a login, and after it. */
+static const struct protocol {
+	const char *name, *before, *after;
+} protocols[] = {
+	{"smtp", "smtpd", NULL},
+	{"imap", "imapd", "imap-session"},
+	{"pop3", "pop3d", "pop3-session"},
+};
+
+enum { PROTOCOLS = sizeof protocols / sizeof *protocols };
+
+/* NULL: this master never started one (systemd may have). */
+static const struct msg_service_row *
+program_row(const struct metrics *m, const char *name)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (name != NULL && m->rows[i].since > 0 &&
+			str_eq(m->rows[i].name, str_from(name)))
+			return &m->rows[i];
+	return NULL;
+}
+
+static void
+put_sessions(struct metrics *m)
+{
+	const struct msg_service_row *before[PROTOCOLS], *after[PROTOCOLS];
+	family(m, "sessions", "gauge", "Clients that are served now.");
+	for (size_t i = 0; i < PROTOCOLS; i++) {
+		before[i] = program_row(m, protocols[i].before);
+		after[i] = program_row(m, protocols[i].after);
+		if (before[i] != NULL || after[i] != NULL)
+			buf_printf(m->out, "surat_sessions{protocol=\"%s\"} "
+				"%lld\n", protocols[i].name, (long long)(
+				(before[i] != NULL ? before[i]->busy : 0) +
+				(after[i] != NULL ? after[i]->busy : 0)));
+	}
+	family(m, "sessions_begun", "counter", "Clients that came.");
+	for (size_t i = 0; i < PROTOCOLS; i++) {
+		const struct msg_service_row *r =
+			before[i] != NULL ? before[i] : after[i];
+		if (r != NULL)
+			buf_printf(m->out, "surat_sessions_begun_total"
+				"{protocol=\"%s\"} %lld\n",
+				protocols[i].name, (long long)r->served);
+	}
+}
+
 /* ------------------------------------------------------------------ queue */
+
+struct waiting {
+	int64_t oldest, in[7];
+};
+
+static const char *const states[] = {"new", "due", "active", "deferred",
+	"held", "delivered", "leaving"};
+
+enum { STATES = sizeof states / sizeof *states };
 
 static bool
 note_count(void *ctx, const struct message *message)
 {
-	struct metrics *m = ctx;
+	struct waiting *w = ctx;
 	const struct msg_queue_count *c = &message->queue_count;
-	m->waiting += c->count;
-	if (c->oldest > 0 && (m->oldest == 0 || c->oldest < m->oldest))
-		m->oldest = c->oldest;
+	for (size_t i = 0; i < STATES; i++)
+		if (str_eq(c->key, str_from(states[i])))
+			w->in[i] += c->count;
+	if (c->oldest > 0 && (w->oldest == 0 || c->oldest < w->oldest))
+		w->oldest = c->oldest;
 	return true;
 }
 
 static void
 put_queue(struct metrics *m)
 {
-	struct msg_queue_list ask = {.group = STR("domain")};
-	queue_pages(m->ctl, &ask, note_count, m);
-	gauge(m, "queue_recipients", "Recipients that wait in the queue.",
-		m->waiting);
+	struct waiting w = {.oldest = 0};
+	struct msg_queue_list ask = {.group = STR("state")};
+	queue_pages(m->ctl, &ask, note_count, &w);
+	family(m, "queue_recipients", "gauge",
+		"Recipients in the queue, by state.");
+	for (size_t i = 0; i < STATES; i++)
+		buf_printf(m->out, "surat_queue_recipients{state=\"%s\"} "
+			"%lld\n", states[i], (long long)w.in[i]);
 	gauge(m, "queue_oldest_seconds", "Age of the oldest that waits.",
-		m->oldest == 0 ? 0 : clock_wall() - m->oldest);
+		w.oldest == 0 ? 0 : clock_wall() - w.oldest);
 }
 
-/* What became of the recipients of messages of the last hour, and how long
- * their last attempts took together.  History is read from the newest message
- * on. */
-struct outcome {
-	struct str name;
-	int64_t count, took;
+/* ---------------------------------------------------------------- figures */
+
+/* What programs tell of themselves, in the order it is shown. */
+static const struct {
+	const char *name, *kind, *help;
+} figures[] = {
+	{"deliveries", "counter", "Attempts to deliver, by agent and result."},
+	{"delivery_seconds", "histogram", "From the acceptance of a message "
+		"until a recipient had it."},
+	{"accept_seconds", "histogram", "From the end of a message until it "
+		"was on the disk and its client could be told."},
+	{"logins", "counter", "Logins by protocol and result."},
+	{"login_seconds", "histogram", "From the first step of a login until "
+		"it had worked."},
+	{"smtp_clients", "counter", "Clients of smtpd by protocol, and "
+		"whether limits let them in."},
 };
 
-enum { OUTCOMES = 6, HOUR = 3600 };
-
-struct outcomes {
-	struct outcome v[OUTCOMES];
-	int64_t since;
-};
-
-static bool
-note_outcome(void *ctx, const struct message *message)
+static void
+ask_figures(struct metrics *m, const char *asked)
 {
-	struct outcomes *o = ctx;
-	const struct msg_queue_row *r = &message->queue_row;
-	if (r->arrival < o->since)
-		return false;
-	for (size_t i = 0; i < OUTCOMES; i++)
-		if (str_eq(o->v[i].name, r->state)) {
-			o->v[i].count++;
-			o->v[i].took += r->took;
-		}
-	return true;
+	struct message ask = MESSAGE(service), answer;
+	ask.service.verb = STR("figures");
+	if (!is_up(m, asked))
+		return;
+	int fd = ctl_ask(m->ctl, "surat", asked, &ask);
+	for (;;) {
+		ctl_answer(m->ctl->arena, fd, &answer);
+		if (answer.kind != MSG_figure_row ||
+			m->figure_count == FIGURES_MOST)
+			break;
+		m->figures[m->figure_count++] = answer.figure_row;
+	}
+	close(fd);
+}
+
+/* "agent=local result=failed" as {agent="local",result="failed"}, and one
+ * more. */
+static struct str
+labels(struct arena *a, struct str words, const char *more, struct str value)
+{
+	struct buf *b = buf_new(a);
+	struct str word, name;
+	while (words.n > 0 && str_cut(&words, ' ', &word)) {
+		str_cut(&word, '=', &name);
+		buf_printf(b, "%s%.*s=\"%.*s\"", b->n == 0 ? "{" : ",",
+			STR_ARG(name), STR_ARG(word));
+	}
+	if (more != NULL)
+		buf_printf(b, "%s%s=\"%.*s\"", b->n == 0 ? "{" : ",", more,
+			STR_ARG(value));
+	if (b->n > 0)
+		buf_adds(b, "}");
+	return buf_str(b);
 }
 
 static void
-put_outcomes(struct metrics *m)
+put_histogram(struct metrics *m, const struct msg_figure_row *f)
 {
-	struct outcomes o = {{{STR_INIT("delivered"), 0, 0},
-		{STR_INIT("relayed"), 0, 0}, {STR_INIT("failed"), 0, 0},
-		{STR_INIT("expired"), 0, 0}, {STR_INIT("duplicate"), 0, 0},
-		{STR_INIT("deleted"), 0, 0}}, clock_wall() - HOUR};
-	struct msg_queue_list ask = {.history = 1};
-	queue_pages(m->ctl, &ask, note_outcome, &o);
-	family(m, "recipients_last_hour", "gauge",
-		"Recipients of messages of the last hour that are finished, by "
-		"what became of them.");
-	for (size_t i = 0; i < OUTCOMES; i++)
-		buf_printf(m->out, "surat_recipients_last_hour{outcome="
-			"\"%.*s\"} %lld\n", STR_ARG(o.v[i].name),
-			(long long)o.v[i].count);
-	family(m, "attempt_seconds_last_hour", "gauge",
-		"Time their last attempts took together.");
-	for (size_t i = 0; i < OUTCOMES; i++)
-		buf_printf(m->out, "surat_attempt_seconds_last_hour{outcome="
-			"\"%.*s\"} %.6f\n", STR_ARG(o.v[i].name),
-			(double)o.v[i].took / 1e6);
+	struct arena *a = m->ctl->arena;
+	struct str own = labels(a, f->labels, NULL, STR(""));
+	for (size_t i = 0; i <= f->buckets.n; i++) {
+		bool last = i == f->buckets.n;
+		struct str n = last ? STR("") : f->buckets.v[i], le;
+		str_cut(&n, ' ', &le);
+		if (last) {
+			le = STR("+Inf");
+			n = str_printf(a, "%lld", (long long)f->value);
+		}
+		struct str all = labels(a, f->labels, "le", le);
+		buf_printf(m->out, "surat_%.*s_bucket%.*s %.*s\n",
+			STR_ARG(f->name), STR_ARG(all), STR_ARG(n));
+	}
+	buf_printf(m->out, "surat_%.*s_count%.*s %lld\n"
+		"surat_%.*s_sum%.*s %.6f\n", STR_ARG(f->name), STR_ARG(own),
+		(long long)f->value, STR_ARG(f->name), STR_ARG(own),
+		(double)f->sum / 1e6);
+}
+
+static void
+put_figures(struct metrics *m)
+{
+	struct arena *a = m->ctl->arena;
+	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+		bool told = false;
+		for (size_t k = 0; k < m->figure_count; k++) {
+			const struct msg_figure_row *f = &m->figures[k];
+			if (!str_eq(f->name, str_from(figures[i].name)))
+				continue;
+			if (!told)
+				family(m, figures[i].name, figures[i].kind,
+					figures[i].help);
+			told = true;
+			if (f->buckets.n > 0) {
+				put_histogram(m, f);
+				continue;
+			}
+			struct str own = labels(a, f->labels, NULL, STR(""));
+			buf_printf(m->out, "surat_%s_total%.*s %lld\n",
+				figures[i].name, STR_ARG(own),
+				(long long)f->value);
+		}
+	}
 }
 
 /* ------------------------------------------------------------------- rest */
@@ -238,11 +354,13 @@ ctl_metrics(struct ctl *c)
 	if (up) {
 		ask_master(&m);
 		put_programs(&m);
+		put_sessions(&m);
 	}
-	if (is_up(&m, "queue")) {
+	if (is_up(&m, "queue"))
 		put_queue(&m);
-		put_outcomes(&m);
-	}
+	ask_figures(&m, "queue");
+	ask_figures(&m, "auth");
+	put_figures(&m);
 	put_certificate(&m);
 	buf_adds(m.out, "# EOF\n");
 	if (http)

@@ -389,6 +389,7 @@ stored(struct queue *q, void *ctx, struct status st,
 	}
 	if (!status_is_fine(st) || before)
 		return;
+	figures_accepted(q, m->id);
 	log_queued(m);
 	if (m->hold.n == 0)
 		load_fresh(q, m);
@@ -507,6 +508,7 @@ static const struct peer_row rows[] = {
 	{MSG_body_open, PEER_SMTPD | PEER_LOCAL, on_body_open},
 	{MSG_queue_list, PEER_SURAT, rows_list},
 	{MSG_queue_change, PEER_SURAT | PEER_SMTPD, on_change},
+	{MSG_service, PEER_SURAT, figures_tell},
 };
 
 void

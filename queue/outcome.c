@@ -138,6 +138,7 @@ defer(struct queue *q, struct rcpt *r, const struct result *x, int64_t next)
 	int64_t now = clock_wall();
 	r->attempts++;
 	r->attempted = now;
+	figures_delivery(q, r, DELIVERY_DEFERRED);
 	log_info(str_from(r->msg->qid), "deferred",
 		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
 		LOG_STR("why", x->status.text), LOG_NUM("next", next - now),
@@ -150,8 +151,10 @@ defer(struct queue *q, struct rcpt *r, const struct result *x, int64_t next)
 }
 
 static void
-fail(struct queue *q, struct rcpt *r, const struct result *x)
+fail(struct queue *q, struct rcpt *r, const struct result *x,
+	enum delivery_result result)
 {
+	figures_delivery(q, r, result);
 	log_info(str_from(r->msg->qid), "failed", LOG_STR("rcpt", r->address),
 		LOG_STR("remote", x->remote), LOG_STR("why", x->status.text));
 	rcpt_move(q, r, RCPT_FAILED);
@@ -163,6 +166,7 @@ succeed(struct queue *q, struct rcpt *r, struct agent *g,
 	const struct result *x)
 {
 	bool local = str_eq(r->agent, STR("local"));
+	figures_delivery(q, r, DELIVERY_DONE);
 	log_info(str_from(r->msg->qid), local ? "delivered" : "relayed",
 		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
 		LOG_STR("reply", x->status.text));
@@ -194,7 +198,7 @@ give_up(struct queue *q, struct rcpt *r, const struct result *x)
 	last.status.subject = 4;
 	last.status.detail = 7;
 	last.status.reply = 0;
-	fail(q, r, &last);
+	fail(q, r, &last, DELIVERY_EXPIRED);
 }
 
 void
@@ -205,12 +209,14 @@ outcome(struct queue *q, struct rcpt *r, struct agent *g,
 	if (status_is_fine(x->status) && x->forward.n > 0) {
 		too_often.status = STATUS(STATUS_NEVER, 4, 6,
 			"It has been forwarded too often");
-		if (!route_forward(q, r, x->forward))
-			fail(q, r, &too_often);
+		if (route_forward(q, r, x->forward))
+			figures_delivery(q, r, DELIVERY_FORWARDED);
+		else
+			fail(q, r, &too_often, DELIVERY_FAILED);
 	} else if (status_is_fine(x->status)) {
 		succeed(q, r, g, x);
 	} else if (!status_is_later(x->status)) {
-		fail(q, r, x);
+		fail(q, r, x, DELIVERY_FAILED);
 	} else if (control_wish(q, r)) {
 		/* It is not tried again. */
 	} else if (is_too_old(q, r)) {

@@ -21,6 +21,7 @@
  *	report.c	delivery reports
  *	rows.c		the operator's questions
  *	control.c	the operator's orders
+ *	figures.c	what is counted
  *
  * The loop thread owns everything here but the writer's connection; it hands
  * over a batch, goes on reading, and hears of the commit by an eventfd.
@@ -29,6 +30,7 @@
 #ifndef QUEUE_QUEUE_H
 #define QUEUE_QUEUE_H
 
+#include "ask/figures.h"
 #include "ask/messages.h"
 #include "ask/peers.h"
 #include "base/list.h"
@@ -165,6 +167,23 @@ struct cursor {
 /* Lanes that could use an agent: remote ones that have none come first. */
 enum ready { READY_LOCAL, READY_FIRST, READY_MORE, READY_KINDS };
 
+/* What an attempt came to; a failure that came of age is expired. */
+enum delivery_result {
+	DELIVERY_DONE,
+	DELIVERY_DEFERRED,
+	DELIVERY_FAILED,
+	DELIVERY_EXPIRED,
+	DELIVERY_FORWARDED,
+	DELIVERY_RESULTS
+};
+
+enum { FIGURE_AGENTS = 3 }; /* local, remote, not known */
+
+struct figures {
+	int64_t deliveries[FIGURE_AGENTS][DELIVERY_RESULTS];
+	struct histogram until_delivered[FIGURE_AGENTS], accept;
+};
+
 struct queue {
 	struct program *program;
 	const struct conf *conf;
@@ -216,6 +235,7 @@ struct queue {
 	bool retrying; /* and it is time for the next */
 	int commits_failed; /* in a row */
 	int64_t refusal_logged;
+	struct figures figures;
 	bool recovered; /* sessions are let in */
 	size_t recovering; /* recipients they wait for */
 	int64_t recovery_deadline;
@@ -617,6 +637,13 @@ void rows_list(struct peer *p, struct arena *a, struct message *m);
 void control_change(struct peer *p, struct arena *a, struct message *m);
 /* The recipient has left its agent: what an operator wished meanwhile. */
 bool control_wish(struct queue *q, struct rcpt *r);
+
+/* ------------------------------------------------------------ figures.c */
+/* The message was taken; its client hears of it now. */
+void figures_accepted(struct queue *q, int64_t id);
+void figures_delivery(struct queue *q, const struct rcpt *r,
+	enum delivery_result result);
+void figures_tell(struct peer *p, struct arena *a, struct message *m);
 
 /* -------------------------------------------------------------- table.c */
 #include <sqlite3.h>

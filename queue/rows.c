@@ -334,6 +334,7 @@ struct group {
 struct grouping {
 	struct arena *arena;
 	struct map *by_key;
+	bool by_state; /* or by domain */
 	int64_t now;
 };
 
@@ -352,7 +353,8 @@ static void
 count_row(void *ctx, const struct msg_queue_row *r, int64_t id)
 {
 	struct grouping *x = ctx;
-	struct str key = str_skip(r->rcpt, str_find_last(r->rcpt, '@') + 1);
+	struct str key = x->by_state ? r->state :
+		str_skip(r->rcpt, str_find_last(r->rcpt, '@') + 1);
 	struct group *g = map_get(x->by_key, key);
 	(void)id;
 	if (g == NULL) {
@@ -474,7 +476,8 @@ list_groups(struct queue *q, struct peer *p, struct arena *a,
 	const struct msg_queue_list *l)
 {
 	struct arena *own = arena_new("groups");
-	struct grouping x = {own, map_new(own), clock_wall()};
+	struct grouping x = {own, map_new(own),
+		str_eq(l->group, STR("state")), clock_wall()};
 	struct filter f = filter_of(l);
 	struct str at = l->after;
 	struct status s = rows_read(

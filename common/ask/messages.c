@@ -110,6 +110,9 @@ FIELDS_TABLE(service)
 #define ROW_OF struct msg_service_row
 FIELDS_TABLE(service_row)
 #undef ROW_OF
+#define ROW_OF struct msg_figure_row
+FIELDS_TABLE(figure_row)
+#undef ROW_OF
 
 #define DEF_ROW(name, fd) \
 	{#name, fd, name##_fields, \

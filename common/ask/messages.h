@@ -226,8 +226,8 @@ enum peer_who {
  * the sender, a recipient as it is or was, or the Message-ID.  A page
  * at a time: the same question with after as done's next has it goes on.
  * content 1 with an id: answered by opened with the message to read.
- * group: not the rows, but queue_count of them by "domain"; or, of "lanes",
- * what memory knows of them.
+ * group: not the rows, but queue_count of them by "domain" or "state"; or, of
+ * "lanes", what memory knows of them.
  */
 #define FIELDS_queue_list(F) \
 	F(TEXT, id) F(TEXT, sender) F(TEXT, rcpt) F(TEXT, domain) \
@@ -290,12 +290,22 @@ enum peer_who {
 	F(TEXT, session) F(TEXT, service) F(TEXT, user) F(TEXT, ids) \
 	F(TEXT, home) F(TEXT, client) F(NUM, tls) F(TEXT, tag) \
 	F(SECRET, pending)
-/* verb: list, reload, recovered (queue: sessions may be let in), stop. */
+/* verb: list, reload, recovered (queue: sessions may be let in), stop; of queue
+ * and auth: figures. */
 #define FIELDS_service(F) \
 	F(TEXT, verb) F(TEXT, name)
 #define FIELDS_service_row(F) \
 	F(TEXT, name) F(NUM, pid) F(TEXT, state) F(NUM, since) \
 	F(NUM, restarts) F(NUM, busy) F(NUM, served)
+/*
+ * Something a program counts (ask/figures).  labels: "name=value" texts, a
+ * blank between.  Of a histogram value is how many, sum their microseconds, and
+ * buckets "bound count" texts, the bound in seconds, the count of all up to it;
+ * of a counter buckets are empty.
+ */
+#define FIELDS_figure_row(F) \
+	F(TEXT, name) F(TEXT, labels) F(NUM, value) F(NUM, sum) \
+	F(LIST, buckets)
 
 #define MESSAGES(M) \
 	M(done, FD_NO) M(opened, FD_MAY) \
@@ -312,7 +322,7 @@ enum peer_who {
 	M(queue_change, FD_NO) \
 	M(dns_ask, FD_NO) M(dns_answer, FD_NO) \
 	M(agent_start, FD_NO) M(session_start, FD_MAY) \
-	M(service, FD_NO) M(service_row, FD_NO)
+	M(service, FD_NO) M(service_row, FD_NO) M(figure_row, FD_NO)
 
 /* clang-format on */
 

@@ -13,32 +13,36 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import BUILD, House, done, message, ok, same, until
+from house import BUILD, House, done, message, ok, same, skip, until
 
-SAMPLE = re.compile(r'^(surat_[a-z_]+)(\{[a-z]+="[a-z0-9-]*"\})? '
-                    r'(-?[0-9]+(\.[0-9]+)?)$')
+# Debian's, whichever Python this is.
+sys.path.append('/usr/lib/python3/dist-packages')
+try:
+    from prometheus_client.openmetrics import parser
+except ImportError:
+    parser = None
+    skip('what Prometheus itself makes of it',
+         'needs python3-prometheus-client')
 
 
 def parse(text):
-    """Every line is what the format allows, each family declared once."""
-    types, values, bad = {}, {}, []
-    lines = text.split('\n')
-    same(lines[-2:], ['# EOF', ''], 'it ends as it should')
-    for line in lines[:-2]:
-        if line.startswith('# TYPE '):
-            _, _, name, kind = line.split(' ')
-            bad += [line] if name in types else []
-            types[name] = kind
-        elif not line.startswith('# HELP '):
-            found = SAMPLE.match(line)
-            name = found and found[1]
-            family = re.sub('_total$', '', name) if name else None
-            if not found or (name not in types and family not in types) or \
-                    (types.get(family) == 'counter') != (name != family):
-                bad.append(line)
-            else:
-                values[name + (found[2] or '')] = float(found[3])
-    same(bad, [], 'every line is OpenMetrics')
+    """Sample -> value, by the strict parser of Prometheus' own library."""
+    same(text.split('\n')[-2:], ['# EOF', ''], 'it ends as it should')
+    values = {}
+    for line in text.split('\n')[:-2]:
+        if not line.startswith('#'):
+            name, value = line.rsplit(' ', 1)
+            if name in values:
+                ok(False, 'told twice', line)
+            values[name] = float(value)
+    if parser:
+        found = {}
+        for f in parser.text_string_to_metric_families(text):
+            ok(f.documentation.endswith('.'), f.name + ' is explained')
+            for s in f.samples:
+                words = ','.join('%s="%s"' % w for w in s.labels.items())
+                found[s.name + ('{%s}' % words if words else '')] = s.value
+        same(found, values, 'it is OpenMetrics')
     return values
 
 
@@ -77,34 +81,84 @@ def logged(h):
        'with its event', events)
 
 
+def queued(got):
+    return {re.search('"(.*)"', k)[1]: v for k, v in got.items()
+            if k.startswith('surat_queue_recipients') and v}
+
+
+def by(got, name):
+    """Values of the words behind the name, without those that are 0."""
+    return {tuple(re.findall('="(.*?)"', k)): v for k, v in got.items()
+            if k.startswith(name + '{') and v}
+
+
+def histogram(got, name, words, count):
+    """It counts what was done, and every bound those below it too."""
+    inside = ','.join(filter(None, [words, 'le="']))
+    bounds = [(float(k.split('le="')[1][:-2]), v) for k, v in got.items()
+              if k.startswith('%s_bucket{%s' % (name, inside))]
+    own = '{%s}' % words if words else ''
+    same((bounds, [v for _, v in bounds]),
+         (sorted(bounds), sorted(v for _, v in bounds)), name + ': rises')
+    same((bounds[-1], got[name + '_count' + own]),
+         ((float('inf'), count), count), name + ': everything is in it')
+    ok(0 < got[name + '_sum' + own] < 60 * count, name + ': took a while',
+       got[name + '_sum' + own])
+
+
+def told(got):
+    same(queued(got), {'deferred': 1}, 'the queue by state')
+    same(by(got, 'surat_deliveries_total'),
+         {('local', 'delivered'): 4, ('remote', 'deferred'): 1,
+          ('remote', 'failed'): 1}, 'deliveries by result')
+    same(by(got, 'surat_logins_total'),
+         {('imap', 'ok'): 1, ('imap', 'failed'): 1, ('submission', 'ok'): 1},
+         'logins by result')
+    same(by(got, 'surat_sessions'), {('imap',): 1}, 'sessions there are')
+    same(by(got, 'surat_sessions_begun_total'),
+         {('imap',): 1, ('smtp',): 4}, 'and that began')
+    same(by(got, 'surat_smtp_clients_total'),
+         {('smtp', 'admitted'): 3, ('submission', 'admitted'): 1},
+         'clients of smtpd')
+    histogram(got, 'surat_delivery_seconds', 'agent="local"', 4)
+    histogram(got, 'surat_accept_seconds', '', 5)
+    histogram(got, 'surat_login_seconds', '', 2)
+    same({k: got.get(k) for k in ('surat_up', 'surat_clients_total{program='
+                                  '"imap-session"}', 'surat_failing'
+                                  '{program="queue"}')},
+         {'surat_up': 1, 'surat_clients_total{program="imap-session"}': 1,
+          'surat_failing{program="queue"}': 0}, 'and the programs')
+
+
 with House(sets=['remote.smarthost=127.0.0.1:1', 'log.format=json',
                  'remote.allow_loopback=yes', 'queue.retry=1h']) as h:
     for n in range(3):
         h.send(['alice@example.test'], message('m%d' % n))
     h.wait_mail('alice', 3)
     with h.smtp('submission', 'alice') as s:
-        s.sendmail('alice@example.test', ['x@example.net'], message('out'))
-    until(lambda: [q for q in h.queue() if q['state'] == 'deferred'])
+        # The first finds out that its host is away, the second waits for it.
+        for n, to in enumerate(('x@example.net', 'y@example.net')):
+            s.sendmail('alice@example.test', [to], message('out'))
+            until(lambda: len([q for q in h.queue()
+                               if q['state'] == 'deferred']) == n + 1)
+    h.surat('queue', 'expire', '--rcpt', 'y@example.net')
+    h.wait_mail('alice', 4)
     held = imaplib.IMAP4('127.0.0.1', h.port('imap'), timeout=60)
+    try:
+        held.login('alice', 'wrong')
+    except imaplib.IMAP4.error:
+        pass
     held.login('alice', 'secret')
     until(lambda: len(h.queue()) == 1)
     got = parse(h.surat('metrics').stdout)
-    same({k: got.get(k) for k in (
-        'surat_up', 'surat_queue_recipients', 'surat_clients_total'
-        '{program="imap-session"}', 'surat_recipients_last_hour'
-        '{outcome="delivered"}', 'surat_recipients_last_hour'
-        '{outcome="failed"}', 'surat_failing{program="queue"}')},
-         {'surat_up': 1, 'surat_queue_recipients': 1,
-          'surat_clients_total{program="imap-session"}': 1,
-          'surat_recipients_last_hour{outcome="delivered"}': 3,
-          'surat_recipients_last_hour{outcome="failed"}': 0,
-          'surat_failing{program="queue"}': 0}, 'the figures')
+    told(got)
     ok(0 <= got['surat_queue_oldest_seconds'] < 600, 'age of the oldest', got)
     ok(got['surat_certificate_end_seconds'] > 1.7e9, 'the certificate')
     again = parse(over_http(h))
-    same({k: again[k] for k in again if 'queue_recipients' in k},
-         {'surat_queue_recipients': 1}, 'the same by HTTP')
+    same(queued(again), {'deferred': 1}, 'the same by HTTP')
     held.logout()
+    until(lambda: parse(h.surat('metrics').stdout)[
+        'surat_sessions{protocol="imap"}'] == 0)
     logged(h)
     conf = h.dir + '/surat.conf'
 out = subprocess.run([BUILD + '/bin/surat', 'metrics', '--set',

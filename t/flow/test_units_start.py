@@ -143,6 +143,13 @@ try:
          {n: {ids['_surat' + u]} for n, u in
           (('smtpd', 'net'), ('queue', 'q'), ('auth', 'auth'),
            ('tls', 'tls'), ('keys', 'key'))}, 'each as its user')
+    got = subprocess.run([root + '/usr/libexec/surat/surat', 'metrics'],
+                         capture_output=True, text=True).stdout
+    for line in ('surat_deliveries_total{agent="local",result="delivered"} 2',
+                 'surat_deliveries_total{agent="remote",result="delivered"} 1',
+                 'surat_logins_total{protocol="imap",result="ok"} 2',
+                 'surat_sessions_begun_total{protocol="pop3"} 1'):
+        ok('\n' + line + '\n' in got, line, got)
     held, _ = read('alice', 'secret')
     guest = smtplib.SMTP('127.0.0.1', 25, timeout=30)
     for service in ('surat-smtpd', 'surat-imapd'):

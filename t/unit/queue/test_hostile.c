@@ -78,7 +78,8 @@ START_TEST(a_message_that_is_not_ones_to_send_costs_it_too)
 			bool may = i < 2 ? kind == MSG_submit ||
 						   kind == MSG_body_open
 					 : kind == MSG_queue_list ||
-						   kind == MSG_queue_change;
+						   kind == MSG_queue_change ||
+						   kind == MSG_service;
 			if (may)
 				continue;
 			struct peer *p = stand_connect(s, askers[i]);
