@@ -14,8 +14,12 @@
 #include "base/buf.h"
 #include "copy.h"
 #include "ctl.h"
+#include "mail/header.h"
+#include "store/folders.h"
+#include "store/maildir.h"
 #include "sys/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -350,18 +354,100 @@ become_owner(const char *home)
 		sandbox_become(st.st_uid, st.st_gid, NULL);
 }
 
-/* One account, or one folder of it, beside what is there by now. */
+/* What is put back of an account: all, one folder, one message of it. */
+struct part {
+	struct str user;
+	const char *folder, *message_id;
+	int64_t uid; /* 0: any */
+};
+
+enum { HEAD_MOST = 1 << 20 };
+
+static bool
+is_one(const struct part *p)
+{
+	return p->uid != 0 || p->message_id != NULL;
+}
+
+static bool
+has_message_id(int dir, const char *name, struct str id)
+{
+	struct arena *a = arena_new("head");
+	char *head = arena_alloc(a, HEAD_MOST);
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+		O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, head, HEAD_MOST);
+	struct str text = str_of(head, n > 0 ? (size_t)n : 0), value;
+	bool same = false;
+	if (header_find(str_head(text, header_length(text)),
+		STR("Message-ID"), &value)) {
+		struct str_list ids = header_message_ids(a, value);
+		same = ids.n > 0 && str_eq(ids.v[0], id);
+	}
+	if (fd >= 0)
+		close(fd);
+	arena_free(a);
+	return same;
+}
+
+static bool
+is_wanted(void *ctx, int dir, const char *name)
+{
+	const struct part *p = ctx;
+	struct str id = str_from(p->message_id == NULL ? "" : p->message_id);
+	if (str_starts(id, STR("<")) && id.p[id.n - 1] == '>')
+		id = str_head(str_skip(id, 1), id.n - 2);
+	if (p->uid != 0 && maildir_parse(str_from(name)).uid != p->uid)
+		return false;
+	return id.n == 0 || has_message_id(dir, name, id);
+}
+
+/* Before a folder is made for it that may be gone for good. */
+static bool
+holds_wanted(int folder, struct part *p)
+{
+	static const char *const names[] = {"new", "cur"};
+	bool found = false;
+	for (size_t i = 0; i < 2; i++) {
+		int fd = open_dir(folder, names[i], false);
+		int own = fd < 0 ? -1 : dup(fd);
+		DIR *d = own < 0 ? NULL : fdopendir(own);
+		struct dirent *e;
+		while (d != NULL && !found && (e = readdir(d)) != NULL)
+			found = e->d_name[0] != '.' &&
+				is_wanted(p, fd, e->d_name);
+		if (d != NULL)
+			closedir(d);
+		close_all(&fd, 1);
+	}
+	return found;
+}
+
+/* Its directory in the Maildir, with the slash before it. */
+static struct str
+part_directory(struct arena *a, const struct part *p)
+{
+	struct str name, dir;
+	if (p->folder == NULL || strcasecmp(p->folder, "INBOX") == 0)
+		return STR("");
+	if (!folders_name(a, str_from(p->folder), &name) ||
+		!maildir_dir(a, name, &dir))
+		ctl_fail(EX_USAGE, "%s cannot be a folder", p->folder);
+	return str_printf(a, "/%.*s", STR_ARG(dir));
+}
+
+/* Beside what is there by now. */
 static int
-restore_user(struct backup *b, struct str user, const char *folder)
+restore_user(struct backup *b, struct part *p)
 {
 	struct arena *a = b->arena;
+	struct str user = p->user;
 	struct str home = user_home(b->ctl, user);
 	struct str root = b->conf->general.mail;
 	struct str below = str_starts(home, root) ?
 		str_printf(a, "mail%.*s", STR_ARG(str_skip(home, root.n))) :
 		str_printf(a, "homes/%.*s", STR_ARG(user));
-	struct str part = folder == NULL || strcasecmp(folder, "INBOX") == 0 ?
-		STR("") : str_printf(a, "/.%s", folder);
+	struct str part = part_directory(a, p);
 	const char *from = str_cstr(a, str_printf(a, "%.*s/Maildir%.*s",
 		STR_ARG(below), STR_ARG(part)));
 	struct str to = str_printf(a, "%.*s/Maildir%.*s", STR_ARG(home),
@@ -369,30 +455,48 @@ restore_user(struct backup *b, struct str user, const char *folder)
 	int fds[2] = {open_dir(b->dir, from, false), -1};
 	if (fds[0] < 0)
 		ctl_fail(EX_NOINPUT, "%s: is not in this backup", from);
+	if (is_one(p) && !holds_wanted(fds[0], p))
+		ctl_fail(EX_NOINPUT, "%s: no such message in this backup",
+			from);
 	become_owner(str_cstr(a, home));
 	make_path(b, to);
 	fds[1] = open_dir(AT_FDCWD, str_cstr(a, to), false);
 	/* INBOX holds all other folders, whose names begin with a dot. */
-	if (folder != NULL)
+	if (p->folder != NULL)
 		b->copy.skip = ".";
+	if (is_one(p)) {
+		b->copy.wants = is_wanted;
+		b->copy.ctx = p;
+	}
 	copy_tree(&b->copy, fds[0], fds[1], -1);
 	close_all(fds, 2);
-	report(b, "restored");
-	return EX_OK;
+	if (is_one(p) && b->copy.messages == 0)
+		puts("it is in the folder");
+	else
+		report(b, "restored");
+	return is_one(p) && b->copy.messages == 0 ? EX_NOTHING : EX_OK;
 }
 
 int
 ctl_restore(struct ctl *c)
 {
 	struct backup b = {.ctl = c, .arena = c->arena, .base = -1};
-	const char *user = NULL, *folder = NULL;
-	const struct option_row rows[] = {{"--user", OPTION_TEXT, &user},
-		{"--folder", OPTION_TEXT, &folder}};
-	ctl_options(c, rows, 2);
-	if (c->argc != 1 || (folder != NULL && (user == NULL ||
-		strchr(folder, '/') != NULL)))
+	const char *user = NULL;
+	struct part p = {.folder = NULL};
+	const struct option_row rows[] = {
+		{"--user", OPTION_TEXT, &user, "NAME", "this one's mail only"},
+		{"--folder", OPTION_TEXT, &p.folder, "NAME",
+			"of it this folder only"},
+		{"--uid", OPTION_NUMBER, &p.uid, "N",
+			"of it the message that had this UID"},
+		{"--message-id", OPTION_TEXT, &p.message_id, "ID",
+			"of it the messages with this Message-ID"}};
+	ctl_options(c, rows, sizeof rows / sizeof *rows);
+	if (c->argc != 1 || (p.folder != NULL && user == NULL) ||
+		(is_one(&p) && p.folder == NULL))
 		ctl_fail(EX_USAGE, "restore needs a directory of surat backup; "
-			"--folder needs --user");
+			"--uid and --message-id need --folder, and that "
+			"--user");
 	b.path = c->argv[0];
 	b.dir = open_dir(AT_FDCWD, b.path, false);
 	if (b.dir < 0)
@@ -402,8 +506,10 @@ ctl_restore(struct ctl *c)
 		ctl_fail(EX_CONFIG, "%s: put %s/config/surat.conf there first",
 			c->config, b.path);
 	b.conf = ctl_conf(c);
-	if (user != NULL)
-		return restore_user(&b, str_from(user), folder);
+	if (user != NULL) {
+		p.user = str_from(user);
+		return restore_user(&b, &p);
+	}
 	check_stopped(&b);
 	move_config(&b, true);
 	own_as(&b, "_suratq");

@@ -99,9 +99,9 @@ copy_file(struct copy *c, const struct place *p, const char *name,
 		return errno == ELOOP;
 	if (from < 0 || fstat(from, &st) != 0)
 		ctl_fail(EX_IOERR, "%s: %s", name, strerror(errno));
-	c->files++;
-	c->octets += st.st_size;
 	if (!S_ISREG(st.st_mode) || shared(p, name, &st)) {
+		c->files++;
+		c->octets += st.st_size;
 		close(from);
 		return true;
 	}
@@ -111,6 +111,8 @@ copy_file(struct copy *c, const struct place *p, const char *name,
 		close(from);
 		return true;
 	}
+	c->files++;
+	c->octets += st.st_size;
 	if (to < 0 || !move_octets(from, to))
 		ctl_fail(EX_CANTCREAT, "%s: %s", as, strerror(errno));
 	give(c, to, &st);
@@ -159,10 +161,10 @@ static const char *
 new_name(struct arena *a, const char *name)
 {
 	struct str s = str_from(name);
-	size_t at = str_search(s, STR(",U="));
+	size_t at = str_search(s, STR(",UID="));
 	if (at == s.n)
 		return name;
-	struct str rest = str_skip(s, at + 3);
+	struct str rest = str_skip(s, at + sizeof ",UID=" - 1);
 	while (rest.n > 0 && rest.p[0] >= '0' && rest.p[0] <= '9')
 		rest = str_skip(rest, 1);
 	return str_cstr(a, str_printf(a, "%.*s%.*s", STR_ARG(str_head(s, at)),
@@ -211,9 +213,14 @@ one_round(struct folder_copy *f, const struct place *p)
 		if (e->d_name[0] == '.' || map_get(f->seen, key) != NULL)
 			continue;
 		found++;
-		if (copy_file(f->copy, p, e->d_name, f->merge ?
-			new_name(f->arena, e->d_name) : e->d_name))
+		if (f->copy->wants != NULL &&
+			!f->copy->wants(f->copy->ctx, p->from, e->d_name))
 			map_set(f->seen, str_copy(f->arena, key), f);
+		else if (copy_file(f->copy, p, e->d_name, f->merge ?
+			new_name(f->arena, e->d_name) : e->d_name)) {
+			map_set(f->seen, str_copy(f->arena, key), f);
+			f->copy->messages++;
+		}
 	}
 	closedir(d);
 	return found;

@@ -12,7 +12,11 @@ struct copy {
 	uid_t uid;
 	gid_t gid;
 	const char *skip; /* names that begin so stay behind; or NULL */
-	int64_t files, octets; /* so far */
+	/* Of the messages these only, by the directory they lie in and their
+	 * file names; NULL: all. */
+	bool (*wants)(void *ctx, int dir, const char *name);
+	void *ctx;
+	int64_t files, octets, messages; /* so far; those that were not there */
 };
 
 /*

@@ -36,7 +36,7 @@ static const struct subcommand subcommands[] = {
 		ctl_metrics},
 	{"backup", "DIR [--base OLDER]", "Saves configuration, queue and mail "
 		"while the suite runs.", ctl_backup},
-	{"restore", "DIR [--user NAME [--folder NAME]]",
+	{"restore", "DIR [--user NAME [--folder NAME [--uid N]]]",
 		"Puts back what a backup has.", ctl_restore},
 	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
 		ctl_user},

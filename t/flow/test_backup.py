@@ -115,6 +115,46 @@ def under_load(h, where):
     return before, load.sent
 
 
+def one_message(h, c, where):
+    """By UID and by Message-ID, into a folder whose index was lost."""
+    had = {s: u for u, _, s in picture(c, 'INBOX')[1]}
+    next_uid = int(c.response('UIDNEXT')[1][0])
+    c.store('1:2', '+FLAGS', r'\Deleted')
+    c.expunge()
+    for f in glob.glob(h.maildir('alice') + '/surat/index.db*') + glob.glob(
+            h.dir + '/mail/alice/**/index.db*', recursive=True):
+        if os.path.exists(f):
+            os.unlink(f)
+
+    def restore(*words):
+        return h.surat('restore', where, '--user', 'alice', *words)
+    uid = had[b'Subject: one'].decode()
+    same(restore('--folder', 'inbox', '--uid', uid).returncode, 0,
+         'restore of a message by its UID')
+    got = picture(c, 'INBOX')[1]
+    same([r[2] for r in got], [b'Subject: one'], 'that one alone')
+    ok(int(got[0][0]) >= next_uid, 'as a new one', (got, next_uid))
+    ok(b'\\Flagged' in got[0][1], 'with its flags', got)
+    out = restore('--folder', 'INBOX', '--uid', uid)
+    same((out.returncode, out.stdout), (1, 'it is in the folder\n'),
+         'it is not put there twice')
+    ids = [re.search(rb'(?mi)^Message-ID: *(\S+)', open(f, 'rb').read())[1]
+           for f in glob.glob(where + '/mail/alice/Maildir/*/*')
+           if b'Subject: two' in open(f, 'rb').read()]
+    for which, want in ((ids[0].decode().strip('<>'), 0),
+                        ('nobody@nowhere', 66)):
+        same(restore('--folder', 'INBOX', '--message-id',
+                     which).returncode, want, 'by Message-ID: ' + which)
+    same(sorted(r[2] for r in picture(c, 'INBOX')[1]),
+         [b'Subject: one', b'Subject: two'], 'both are back')
+    for words in (('--uid', '1'), ('--folder', 'INBOX', '--uid', 'x'),
+                  ('--folder', 'a//b')):
+        same(restore(*words).returncode, 64, 'refused: ' + ' '.join(words))
+    same(restore('--folder', 'Gone', '--uid', '1').returncode, 66,
+         'a folder that never was')
+    ok(b'Gone' not in b''.join(c.list()[1]), 'is not made')
+
+
 def one_folder(h, c, where):
     before = picture(c, 'Work')
     c.select('Work')
@@ -205,6 +245,7 @@ try:
              'and nobody else sees it')
         one_folder(h, c, top + '/b')
         incremental(h, top + '/b')
+        one_message(h, c, top + '/b')
         c.logout()
     everything(h, top + '/b', want, before)
 finally:
