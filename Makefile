@@ -334,7 +334,7 @@ install-samples:
 	for f in etc/surat.conf etc/aliases; do \
 		[ -e $(D)$(sysconfdir)/surat/$${f##*/} ] || \
 		$(INSTALL) -m 644 $$f $(D)$(sysconfdir)/surat/ || exit; done
-	cp -r etc/surat.conf etc/aliases etc/inetd etc/runit etc/fail2ban \
+	cp -r etc/surat.conf etc/aliases etc/inetd etc/runit etc/s6 etc/fail2ban \
 		$(D)$(docdir)/examples/
 	$(INSTALL) -m 644 README.md doc/*.md $(D)$(docdir)/
 

@@ -43,6 +43,7 @@ def layout(root):
            os.lstat(p).st_mode & (stat.S_ISUID | stat.S_ISGID | 0o022)]
     same(bad, [], 'nothing is set-uid, set-gid or writable for others')
     for sample in ('surat.conf', 'inetd/inetd.conf', 'runit/run',
+                   'runit/log/run', 's6/run', 's6/notification-fd',
                    'fail2ban/filter.conf'):
         ok(os.path.exists(root + '/usr/share/doc/surat/examples/' + sample),
            'the sample ' + sample)
