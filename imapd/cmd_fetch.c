@@ -573,6 +573,22 @@ has_unseen(struct fetch *f, const struct uid_set *batch)
 	return any;
 }
 
+/* Only what will be sent is marked; to mark is a change, so what CHANGEDSINCE
+ * leaves out has to be known before. */
+static struct uid_set
+changed_in(struct fetch *f, const struct uid_set *batch)
+{
+	struct mailbox_scan scan = {.uids = *batch, .since = f->since};
+	struct uid_set changed = {0};
+	struct message_row row;
+	while (mailbox_next(f->s->mailbox, &scan, &row))
+		uid_set_add(f->s->transaction, &changed, row.uid);
+	struct status st = mailbox_scan_end(f->s->mailbox, &scan);
+	if (!status_is_fine(st))
+		f->status = st;
+	return changed;
+}
+
 /* Marks a batch, then sends it: a client that goes away in the middle has
  * not "seen" the rest. */
 static void
@@ -582,6 +598,13 @@ mark_and_send(struct fetch *f, const struct uid_set *batch)
 		.flags = FLAG_SEEN,
 		.unchanged_since = UINT64_MAX};
 	struct status st = status_fine();
+	struct uid_set changed;
+	if (f->since > 0) {
+		changed = changed_in(f, batch);
+		batch = &changed;
+	}
+	if (batch->n == 0)
+		return;
 	if (has_unseen(f, batch))
 		st = mailbox_store(
 			f->s->mailbox, f->s->transaction, batch, &how);
