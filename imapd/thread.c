@@ -24,7 +24,8 @@ struct node {
 	uint32_t resolved; /* of one without a message: what stands for it */
 	uint32_t children; /* at the top, without a message: how many */
 	unsigned char mark;
-	int64_t date; /* siblings are sorted by */
+	int64_t date;   /* siblings are sorted by */
+	uint32_t place; /* and those of one date */
 	struct str subject;
 	bool is_reply;
 };
@@ -54,7 +55,8 @@ new_node(struct threads *t)
 	}
 	assert(t->n < NONE);
 	t->v[t->n] = (struct node){
-		.parent = NONE, .resolved = NONE, .date = INT64_MAX};
+		.parent = NONE, .resolved = NONE, .date = INT64_MAX,
+		.place = (uint32_t)t->n};
 	return (uint32_t)t->n++;
 }
 
@@ -198,6 +200,7 @@ drop_empty(struct threads *t)
 
 struct sibling {
 	uint32_t parent, at;
+	uint32_t place;
 	int64_t date;
 };
 
@@ -209,7 +212,7 @@ by_parent(const void *x, const void *y)
 		return a->parent < b->parent ? -1 : 1;
 	if (a->date != b->date)
 		return a->date < b->date ? -1 : 1;
-	return a->at < b->at ? -1 : a->at > b->at;
+	return a->place < b->place ? -1 : a->place > b->place;
 }
 
 /* Nodes that are in the forest: messages, and what has several children. */
@@ -221,23 +224,30 @@ sort_siblings(struct threads *t, size_t *n)
 	for (uint32_t i = 0; i < t->n; i++)
 		if (has_message(t, i) || t->v[i].children > 1)
 			all[(*n)++] = (struct sibling){
-				t->v[i].parent, i, t->v[i].date};
+				t->v[i].parent, i, t->v[i].place, t->v[i].date};
 	if (*n > 0)
 		qsort(all, *n, sizeof *all, by_parent);
 	return all;
 }
 
-/* A node without a message has the date and subject of its first child (RFC
- * 5256 3, steps 4 and 5); every child is a message. */
+static bool
+is_before(const struct node *a, const struct node *b)
+{
+	return a->date != b->date ? a->date < b->date : a->place < b->place;
+}
+
+/* A node without a message has the date, place and subject of its first child
+ * (RFC 5256 3, steps 4 and 5); every child is a message. */
 static void
 date_empty(struct threads *t)
 {
 	for (uint32_t i = 0; i < t->count; i++) {
 		uint32_t parent = t->v[i].parent;
 		if (parent == NONE || has_message(t, parent) ||
-			t->v[i].date >= t->v[parent].date)
+			!is_before(&t->v[i], &t->v[parent]))
 			continue;
 		t->v[parent].date = t->v[i].date;
+		t->v[parent].place = t->v[i].place;
 		t->v[parent].subject = t->v[i].subject;
 	}
 }

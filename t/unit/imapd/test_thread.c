@@ -93,6 +93,10 @@ static const struct {
 	{THREAD_REFERENCES, "a|x|1;b|+x|2;c b|+x|3", "(1 2 3)"},
 	/* top level by the date of the first */
 	{THREAD_REFERENCES, "a|x|5;b|y|3;c b|y|9", "(2 3)(1)"},
+	/* of one date in the order of the mailbox, also with nothing above */
+	{THREAD_REFERENCES, "a|x|1;b|x|1;c|y|1", "((1)(2))(3)"},
+	{THREAD_REFERENCES, "a|w|1;b|x|1;c|x|1;d|y|1", "(1)((2)(3))(4)"},
+	{THREAD_REFS, "b a|x|1;c a|y|1;d|z|1", "((1)(2))(3)"},
 	/* REFS: no subjects, arrival, the thread with the newest last */
 	{THREAD_REFS, "a|x|1;b|+x|2", "(1)(2)"},
 	{THREAD_REFS, "a|x|1|5;b|y|2|3;c b|y|3|9;d|z|4|6", "(1)(4)(2 3)"},
