@@ -25,7 +25,8 @@ DATE_TIME = re.compile(rb'"[ 0-3][0-9]-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|'
                        rb'[0-6][0-9] [+-][0-9]{4}"')
 TEXT = re.compile(rb'[\x01-\x09\x0b\x0c\x0e-\x7f]+')
 SET = re.compile(rb'[1-9][0-9]*(:[1-9][0-9]*)?(,[1-9][0-9]*(:[1-9][0-9]*)?)*')
-SECTION = re.compile(rb'BODY\[([^\]\r\n"]|"[^"]*")*\](<[0-9]+>)?')
+SECTION = re.compile(rb'(BODY|BINARY(\.SIZE)?)'
+                     rb'\[([^\]\r\n"]|"[^"]*")*\](<[0-9]+>)?')
 
 
 class Malformed(Exception):
@@ -80,7 +81,7 @@ class Reader:
             self.fail('a smaller number')
         return n
 
-    def string(self):
+    def string(self, binary=False):
         if self.has(b'"'):
             out = b''
             while not self.has(b'"'):
@@ -96,7 +97,7 @@ class Reader:
         n = self.number(2 ** 63)
         self.take(b'}\r\n')
         out = self.data[self.at:self.at + n]
-        if len(out) != n or b'\0' in out:
+        if len(out) != n or (b'\0' in out and not binary):
             self.fail('a literal of %d without NUL' % n)
         self.at += n
         return out
@@ -245,9 +246,13 @@ class Reader:
 
     # ------------------------------------------------------------ lines
     def fetch_item(self):
-        if self.data[self.at:self.at + 5] == b'BODY[':
+        if SECTION.match(self.data, self.at):
             name = self.match(SECTION, 'section').decode()
             self.take(b' ')
+            if name.startswith('BINARY.SIZE'):
+                return name, self.number()
+            if name.startswith('BINARY') and self.has(b'~'):
+                return name, self.string(binary=True)
             return name, self.nstring()
         name = self.match(re.compile(rb'[A-Z0-9.]+'), 'item').decode()
         self.take(b' ')
@@ -259,7 +264,9 @@ class Reader:
             'BODYSTRUCTURE': lambda: self.body(True),
             'MODSEQ': lambda: self.list_of(lambda: self.number(2 ** 63)),
             'RFC822': self.nstring, 'RFC822.HEADER': self.nstring,
-            'RFC822.TEXT': self.nstring,
+            'RFC822.TEXT': self.nstring, 'PREVIEW': self.nstring,
+            'SAVEDATE': lambda: None if self.has(b'NIL') else
+            self.match(DATE_TIME, 'date-time'),
         }
         if name not in read:
             self.fail('a known item')
@@ -280,7 +287,7 @@ class Reader:
         extra = None
         if self.has(b' '):
             extra = self.list_of(lambda: (
-                self.string(), self.take(b' '), self.list_of(self.string)))
+                self.astring(), self.take(b' '), self.list_of(self.string)))
         return flags, separator, name, extra
 
     def status(self):
@@ -303,6 +310,29 @@ class Reader:
                 self.take(b')')
                 break
             out.append(self.number())
+        return out
+
+    # ------------------------------------------------- RFC 5256 BNF
+    def thread(self):
+        """(2 3 (4) (5 6)) is [2, 3, [4], [5, 6]]; without a first number it
+        has branches only."""
+        self.take(b'(')
+        out = []
+        while not self.has(b')'):
+            if self.peek() == b'(':
+                out.append(self.thread())
+            else:
+                if out:
+                    self.take(b' ')
+                if self.peek() != b'(':
+                    out.append(self.number())
+        return out
+
+    def threads(self):
+        out = []
+        if self.has(b' '):
+            while self.peek() == b'(':
+                out.append(self.thread())
         return out
 
     def code(self):
@@ -417,8 +447,10 @@ class Imap:
                 r.fail('a message word')
             return name, n
         name = r.atom()
-        if name == 'SEARCH':
+        if name in ('SEARCH', 'SORT'):
             return name, r.search()
+        if name == 'THREAD':
+            return name, r.threads()
         if name == 'ENABLED' and r.peek() != b' ':
             return name, []
         r.take(b' ')
@@ -431,7 +463,7 @@ class Imap:
         if name == 'FLAGS':
             return name, r.list_of(r.flag)
         if name not in ('CAPABILITY', 'ENABLED', 'ID', 'NAMESPACE',
-                        'ESEARCH', 'QUOTA', 'QUOTAROOT'):
+                        'ESEARCH', 'QUOTA', 'QUOTAROOT', 'VANISHED'):
             r.fail('a known response')
         return name, r.match(TEXT, 'text').decode().split(' ')
 
