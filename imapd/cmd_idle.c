@@ -17,6 +17,11 @@ enum {
 	 * at the same moment for everybody. */
 	ALIVE_MS = 240 * 1000,
 	ALIVE_SPREAD_MS = 60 * 1000,
+	/* How long a writer whose files were seen may take until it says that
+	 * they count.  If nobody does, it was a foreign one; then the first of
+	 * many sessions takes them in, and that tells the others. */
+	MOMENT_MS = 1,
+	MOMENT_SPREAD_MS = 5,
 	DONE_MOST = 1000,
 };
 
@@ -99,6 +104,16 @@ wait(struct idling *i)
 	return w;
 }
 
+static void
+hear(struct idling *i)
+{
+	struct imap_session *s = i->s;
+	int64_t moment = MOMENT_MS + clock_us() % MOMENT_SPREAD_MS;
+	if (notify_drain(s->store) == NOTIFY_TOUCHED &&
+		conn_wait(s->conn, i->fd, clock_in(moment)) == WAIT_OTHER)
+		notify_drain(s->store);
+}
+
 /* Until there is input, or there will never be. */
 static bool
 wait_for_input(struct idling *i)
@@ -111,7 +126,7 @@ wait_for_input(struct idling *i)
 		if (w == WAIT_CLOSED)
 			return false;
 		if (w == WAIT_OTHER)
-			notify_drain(s->store);
+			hear(i);
 		if (w == WAIT_OTHER || i->doubt > 0 || !i->watched)
 			tell(i);
 		if (clock_ms() < i->alive)

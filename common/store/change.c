@@ -283,21 +283,53 @@ settle_one(struct store *s, struct arena *a, struct folder_row *f,
 }
 
 static bool
-owes(struct mailbox *m, struct arena *a, struct owing *v)
+owes_names(struct store *s, struct arena *a, const struct folder_row *f,
+	void *ctx)
 {
-	return mailbox_ready(m) && (m->row.new_from < m->row.recent_uid ||
-		load_owing(m->store, a, m->row.id, v) > 0);
+	(void)a, (void)ctx;
+	if (f->new_from < f->recent_uid)
+		return true;
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_OWED, "i", f->id);
+	bool any = index_row(s, st);
+	if (any)
+		index_end(st);
+	return any;
+}
+
+static bool
+owes_words(struct store *s, struct arena *a, const struct folder_row *f,
+	void *ctx)
+{
+	(void)s, (void)a, (void)ctx;
+	return f->words_owed;
+}
+
+/* In a transaction when true; all sessions fall silent at once. */
+static bool
+settle_begin(struct mailbox *m, struct arena *a, struct folder_row *f,
+	const struct chore *c)
+{
+	bool owed = false;
+	if (!mailbox_ready(m) ||
+		!status_is_fine(index_seize(m->store, a, c, f, &owed)))
+		return false;
+	if (owed && m->generation == m->store->ix.generation)
+		return true;
+	if (owed)
+		index_rollback(m->store);
+	return false;
 }
 
 /* One batch; how many were settled. */
 static size_t
-settle_names(struct mailbox *m, struct arena *a)
+settle_names(struct mailbox *m, struct arena *a, int64_t deadline)
 {
 	struct folder_row f;
 	struct store *s = m->store;
 	struct owing *v = arena_array(a, SETTLE_BATCH, sizeof *v);
+	struct chore names = {m->row.id, deadline, owes_names, NULL};
 	size_t done = 0;
-	if (!owes(m, a, v) || !status_is_fine(mailbox_begin(m, a, &f)))
+	if (!settle_begin(m, a, &f, &names))
 		return 0;
 	size_t owed = load_owing(s, a, f.id, v);
 	size_t n = load_leaving(s, a, &f, v, owed);
@@ -320,15 +352,14 @@ settle_names(struct mailbox *m, struct arena *a)
 }
 
 static void
-settle_words(struct mailbox *m, struct arena *a)
+settle_words(struct mailbox *m, struct arena *a, int64_t deadline)
 {
 	struct folder_row f;
-	if (!m->row.words_owed || !status_is_fine(mailbox_begin(m, a, &f)))
+	struct chore words = {m->row.id, deadline, owes_words, NULL};
+	if (!m->row.words_owed || !settle_begin(m, a, &f, &words))
 		return;
-	if (f.words_owed) {
-		words_save_file(m->store, a, &f);
-		folder_save(m->store, a, &f);
-	}
+	words_save_file(m->store, a, &f);
+	folder_save(m->store, a, &f);
 	if (status_is_fine(index_commit(m->store, a)))
 		m->row.words_owed = f.words_owed;
 }
@@ -352,13 +383,13 @@ mailbox_settle(struct mailbox *m, int64_t deadline)
 	struct arena *a = arena_new("settle");
 	struct arena_mark mark = arena_mark(a);
 	size_t n;
-	while ((n = settle_names(m, a)) == SETTLE_BATCH &&
+	while ((n = settle_names(m, a, deadline)) == SETTLE_BATCH &&
 		clock_ms() < deadline)
 		arena_rewind(a, mark);
 	bool buried = row_bury(m->store, m->row.id, deadline);
 	if (n < SETTLE_BATCH && clock_ms() < deadline) {
 		settle_doubts(m, a);
-		settle_words(m, a);
+		settle_words(m, a, deadline);
 	}
 	arena_free(a);
 	return n < SETTLE_BATCH && buried;

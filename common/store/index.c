@@ -245,10 +245,26 @@ store_patience(struct store *s, int ms)
 	s->patience = ms;
 }
 
+/* What mailbox_news asks: ten kilobytes, and half of the time from somebody
+ * else's commit to a client that hears of it. */
+static bool
+is_of_news(size_t query)
+{
+	static const enum index_query news[] = {Q_BEGIN, Q_BEGIN_READ, Q_COMMIT,
+		Q_ROLLBACK, Q_FOLDER_ID, Q_TOMBS, Q_MESSAGE_CHANGED_TO,
+		Q_MESSAGE_CHANGED, Q_MESSAGE_KEYS, Q_WORDS};
+	for (size_t i = 0; i < sizeof news / sizeof *news; i++)
+		if (news[i] == query)
+			return true;
+	return false;
+}
+
 static void
-drop_statements(struct store *s)
+drop_statements(struct store *s, bool but_news)
 {
 	for (size_t i = 0; i < Q_COUNT; i++) {
+		if (but_news && is_of_news(i))
+			continue;
 		sqlite3_finalize(s->ix.st[i]);
 		s->ix.st[i] = NULL;
 	}
@@ -262,7 +278,7 @@ drop_statements(struct store *s)
 void
 index_close(struct store *s)
 {
-	drop_statements(s);
+	drop_statements(s, false);
 	sqlite3_close(s->ix.db);
 	s->ix.db = NULL;
 }
@@ -270,7 +286,7 @@ index_close(struct store *s)
 void
 store_rest(struct store *s)
 {
-	drop_statements(s);
+	drop_statements(s, true);
 	if (s->ix.db != NULL)
 		sqlite3_db_release_memory(s->ix.db);
 }
@@ -348,6 +364,57 @@ struct status
 index_begin_read(struct store *s, struct arena *a)
 {
 	return begin(s, a, Q_BEGIN_READ);
+}
+
+void
+index_pause(struct store *s, unsigned times)
+{
+	enum { SHORTEST_US = 250, DOUBLINGS = 5 };
+	unsigned us = SHORTEST_US << (times < DOUBLINGS ? times : DOUBLINGS);
+	usleep(us + (unsigned)control_random(s) % us);
+}
+
+static struct status
+begin_now(struct store *s, struct arena *a)
+{
+	int patience = s->patience;
+	s->patience = 0;
+	struct status st = index_begin(s, a);
+	s->patience = patience;
+	return st;
+}
+
+static bool
+is_owed(struct store *s, struct arena *a, const struct chore *c,
+	struct folder_row *f)
+{
+	return folder_by_id(s, a, c->folder, f) && c->is_owed(s, a, f, c->ctx);
+}
+
+struct status
+index_seize(struct store *s, struct arena *a, const struct chore *c,
+	struct folder_row *f, bool *owed)
+{
+	for (unsigned n = 0;; n++) {
+		struct status st = index_begin_read(s, a);
+		if (!status_is_fine(st))
+			return st;
+		*owed = is_owed(s, a, c, f);
+		st = index_commit(s, a);
+		if (!status_is_fine(st) || !*owed)
+			return st;
+		st = begin_now(s, a);
+		if (status_is_fine(st)) {
+			*owed = is_owed(s, a, c, f);
+			if (!*owed)
+				index_rollback(s);
+			return index_status(s, a);
+		}
+		if ((s->ix.fault & 0xff) != SQLITE_BUSY ||
+			clock_ms() >= c->deadline)
+			return st;
+		index_pause(s, n);
+	}
 }
 
 bool

@@ -97,7 +97,8 @@ struct store {
 	int dir;
 	struct index ix;
 	int notify_dir, notify_fd;
-	int watch_fd, both_fd; /* inotify; epoll of it and notify_fd */
+	int watch_fd, both_fd; /* of files; epoll of it and notify_fd */
+	int watched[2]; /* directories that send signals, -1 */
 	char notify_name[32];
 	int64_t alone_at; /* time of notify_dir when nobody else listened */
 	char host[64];
@@ -136,6 +137,27 @@ struct status index_begin(struct store *s, struct arena *a);
 struct status index_begin_read(struct store *s, struct arena *a);
 struct status index_commit(struct store *s, struct arena *a);
 void index_rollback(struct store *s);
+
+/*
+ * Work that every session finds at the same moment and one has to do.  Hundreds
+ * that wait for the write lock would each get it, one after another, to find
+ * that nothing is left.
+ */
+struct folder_row;
+struct chore {
+	int64_t folder;
+	int64_t deadline; /* of the attempt */
+	bool (*is_owed)(struct store *s, struct arena *a,
+		const struct folder_row *f, void *ctx);
+	void *ctx;
+};
+
+/* A writer's transaction, with the folder's row, when fine and *owed.  Fine and
+ * not *owed: somebody did it meanwhile, or there is no such folder. */
+struct status index_seize(struct store *s, struct arena *a,
+	const struct chore *c, struct folder_row *f, bool *owed);
+/* Sleeps a moment, a longer one each time. */
+void index_pause(struct store *s, unsigned times);
 /* The failure so far. */
 struct status index_status(struct store *s, struct arena *a);
 
@@ -424,6 +446,8 @@ struct status quota_take(struct store *s, uint64_t octets);
  * as of afterwards.  Outside of transactions. */
 struct status sync_folder(struct store *s, struct arena *a, int64_t folder,
 	struct folder_row *f);
+/* May there be some?  Within a transaction. */
+bool sync_is_due(struct store *s, struct arena *a, const struct folder_row *f);
 /* For who only reads: rows that are whole but may be behind are better than
  * none, when the disk is full, read-only or the index locked for long. */
 struct status sync_to_read(struct store *s, struct arena *a, int64_t folder,

@@ -243,6 +243,13 @@ take_row(struct mailbox *m, const struct folder_row *f)
 	m->folder.file_size = (uint64_t)f->file_size;
 }
 
+/* Or modseqs fell, as when an older Maildir was put in its place. */
+static bool
+is_another(const struct mailbox *m, const struct folder_row *f)
+{
+	return f->uidvalidity != m->folder.uidvalidity || f->modseq < m->told;
+}
+
 /* Foreign changes first.  Fine and m->gone when the folder is no more. */
 static struct status
 look(struct mailbox *m, struct arena *a)
@@ -255,11 +262,8 @@ look(struct mailbox *m, struct arena *a)
 	st = index_commit(m->store, a);
 	if (status_is_fine(st) && there)
 		st = sync_to_read(m->store, a, m->row.id, &f);
-	/* modseqs fall when an older Maildir was put in its place */
 	if (!there || st.class == STATUS_NEVER ||
-		(status_is_fine(st) &&
-			(f.uidvalidity != m->folder.uidvalidity ||
-				f.modseq < m->told))) {
+		(status_is_fine(st) && is_another(m, &f))) {
 		m->gone = true;
 		return status_fine();
 	}
@@ -268,35 +272,47 @@ look(struct mailbox *m, struct arena *a)
 	return st;
 }
 
+static bool
+has_unclaimed(struct store *s, struct arena *a, const struct folder_row *f,
+	void *ctx)
+{
+	const struct mailbox *m = ctx;
+	(void)a;
+	return m->generation == s->ix.generation &&
+		f->recent_uid < m->row.uidnext;
+}
+
 /* Whoever may write is the first to be told of what came since the last; who
  * may not leaves it recent for others. */
 static void
 claim_recent(struct mailbox *m, struct arena *a)
 {
 	struct store *s = m->store;
-	struct folder_row f;
-	if (m->row.recent_uid >= m->row.uidnext)
+	struct chore claim = {m->row.id, clock_in(s->patience), has_unclaimed,
+		m};
+	struct folder_row f = {.recent_uid = m->row.uidnext};
+	uint32_t last = m->row.uidnext - 1;
+	bool owed = false;
+	if (m->row.recent_uid > last)
 		return;
 	if (m->read_only) {
-		uid_set_add_range(m->arena, &m->recent, m->row.recent_uid,
-			m->row.uidnext - 1);
+		uid_set_add_range(
+			m->arena, &m->recent, m->row.recent_uid, last);
 		return;
 	}
-	if (!status_is_fine(index_begin(s, a)) ||
-		!mailbox_resolve(m, a) || !folder_by_id(s, a, m->row.id, &f)) {
-		index_rollback(s);
-		return;
-	}
-	uint32_t first = f.recent_uid, last = m->row.uidnext - 1;
-	if (first <= last) {
+	struct status st = index_seize(s, a, &claim, &f, &owed);
+	uint32_t first = f.recent_uid;
+	if (status_is_fine(st) && owed) {
 		f.recent_uid = last + 1;
 		folder_save(s, a, &f);
+		st = index_commit(s, a);
 	}
-	if (status_is_fine(index_commit(s, a)) && first <= last) {
+	if (!status_is_fine(st))
+		return;
+	if (owed)
 		uid_set_add_range(m->arena, &m->recent, first, last);
-		m->row.recent_uid = last + 1;
-		m->row.new_from = f.new_from;
-	}
+	m->row.recent_uid = f.recent_uid;
+	m->row.new_from = f.new_from;
 }
 
 struct status
@@ -566,23 +582,49 @@ has_tombs(struct mailbox *m)
 
 static void
 gather_news(struct mailbox *m, struct arena *a, bool expunges,
-	struct mailbox_news *out)
+	const struct folder_row *f, struct mailbox_news *out)
 {
-	struct folder_row f;
-	if (!mailbox_resolve(m, a) ||
-		!folder_by_id(m->store, a, m->row.id, &f))
-		return;
-	take_row(m, &f);
-	if (expunges && m->told_expunged != f.modseq)
+	take_row(m, f);
+	if (expunges && m->told_expunged != f->modseq)
 		news_of_expunges(m, a, out);
 	if (expunges || !has_tombs(m))
-		m->told_expunged = f.modseq;
-	if (m->told != f.modseq) {
+		m->told_expunged = f->modseq;
+	if (m->told != f->modseq) {
 		news_of_changes(m, a, out);
 		news_of_arrivals(m, out);
 	}
-	m->told = f.modseq;
+	m->told = f->modseq;
 	m->own_count = 0;
+}
+
+static bool
+has_news(const struct mailbox *m, bool expunges, const struct folder_row *f)
+{
+	return m->told != f->modseq ||
+		(expunges && m->told_expunged != f->modseq);
+}
+
+/* In one snapshot, since each one costs, and one commit may wake hundreds of
+ * sessions.  *behind: take the rows though there may be more in the
+ * directories; afterwards, whether they could not be taken. */
+static struct status
+news_of_rows(struct mailbox *m, struct arena *a, bool expunges,
+	struct mailbox_news *out, bool *behind)
+{
+	struct folder_row f;
+	struct status st = index_begin_read(m->store, a);
+	if (!status_is_fine(st))
+		return st;
+	bool take = mailbox_resolve(m, a) &&
+		folder_by_id(m->store, a, m->row.id, &f) &&
+		!is_another(m, &f) &&
+		(*behind || !sync_is_due(m->store, a, &f));
+	if (take && has_news(m, expunges, &f))
+		gather_news(m, a, expunges, &f, out);
+	else if (take)
+		take_row(m, &f);
+	*behind = !take;
+	return index_commit(m->store, a);
 }
 
 bool
@@ -595,20 +637,17 @@ struct status
 mailbox_news(struct mailbox *m, struct arena *a, bool expunges,
 	struct mailbox_news *out)
 {
+	bool behind = false;
 	*out = (struct mailbox_news){0};
-	struct status st = look(m, a);
+	struct status st = news_of_rows(m, a, expunges, out, &behind);
+	if (status_is_fine(st) && behind)
+		st = look(m, a);
+	if (status_is_fine(st) && behind && !m->gone)
+		st = news_of_rows(m, a, expunges, out, &behind);
 	if (!status_is_fine(st))
 		return st;
-	if (!m->gone && (m->told != m->row.modseq ||
-		(expunges && m->told_expunged != m->row.modseq))) {
-		st = index_begin_read(m->store, a);
-		if (!status_is_fine(st))
-			return st;
-		gather_news(m, a, expunges, out);
-		st = index_commit(m->store, a);
-		if (out->arrived > 0)
-			claim_recent(m, a);
-	}
+	if (out->arrived > 0)
+		claim_recent(m, a);
 	out->gone = m->gone;
 	out->exists = m->uids.count;
 	out->modseq = m->told_expunged;

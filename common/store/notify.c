@@ -11,9 +11,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -70,21 +72,54 @@ notify_listen(struct store *s, struct arena *a, int *fd)
 static void
 close_watch(struct store *s)
 {
-	if (s->watch_fd >= 0)
-		close(s->watch_fd);
-	if (s->both_fd >= 0)
-		close(s->both_fd);
-	s->watch_fd = s->both_fd = -1;
+	int *fds[] = {&s->watch_fd, &s->both_fd, &s->watched[0],
+		&s->watched[1]};
+	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+static const char *const subs[] = {"new", "cur"};
+
+/* The signal is blocked and pending at most once, however many files there
+ * were; it ends with the descriptors of the directories. */
+static bool
+watch_by_signal(struct mailbox *m, struct arena *a)
+{
+	struct store *s = m->store;
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->watch_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	for (int i = 0; i < 2; i++) {
+		s->watched[i] = openat(s->dir, folder_path(a, m->row.dir,
+			subs[i]), O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+			O_NOFOLLOW);
+		if (s->watch_fd < 0 || s->watched[i] < 0 ||
+			fcntl(s->watched[i], F_NOTIFY, DN_CREATE | DN_DELETE |
+				DN_RENAME | DN_MULTISHOT) != 0)
+			return false;
+	}
+	return true;
 }
 
 static bool
-watch_directory(struct mailbox *m, struct arena *a, const char *sub)
+watch_by_inotify(struct mailbox *m, struct arena *a)
 {
 	struct store *s = m->store;
-	struct str path = str_printf(a, "%.*s/%s", STR_ARG(s->path),
-		folder_path(a, m->row.dir, sub));
-	return inotify_add_watch(s->watch_fd, str_cstr(a, path), IN_CREATE |
-		IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) >= 0;
+	s->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	for (int i = 0; i < 2; i++) {
+		struct str path = str_printf(a, "%.*s/%s", STR_ARG(s->path),
+			folder_path(a, m->row.dir, subs[i]));
+		if (s->watch_fd < 0 ||
+			inotify_add_watch(s->watch_fd, str_cstr(a, path),
+				IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR) < 0)
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -94,17 +129,23 @@ also_poll(struct store *s, int fd)
 	return epoll_ctl(s->both_fd, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
-/* A user may have 128 instances by default: none left is nothing unusual. */
+static bool
+watch(struct mailbox *m, struct arena *a)
+{
+	if (watch_by_signal(m, a))
+		return true;
+	close_watch(m->store);
+	return watch_by_inotify(m, a);
+}
+
 static bool
 open_watch(struct mailbox *m, struct arena *a)
 {
 	struct store *s = m->store;
-	s->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (s->watch_fd < 0)
+	if (!watch(m, a))
 		return false;
 	s->both_fd = epoll_create1(EPOLL_CLOEXEC);
-	return s->both_fd >= 0 && watch_directory(m, a, "new") &&
-		watch_directory(m, a, "cur") && also_poll(s, s->watch_fd) &&
+	return s->both_fd >= 0 && also_poll(s, s->watch_fd) &&
 		also_poll(s, s->notify_fd);
 }
 
@@ -143,18 +184,18 @@ notify_watch(struct mailbox *m, struct arena *a, int *fd, bool *watched)
 	return st;
 }
 
-bool
+enum notify_heard
 notify_drain(struct store *s)
 {
 	char octets[4096];
-	bool any = false;
+	enum notify_heard heard = NOTIFY_NOTHING;
 	while (s->notify_fd >= 0 &&
 		recv(s->notify_fd, octets, sizeof octets, 0) >= 0)
-		any = true;
+		heard |= NOTIFY_TOLD;
 	while (s->watch_fd >= 0 &&
 		read(s->watch_fd, octets, sizeof octets) > 0)
-		any = true;
-	return any;
+		heard |= NOTIFY_TOUCHED;
+	return heard;
 }
 
 void

@@ -9,7 +9,9 @@
  * said: the session asks mailbox_news.
  *
  * Foreign programs tell nobody: for them the directories of one folder are
- * watched (inotify), as long as the system has watches to give.
+ * watched.  By a signal (F_NOTIFY), of which a user may have any number, where
+ * of inotify instances he has 128 by default; by inotify where the kernel has
+ * no such signals.
  */
 #ifndef STORE_NOTIFY_H
 #define STORE_NOTIFY_H
@@ -32,8 +34,16 @@ struct status notify_listen(struct store *s, struct arena *a, int *fd);
 struct status notify_watch(struct mailbox *m, struct arena *a, int *fd,
 	bool *watched);
 
-/* Takes what was sent; true when there was any. */
-bool notify_drain(struct store *s);
+enum notify_heard {
+	NOTIFY_NOTHING = 0,
+	NOTIFY_TOLD = 1 << 0, /* by a writer, after its commit */
+	/* Files were touched: by another program; or by a writer who is about
+	 * to commit, and to tell. */
+	NOTIFY_TOUCHED = 1 << 1,
+};
+
+/* Takes what was sent, and says what it was: a set. */
+enum notify_heard notify_drain(struct store *s);
 
 /* Listens no more: writers need not tell this store, its watch is free for
  * others. */

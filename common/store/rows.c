@@ -626,19 +626,30 @@ bury_each(struct store *s, struct arena *a, struct folder_row *f,
 	}
 }
 
+static bool
+owes_graves(struct store *s, struct arena *a, const struct folder_row *f,
+	void *ctx)
+{
+	const uint32_t *above = ctx;
+	(void)a;
+	sqlite3_stmt *st = index_query(s, Q_DEAD_SOME, "ii", f->id, I(*above));
+	bool any = index_row(s, st);
+	if (any)
+		index_end(st);
+	return any;
+}
+
 /* One batch; how many there were. */
 static size_t
-bury_some(struct store *s, struct arena *a, int64_t folder, uint32_t *above)
+bury_some(struct store *s, struct arena *a, struct chore *graves)
 {
 	struct grave *v = arena_array(a, BURY_BATCH, sizeof *v);
+	uint32_t *above = graves->ctx;
 	struct folder_row f;
-	if (!status_is_fine(index_begin(s, a)))
+	bool owed = false;
+	if (!status_is_fine(index_seize(s, a, graves, &f, &owed)) || !owed)
 		return 0;
-	size_t n = load_graves(s, a, folder, *above, v);
-	if (n == 0 || !folder_by_id(s, a, folder, &f)) {
-		index_rollback(s);
-		return 0;
-	}
+	size_t n = load_graves(s, a, f.id, *above, v);
 	*above = v[n - 1].uid;
 	watch_begin(s, a, &f, WATCH_BOTH);
 	bury_each(s, a, &f, v, n);
@@ -653,9 +664,10 @@ row_bury(struct store *s, int64_t folder, int64_t deadline)
 	struct arena *a = arena_new("bury");
 	struct arena_mark m = arena_mark(a);
 	uint32_t above = 0;
+	struct chore graves = {folder, deadline, owes_graves, &above};
 	bool more = true;
 	while (more && clock_ms() < deadline) {
-		more = bury_some(s, a, folder, &above) == BURY_BATCH;
+		more = bury_some(s, a, &graves) == BURY_BATCH;
 		arena_rewind(a, m);
 	}
 	arena_free(a);

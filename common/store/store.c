@@ -216,7 +216,7 @@ store_open(struct arena *a, struct str home, struct store **out)
 	s->index_path = str_cstr(own, str_printf(own, "%.*s/surat/index.db",
 		STR_ARG(s->path)));
 	s->dir = s->notify_dir = s->notify_fd = -1;
-	s->watch_fd = s->both_fd = -1;
+	s->watch_fd = s->both_fd = s->watched[0] = s->watched[1] = -1;
 	s->patience = PATIENCE_MS;
 	set_host(s);
 	if (!make_home(a, home) && errno != EACCES && errno != EROFS)

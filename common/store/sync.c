@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -694,6 +695,12 @@ due(struct store *s, struct arena *a, const struct folder_row *f)
 	return at_new != f->new_mtime || doubt ? DUE_NEW : DUE_NOT;
 }
 
+bool
+sync_is_due(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	return due(s, a, f) != DUE_NOT;
+}
+
 /* One of our own programs may be at work: then the row follows at once. */
 static struct status
 wait_for_writer(struct store *s, struct arena *a, struct folder_row *f,
@@ -718,6 +725,31 @@ sync_whole(struct store *s, struct arena *a, int64_t folder,
 	return status_is_fine(st) ? sync_now(s, a, f, true) : st;
 }
 
+/*
+ * One at a time: hundreds of sessions are woken by one renamed file.  Who holds
+ * a lock on the directory new/ waits for writers and looks; the others see in
+ * the row that it was done.  Where there are no such locks, or the one who has
+ * it does not come to an end, everybody looks.  *turn is to be closed.
+ */
+static struct status
+wait_for_turn(struct store *s, struct arena *a, struct folder_row *f,
+	enum due *what, int *turn)
+{
+	int64_t deadline = clock_in(s->patience);
+	*turn = openat(s->dir, folder_path(a, f->dir, "new"),
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (unsigned n = 0; *turn >= 0 && flock(*turn, LOCK_EX | LOCK_NB) != 0 &&
+		errno == EWOULDBLOCK && clock_ms() < deadline; n++) {
+		index_pause(s, n + 2);
+		struct status st = current(s, a, f->id, f);
+		if (status_is_fine(st))
+			*what = due(s, a, f);
+		if (!status_is_fine(st) || *what == DUE_NOT)
+			return st;
+	}
+	return wait_for_writer(s, a, f, what);
+}
+
 struct status
 sync_folder(struct store *s, struct arena *a, int64_t folder,
 	struct folder_row *f)
@@ -726,10 +758,13 @@ sync_folder(struct store *s, struct arena *a, int64_t folder,
 	if (!status_is_fine(st))
 		return st;
 	enum due what = due(s, a, f);
+	int turn = -1;
 	if (what != DUE_NOT)
-		st = wait_for_writer(s, a, f, &what);
+		st = wait_for_turn(s, a, f, &what, &turn);
 	if (status_is_fine(st) && what != DUE_NOT)
 		st = sync_now(s, a, f, what == DUE_ALL);
+	if (turn >= 0)
+		close(turn);
 	return st;
 }
 

@@ -148,6 +148,7 @@ static const struct masked masked[] = {
 	WHEN(DATA, fcntl, 1, ALL, F_OFD_SETLKW),
 	WHEN(DATA, fcntl, 1, ALL, F_SETLEASE),
 	WHEN(DATA, fcntl, 1, ALL, F_GETLEASE),
+	WHEN(READ, fcntl, 1, ALL, F_NOTIFY),
 	WHEN(READ, open, 1, CHANGES, O_RDONLY),
 	WHEN(READ, openat, 2, CHANGES, O_RDONLY),
 	WHEN(WRITE, chmod, 1, FOREIGN_BITS, 0),

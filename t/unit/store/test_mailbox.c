@@ -3,8 +3,15 @@
  * expunging, appending, copying and moving. */
 #include "store_suites.h"
 
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <seccomp.h>
 #include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct mailbox_news
@@ -775,6 +782,138 @@ START_TEST(test_notify)
 }
 END_TEST
 
+/* A foreign program's file is heard of; alone of it, nobody told us. */
+static bool
+hears_of_files(struct home *h, const char *name)
+{
+	int fd;
+	bool watched;
+	struct mailbox *m = open_box(h->s, h->a, "INBOX");
+	ck_fine(notify_watch(m, h->a, &fd, &watched));
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ck_assert_int_eq(shell(h, "touch tmp/%s; mv tmp/%s new/", name, name),
+		0);
+	bool heard = watched && poll(&p, 1, 5000) == 1 &&
+		notify_drain(h->s) == NOTIFY_TOUCHED &&
+		notify_drain(h->s) == NOTIFY_NOTHING;
+	/* also what only leaves, and what is renamed within */
+	shell(h, "mv new/%s new/%s.b", name, name);
+	heard = heard && poll(&p, 1, 5000) == 1;
+	notify_drain(h->s);
+	shell(h, "rm new/%s.b", name);
+	heard = heard && poll(&p, 1, 5000) == 1;
+	notify_drain(h->s);
+	notify_end(h->s);
+	mailbox_close(m);
+	return heard;
+}
+
+/* A thousand sessions of one user, who may have 128 instances. */
+static void
+without_instances(struct home *h)
+{
+	int taken = 0;
+	while (taken < 2000 && inotify_init1(IN_CLOEXEC) >= 0)
+		taken++;
+	_exit(taken == 2000 ? 77 : hears_of_files(h, "foreign") ? 0 : 1);
+}
+
+/* Such as that of a container that plays one. */
+static void
+without_signals(struct home *h)
+{
+	scmp_filter_ctx c = seccomp_init(SCMP_ACT_ALLOW);
+	if (c == NULL ||
+		seccomp_rule_add(c, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(fcntl), 1,
+			SCMP_A1(SCMP_CMP_EQ, F_NOTIFY)) != 0 ||
+		seccomp_load(c) != 0)
+		_exit(77);
+	_exit(hears_of_files(h, "foreign") ? 0 : 1);
+}
+
+START_TEST(test_watch)
+{
+	static void (*const lacking[])(struct home *) = {
+		without_instances, without_signals};
+	struct home h;
+	home_new(&h);
+	ck_assert(hears_of_files(&h, "foreign"));
+	int code, left = inotify_init1(IN_CLOEXEC);
+	for (size_t i = 0; i < 2; i++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			lacking[i](&h);
+		ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+		/* where others use what there is, there is nothing to show */
+		ck_assert(WIFEXITED(code) && (WEXITSTATUS(code) == 0 ||
+			WEXITSTATUS(code) == 77 || left < 0));
+	}
+	close(left);
+	home_gone(&h);
+}
+END_TEST
+
+/* --------------------------------------------------------------- chores */
+
+struct helper {
+	struct store *s; /* has the lock */
+	struct arena *a;
+	int asked;
+};
+
+/* Found by two; the other one is at it, and done when it is asked for the
+ * third time. */
+static bool
+is_left(struct store *s, struct arena *a, const struct folder_row *f, void *ctx)
+{
+	struct helper *x = ctx;
+	(void)s, (void)a, (void)f;
+	if (++x->asked == 3)
+		ck_fine(index_commit(x->s, x->a));
+	return x->asked < 3;
+}
+
+static bool
+is_always_left(struct store *s, struct arena *a, const struct folder_row *f,
+	void *ctx)
+{
+	(void)s, (void)a, (void)ctx;
+	return f->id > 0;
+}
+
+/* Who finds that somebody else does the work does not queue up for the lock;
+ * with one store it would never come. */
+START_TEST(test_chore)
+{
+	struct home h;
+	struct folder_row f;
+	bool owed = true;
+	home_new(&h);
+	struct helper x = {home_other(&h), h.a, 0};
+	ck_assert(folder_named(h.s, h.a, STR("INBOX"), &f));
+	struct chore c = {f.id, CLOCK_FOREVER, is_left, &x};
+	ck_fine(index_begin(x.s, x.a));
+	ck_fine(index_seize(h.s, h.a, &c, &f, &owed));
+	ck_assert(!owed && x.asked == 3);
+	/* nobody does it, and nobody is at work */
+	c.is_owed = is_always_left;
+	ck_fine(index_seize(h.s, h.a, &c, &f, &owed));
+	ck_assert(owed && f.id == c.folder);
+	ck_fine(index_commit(h.s, h.a));
+	/* somebody is at work on something else */
+	c.deadline = 0;
+	ck_fine(index_begin(x.s, x.a));
+	ck_assert(status_is_later(index_seize(h.s, h.a, &c, &f, &owed)));
+	ck_fine(index_commit(x.s, x.a));
+	/* and there is no such folder */
+	c.folder = 1000000;
+	ck_fine(index_seize(h.s, h.a, &c, &f, &owed));
+	ck_assert(!owed);
+	store_close(x.s);
+	home_gone(&h);
+}
+END_TEST
+
 Suite *
 suite_mailbox(void)
 {
@@ -785,5 +924,5 @@ suite_mailbox(void)
 		test_keywords_without_limit, test_expunge, test_expunge_many,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
-		test_scan, test_notify);
+		test_scan, test_notify, test_watch, test_chore);
 }

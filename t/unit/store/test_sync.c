@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -513,6 +514,35 @@ START_TEST(test_same_tick)
 }
 END_TEST
 
+/* Another session looks, which shows in the lock it holds; when it is done so
+ * are we, and when it does not come to an end we do it. */
+START_TEST(test_turn)
+{
+	struct home h;
+	struct folder_row f;
+	home_new(&h);
+	int64_t inbox = row_of_inbox(&h).id;
+	int turn = openat(store_dir(h.s), "new", O_RDONLY | O_DIRECTORY);
+	ck_assert_int_eq(flock(turn, LOCK_EX), 0);
+	ck_assert_int_eq(shell(&h, "echo a: b > new/foreign"), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct store *s = home_other(&h);
+		store_patience(s, 60 * 60 * 1000);
+		struct status st = sync_folder(s, h.a, inbox, &f);
+		_exit(status_is_fine(st) && f.messages == 1 ? 0 : 1);
+	}
+	store_patience(h.s, 0);
+	ck_fine(sync_folder(h.s, h.a, inbox, &f));
+	ck_assert_uint_eq(f.messages, 1);
+	int code;
+	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+	ck_assert_int_eq(code, 0);
+	close(turn);
+	home_gone(&h);
+}
+END_TEST
+
 /* Where the kernel has no inotify instance left, a doubt remains behind our
  * own changes, and is looked into later. */
 static void
@@ -764,7 +794,7 @@ suite_sync(void)
 		test_strange_uids, test_vanished_files, test_restored_over,
 		test_keys_lost, test_same_name_other_content, test_suspicion, test_many,
 		test_own_changes_are_quiet, test_same_tick,
-		test_without_inotify, test_clock_set_back,
+		test_turn, test_without_inotify, test_clock_set_back,
 		test_directories_removed, test_maildir_replaced,
 		test_races_cost_no_uid, test_two_deliverers);
 }
