@@ -199,12 +199,23 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -I. -I$(firstword $(subst /, ,$*)) -It/unit -c -o $@ $<
 
-unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so
+unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so $(B)/t/model_smtp
 
 # Preloaded by tests that make calls fail or kill at them.
 $(B)/t/fault.so: t/lib/fault.c
 	@mkdir -p $(@D)
 	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
+
+# ------------------------------------------------------------------ model
+# Random SMTP sessions against a model: the session code and, for whatever it
+# asks, functions (t/model/model.h).
+MODEL_OBJS := $(patsubst %.c,$(B)/o/%.o,$(wildcard t/model/*.c) $(EXTRA_smtpd))
+$(B)/o/t/model/%.o: t/model/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I. -Ismtpd -c -o $@ $<
+$(B)/t/model_smtp: $(MODEL_OBJS) $(foreach r,$(UNDER_smtpd),$(call room_lib,$(r)))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(foreach r,$(UNDER_smtpd),$(LIBS_$(r)))
 
 # ----------------------------------------------------------------- fuzzing
 # t/fuzz/fuzz_<x>.c is one entry: a libFuzzer binary in build/fuzz/bin, and in

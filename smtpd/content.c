@@ -36,8 +36,8 @@ struct incoming {
 	int64_t started;
 };
 
-static void
-give_up(struct incoming *in, struct status st)
+void
+content_refuse(struct incoming *in, struct status st)
 {
 	if (status_is_fine(in->status))
 		in->status = st;
@@ -113,7 +113,7 @@ prepare(struct incoming *in)
 	in->prepared = true;
 	struct status st = check_header(s, header, body);
 	if (!status_is_fine(st)) {
-		give_up(in, st);
+		content_refuse(in, st);
 		return;
 	}
 	add_trace(in, out);
@@ -122,7 +122,7 @@ prepare(struct incoming *in)
 	else
 		st = submission_repair(s, in->arena, header, out);
 	if (!status_is_fine(st)) {
-		give_up(in, st);
+		content_refuse(in, st);
 		return;
 	}
 	if (!s->submission && is_unended(header, body) &&
@@ -182,13 +182,13 @@ open_body(struct incoming *in)
 	if (status_is_fine(st))
 		st = answer.opened.status;
 	if (!status_is_fine(st)) {
-		give_up(in, st);
+		content_refuse(in, st);
 		return;
 	}
 	in->file = message_take_fd(&answer);
 	in->body = answer.opened.name;
 	if (in->file < 0)
-		give_up(in, status_later(3, 0, STR("no body file")));
+		content_refuse(in, status_later(3, 0, STR("no body file")));
 }
 
 static void
@@ -200,7 +200,7 @@ write_out(struct incoming *in)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			give_up(in, status_errno(in->arena, "body", errno));
+			content_refuse(in, status_errno(in->arena, "body", errno));
 			return;
 		}
 		s = str_skip(s, (size_t)n);
@@ -218,7 +218,7 @@ spill(struct incoming *in)
 		if (!whole && have.n < SMTP_HEADER_MOST)
 			return;
 		if (!whole) {
-			give_up(in, STATUS(STATUS_NEVER, 3, 4,
+			content_refuse(in, STATUS(STATUS_NEVER, 3, 4,
 				"The header is too large"));
 			return;
 		}
@@ -280,7 +280,7 @@ grew(struct incoming *in, size_t by)
 		return;
 	}
 	if (in->taken > (uint64_t)in->s->conf->smtp.max_size)
-		give_up(in, STATUS(STATUS_NEVER, 3, 4,
+		content_refuse(in, STATUS(STATUS_NEVER, 3, 4,
 			"That message is too large"));
 	else if (in->content->n > SMTP_INLINE_MOST / 2 +
 		SMTP_INLINE_MOST / 4 || in->file >= 0)
@@ -312,7 +312,7 @@ finish_text(struct incoming *in)
 		str_eq(in->s->conf->smtp.bare_newline, STR("refuse"))) {
 		log_warn(in->s->id, "bare-newline",
 			LOG_STR("client", in->s->ip));
-		give_up(in, status_reply(STATUS(STATUS_NEVER, 6, 0,
+		content_refuse(in, status_reply(STATUS(STATUS_NEVER, 6, 0,
 			"The message has a CR or LF that is not CRLF"), 550));
 	}
 }

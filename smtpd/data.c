@@ -139,15 +139,18 @@ smtp_bdat(struct session *s, struct str args)
 	if (s->t.incoming == NULL)
 		s->t.incoming = content_begin(s, false);
 	if (++s->t.chunks > SMTP_CHUNKS_MOST)
-		return bdat_refuse(s, args, STATUS(STATUS_NEVER, 3, 4,
+		content_refuse(s->t.incoming, STATUS(STATUS_NEVER, 3, 4,
 			"Too many chunks"));
 	st = take_chunk(s, s->t.incoming, size);
-	if (status_is_fine(st))
-		st = content_status(s->t.incoming);
 	if (!status_is_fine(st))
 		return st;
+	/* Good or bad, LAST is answered as the end of a message is: in LMTP
+	 * once for each recipient (RFC 2033 4.3). */
 	if (last)
 		return content_submit(s->t.incoming);
+	st = content_status(s->t.incoming);
+	if (!status_is_fine(st))
+		return st;
 	s->more = true;
 	return (struct status){STATUS_FINE, 0, 0, 250, str_printf(
 		s->transaction_arena, "%llu octets taken",

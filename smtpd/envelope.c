@@ -231,9 +231,11 @@ smtp_mail(struct session *s, struct str args)
 {
 	struct smtp_path p;
 	session_reset(s);
-	if (++s->transactions > SMTP_TRANSACTIONS)
-		return status_reply(STATUS(STATUS_LATER, 7, 0,
-			"Enough for one session; connect again"), 421);
+	if (++s->transactions > SMTP_TRANSACTIONS) {
+		session_close(s, status_reply(STATUS(STATUS_LATER, 7, 0,
+			"Enough for one session; connect again"), 421));
+		return status_fine();
+	}
 	struct arena *a = s->transaction_arena;
 	struct status st = smtp_parse_path(a, args, STR("FROM:"),
 		s->esmtp && says_utf8(args), &p);

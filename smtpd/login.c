@@ -7,11 +7,13 @@
 
 /* ------------------------------------------------------------------ TLS */
 
-/* TLS needs a socket to hand over; inetd may have given us pipes. */
+/* TLS needs a socket to hand over; inetd may have given us pipes.  Who has
+ * logged in in the clear may be somebody else than who begins TLS, whose mail
+ * would then be sent under that login (RFC 3207 4.2). */
 bool
 login_may_start_tls(const struct session *s)
 {
-	return !s->tls && s->conf->tls.certificate.n > 0 &&
+	return !s->tls && s->user.n == 0 && s->conf->tls.certificate.n > 0 &&
 		s->client->peer.n > 0;
 }
 
@@ -22,6 +24,8 @@ smtp_starttls(struct session *s, struct str args)
 		return STATUS(STATUS_NEVER, 5, 4, "STARTTLS stands alone");
 	if (s->tls)
 		return STATUS(STATUS_NEVER, 5, 1, "TLS is already active");
+	if (s->user.n > 0)
+		return STATUS(STATUS_NEVER, 5, 1, "STARTTLS comes before AUTH");
 	if (!login_may_start_tls(s))
 		return status_reply(STATUS(STATUS_NEVER, 5, 1,
 			"No TLS here"), 502);
@@ -129,7 +133,10 @@ ask_auth(struct session *s, struct str mechanism, struct str response,
 	if (!status_is_fine(st))
 		return status_reply(status_later(7, 0, st.text), 454);
 	*out = answer.auth_result;
-	return out->status;
+	st = out->status;
+	/* RFC 4954 6, unless auth has its own word for it. */
+	return status_is_later(st) && st.reply == 0 ? status_reply(st, 454)
+						    : st;
 }
 
 /* One line of base64; "*" cancels (RFC 4954 4). */

@@ -157,11 +157,12 @@ run(struct session *s, const struct smtp_row *row, struct str args)
 		move_on(s, c, status_is_fine(st));
 	if (!status_is_later(st))
 		count_error(s, st);
-	if ((c->flags & CMD_FREE) == 0 &&
+	/* One good bye is enough. */
+	if ((c->flags & CMD_FREE) == 0 && s->state != SMTP_CLOSED &&
 		++s->idle_commands > SMTP_IDLE_COMMANDS)
 		session_close(s, status_reply(STATUS(STATUS_LATER, 7, 0,
 			"All talk and no mail; good bye"), 421));
-	return legal && status_is_fine(st);
+	return legal && status_is_fine(st) && s->state != SMTP_CLOSED;
 }
 
 static struct status

@@ -201,6 +201,8 @@ size_t content_feed(struct incoming *in, struct str input);
 bool content_is_done(const struct incoming *in);
 bool content_is_too_slow(const struct incoming *in);
 struct status content_status(const struct incoming *in);
+/* It will not be taken, for this reason or an earlier one. */
+void content_refuse(struct incoming *in, struct status st);
 /* It is whole: into the queue. */
 struct status content_submit(struct incoming *in);
 

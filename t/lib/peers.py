@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""The programs smtpd asks, small and predictable: for dialogues and for random
-sessions, where a whole house would be slow or could not be made to fail.
+"""The programs smtpd asks, small and predictable: for dialogues,
+where a whole house would be slow or could not be made to fail.
 
 auth: the domain example.test with alice, bob, carol and postmaster, relay.test
 is relayed for; the password of each is "secret".  queue: keeps each message in
@@ -22,11 +22,11 @@ USERS = ('alice', 'bob', 'carol', 'postmaster')
 
 
 class Peers:
-    def __init__(self, top, asker='smtpd', keep=True):
-        self.top, self.keep = top, keep
+    def __init__(self, top, asker='smtpd'):
+        self.top = top
         self.count, self.silent = 0, True
         self.asked = []
-        self.busy, self.known, self.remember = 1, 1, True
+        self.busy, self.known = 1, 1
         os.makedirs(top + '/run/' + asker)
         os.makedirs(top + '/queue')
         self.sockets = []
@@ -60,8 +60,7 @@ class Peers:
                 if got is None:
                     return
                 kind, fields, fd = got
-                if self.remember:
-                    self.asked.append((kind, fields))
+                self.asked.append((kind, fields))
                 answer = getattr(self, 'on_' + kind)(state, fields, fd)
                 if fd is not None:
                     os.close(fd)
@@ -173,8 +172,7 @@ class Peers:
             self.silent = False
             return 'close'
         self.count += 1
-        if self.keep:
-            self.write(m)
+        self.write(m)
         return 'submitted', {'status': '2.0.0 - OK', 'id': 'Q%d' % self.count}
 
     def on_queue_change(self, state, m, fd):
