@@ -167,6 +167,8 @@ void tables_open(struct auth *x);
  * looked at from then on. */
 enum { TABLES_CHECK_MS = 1000 };
 void tables_start(struct auth *x);
+/* For `surat check`: every mistake in them, "FILE:LINE: what". */
+void tables_check(const struct auth *x, struct buf *errors);
 /* At most once a second: reads changed files; a broken one is logged and the
  * last good state kept. */
 void tables_refresh(struct auth *x);

@@ -2,6 +2,7 @@
 /* auth's service row and its loop. */
 #include "auth.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -9,7 +10,9 @@
 #include <libgen.h>
 #include <openssl/sha.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { RETIRE_MS = 60 * 1000 };
@@ -73,6 +76,16 @@ make_decoy_key(struct auth *x)
 	errno = 0;
 }
 
+/* `surat check` asks about the tables, which nobody else reads. */
+static void
+check_and_exit(struct auth *x)
+{
+	struct buf *errors = buf_new(x->arena);
+	tables_check(x, errors);
+	fwrite(errors->p, 1, errors->n, stderr);
+	exit(errors->n > 0 ? EX_CONFIG : EX_OK);
+}
+
 static void
 prepare(struct program *p)
 {
@@ -83,6 +96,8 @@ prepare(struct program *p)
 	x->arena = p->arena;
 	make_decoy_key(x);
 	tables_open(x);
+	if (p->argc > 0 && strcmp(p->argv[0], "--check") == 0)
+		check_and_exit(x);
 	x->finders = finders_fork(x);
 	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
 }

@@ -160,6 +160,34 @@ tables_start(struct auth *x)
 		check(x);
 }
 
+/* An aliases file that is not there is none; users suratd looks for. */
+void
+tables_check(const struct auth *x, struct buf *errors)
+{
+	const struct conf_general *c = &x->conf->general;
+	struct table_file users = {.path = str_cstr(x->arena, c->users)};
+	struct table_file aliases = {.path = str_cstr(x->arena, c->aliases)};
+	struct arena *a = table_arena();
+	struct buf *text = buf_new(a);
+	if (table_file_read(&users, text, true))
+		users_parse(a, buf_str(text), users.path, c->mail, errors);
+	text = buf_new(a);
+	if (table_file_read(&aliases, text, true))
+		aliases_parse(a, buf_str(text), aliases.path, errors);
+	for (size_t i = 0; i < x->table_count; i++) {
+		struct table *t = x->tables[i];
+		text = buf_new(a);
+		if (t->kind->parse == NULL)
+			continue;
+		if (table_file_read(&t->file, text, true))
+			t->kind->parse(a, buf_str(text), t->file.path, errors);
+		else
+			buf_printf(errors, "%s: cannot be read\n",
+				t->file.path);
+	}
+	arena_free(a);
+}
+
 void
 tables_refresh(struct auth *x)
 {

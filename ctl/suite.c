@@ -6,30 +6,63 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-/* suratd knows what must be right before it starts. */
-int
-ctl_check(struct ctl *c)
+/* A program of the suite has its say about the configuration; its exit
+ * status. */
+static int
+ask_program(struct ctl *c, const char *name, const char *option)
 {
 	struct arena *a = c->arena;
-	ctl_options(c, NULL, 0);
-	const char *suratd = str_cstr(a, str_printf(a, "%.*s/suratd",
-		STR_ARG(ctl_directory(a))));
+	const char *path = str_cstr(a, str_printf(a, "%.*s/%s",
+		STR_ARG(ctl_directory(a)), name));
 	char **argv = arena_array(a, 5 + 2 * c->overrides.n, sizeof *argv);
 	size_t n = 0;
-	argv[n++] = str_cstr(a, STR("suratd"));
-	argv[n++] = str_cstr(a, STR("-n"));
+	int status;
+	argv[n++] = str_cstr(a, str_from(name));
+	argv[n++] = str_cstr(a, str_from(option));
 	argv[n++] = str_cstr(a, STR("--config"));
 	argv[n++] = str_cstr(a, str_from(c->config));
 	for (size_t i = 0; i < c->overrides.n; i++) {
 		argv[n++] = str_cstr(a, STR("--set"));
 		argv[n++] = str_cstr(a, c->overrides.v[i]);
 	}
-	execv(suratd, argv);
-	ctl_fail(EX_UNAVAILABLE, "%s: %s", suratd, strerror(errno));
+	pid_t pid = fork();
+	if (pid == 0) {
+		execv(path, argv);
+		ctl_fail(EX_UNAVAILABLE, "%s: %s", path, strerror(errno));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		ctl_fail(EX_OSERR, "%s: %s", path, strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+}
+
+/* Would programs read it at all? */
+static bool
+can_be_read(const struct ctl *c)
+{
+	struct buf *errors = buf_new(c->arena);
+	int fd = open(c->config, O_RDONLY | O_CLOEXEC);
+	bool good = fd >= 0 && conf_read(c->arena, fd, c->config,
+		c->overrides, errors) != NULL;
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+/* suratd knows what must be right before it starts, auth what stands in the
+ * tables; both are heard. */
+int
+ctl_check(struct ctl *c)
+{
+	ctl_options(c, NULL, 0);
+	int first = ask_program(c, "suratd", "-n");
+	int second = can_be_read(c) ? ask_program(c, "auth", "--check") : 0;
+	return first != 0 ? first : second;
 }
 
 /* ---------------------------------------------------------------- config */

@@ -20,7 +20,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CONF_MOST = 4 * 1024 * 1024, SECTIONS_MOST = 24, ROWS_MOST = 64 };
+enum { CONF_MOST = 4 * 1024 * 1024, SECTIONS_MOST = 24, ROWS_MOST = 64,
+	LISTEN_MOST = 64 };
 
 enum kind {
 	KIND_NUMBER,
@@ -224,15 +225,26 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	complain(parsing, cfg != NULL ? cfg->line : 0, "%s", text);
 }
 
+/* Of two values one would be lost, and whoever wrote the other would look
+ * for the reason elsewhere. */
+static void
+say_twice(struct reader *r, size_t row, int first, int line)
+{
+	complain(r, line, "%s.%s is set on line %d already",
+		rows[row].option.section, rows[row].option.name, first);
+}
+
 /* The nth item of a list; the last one is shown twice. */
 static void
-add_item(struct reader *r, size_t row, struct str item, unsigned n)
+add_item(struct reader *r, size_t row, struct str item, unsigned n, int line)
 {
 	if (r->lists[row] == NULL)
 		r->lists[row] = buf_new(r->arena);
 	struct buf *list = r->lists[row];
 	if (n > 1 && n == r->items[row])
 		return;
+	if (n == 1 && r->items[row] > 0 && !str_eq(buf_str(list), item))
+		say_twice(r, row, r->lines[row], line);
 	if (n == 1)
 		buf_clear(list);
 	else
@@ -257,11 +269,15 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	if (row == ROWS || n == 0)
 		return 0;
 	struct str last = str_from(cfg_opt_getnstr(opt, n - 1));
-	r->lines[row] = cfg->line;
-	if (is_list(&rows[row]))
-		add_item(r, row, last, n);
-	else
+	int first = r->lines[row];
+	if (is_list(&rows[row])) {
+		add_item(r, row, last, n, cfg->line);
+	} else {
+		if (first > 0)
+			say_twice(r, row, first, cfg->line);
 		set(r, &rows[row], str_copy(r->arena, last), cfg->line);
+	}
+	r->lines[row] = cfg->line;
 	return 0;
 }
 
@@ -414,6 +430,22 @@ is_host(struct str s)
 	return s.n == 0 || hop_parse_host(s, &host, &port);
 }
 
+/* Letters, digits, hyphens inside, what is not ASCII; no empty level. */
+static bool
+is_domain(struct str s)
+{
+	static const char no[] = " \t@/:;<>()[]\\\"',_*";
+	for (size_t i = 0; i < s.n; i++) {
+		char before = i > 0 ? s.p[i - 1] : '.';
+		char after = i + 1 < s.n ? s.p[i + 1] : '.';
+		bool edge = before == '.' || after == '.';
+		if (str_has(str_from(no), s.p[i]) || (s.p[i] == '-' && edge) ||
+			(s.p[i] == '.' && edge))
+			return false;
+	}
+	return s.n <= 253;
+}
+
 static bool
 is_ip(struct str s)
 {
@@ -459,7 +491,7 @@ is_dns_list(struct str s)
 	}
 	address = zone;
 	str_cut(&address, '=', &zone);
-	return zone.n > 0 && !str_has(zone, ' ') &&
+	return zone.n > 0 && is_domain(zone) &&
 		(address.p == NULL || net_parse_ip(address, 0, &any));
 }
 
@@ -525,6 +557,8 @@ static const struct check checks[] = {
 	WORDS(remote, prefer, "ipv6 ipv4 only-ipv6 only-ipv4"),
 	LISTEN(smtp), LISTEN(submission), LISTEN(submissions), LISTEN(lmtp),
 	LISTEN(imap), LISTEN(imaps), LISTEN(pop3), LISTEN(pop3s),
+	CHECK(general, hostname, is_domain, "a host name"),
+	CHECK(general, domains, is_domain, "a domain"),
 	ABSOLUTE(general, users), ABSOLUTE(general, aliases),
 	ABSOLUTE(general, state), ABSOLUTE(general, runtime),
 	ABSOLUTE(general, mail), ABSOLUTE(general, libexec),
@@ -617,6 +651,37 @@ check_policy(struct reader *r)
 	}
 }
 
+/* Two services cannot have one address. */
+static void
+check_listen(struct reader *r)
+{
+	struct row_item {
+		size_t row;
+		struct str text;
+	} seen[LISTEN_MOST];
+	size_t n = 0;
+	for (size_t i = 0; i < ROWS; i++) {
+		const struct conf_option *o = &rows[i].option;
+		const struct str_list *l = (const void *)(
+			(const char *)r->conf + rows[i].offset);
+		if (strcmp(o->section, "listen") != 0 ||
+			strcmp(o->name, "proxy_from") == 0)
+			continue;
+		for (size_t k = 0; k < l->n; k++) {
+			struct str text = l->v[k];
+			net_take_proxy(&text);
+			for (size_t j = 0; j < n; j++)
+				if (str_eq(seen[j].text, text))
+					complain(r, r->lines[i], "listen.%s: "
+						"%.*s is what listen.%s has",
+						o->name, STR_ARG(text),
+						rows[seen[j].row].option.name);
+			if (n < LISTEN_MOST)
+				seen[n++] = (struct row_item){i, text};
+		}
+	}
+}
+
 /* What no single option can be blamed for. */
 static void
 check_together(struct reader *r)
@@ -641,6 +706,7 @@ check_whole(struct reader *r)
 			if (rows[j].offset == checks[i].offset)
 				check_row(r, &checks[i], &rows[j]);
 	check_policy(r);
+	check_listen(r);
 	check_together(r);
 }
 

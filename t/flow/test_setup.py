@@ -55,8 +55,51 @@ WRONG = (
     ('resolve {\n forward = {"dns.example.org"}\n}', 2, 'forward'),
     ('auth {\n scram = "maybe"\n}', 2, 'scram'),
     ('limit {\n ipv4_block = 33\n}', 2, 'ipv4_block'),
+    ('general {\n hostname = "under_score.test"\n}', 2, 'hostname'),
+    ('general {\n hostname = "mail..test"\n}', 2, 'hostname'),
+    ('general {\n domains = {"a.test", "me@b.test"}\n}', 2, 'me@b.test'),
+    ('general {\n domains = {"-a.test"}\n}', 2, 'domains'),
+    ('general {\n users = "users"\n}', 2, 'absolute'),
+    ('general {\n hostname "x"\n}', 2, 'hostname'),
+    ('smtp {\n max_size = 1m\n\n max_size = 2m\n}', 4, 'line 2'),
+    ('smtp {\n max_hops = 9\n}\nsmtp {\n max_hops = 8\n}', 5, 'line 2'),
+    ('general {\n domains = {"a.test"}\n domains = {"b.test"}\n}', 3,
+     'line 2'),
+    ('listen {\n smtp = {"*:25"}\n imap = {"*:25"}\n}', 3, 'listen.smtp'),
+    ('listen {\n smtp = {"127.0.0.1:25", "127.0.0.1:25 proxy"}\n}', 2,
+     'listen.smtp'),
+    ('listen {\n smtp = {"mail.example.org:25"}\n}', 2, 'listen.smtp'),
+    ('smtp {\n dns_lists = {"zen..example"}\n}', 2, 'dns_lists'),
+    ('smtp {\n dns_lists = {"zen.example*much"}\n}', 2, 'dns_lists'),
+    ('address {\n aliases = {"file:/x"}\n}', 2, 'aliases'),
+    ('address {\n bcc = "me"\n}', 2, 'bcc'),
+    ('address {\n relay_domains = {"me@a.test"}\n}', 2, 'relay_domains'),
+    ('queue {\n rates = {"a.test fast"}\n}', 2, 'rates'),
+    ('remote {\n smarthost = "a.test:99999"\n}', 2, 'smarthost'),
+    ('remote {\n source = "eth0"\n}', 2, 'source'),
+    ('imap {\n hide = {"10.0.0.0/8"}\n}', 2, 'hide'),
+    ('limit {\n exempt = {"10.0.0.0/33"}\n}', 2, 'exempt'),
+    ('resolve {\n trust_anchor = "root.key"\n}', 2, 'trust_anchor'),
+    ('}', 1, 'brace'),
+    ('include = "more.conf"', 1, 'include'),
     ('general {\n domains = {"a.test"\n}', None, ''),
     ('general {\n domains = {"a.test"}\n', None, ''),
+)
+
+
+# A table with a mistake in its second line: where it is named, its text.
+TABLES = (
+    ('general { users = "%s" }', 'alice:{PLAIN}x::::::\nno colons\n'),
+    ('general { users = "%s" }', 'a:{PLAIN}x::::::\nb:{PLAIN}x:u:g::::\n'),
+    ('general { users = "%s" }', 'a:{PLAIN}x::::::\na:{PLAIN}y::::::\n'),
+    ('general { aliases = "%s" }', 'root: alice\npostmaster root\n'),
+    ('general { aliases = "%s" }', 'root: alice\nspam: /dev/null\n'),
+    ('general { aliases = "%s" }', 'root: alice\nlist: "|program"\n'),
+    ('general { aliases = "%s" }', 'root: alice\nroot: bob\n'),
+    ('address { relay_recipients = {"pcre:%s"} }',
+     '/^a@/ yes\n/(b@/ yes\n'),
+    ('policy { rules = {"reject if client is cidr:%s"} }',
+     '10.0.0.0/8 yes\n10.0.0.0/99 yes\n'),
 )
 
 
@@ -86,6 +129,7 @@ class Machine:
 
 def wrong(m):
     path = m.dir + '/wrong.conf'
+    ok(len(WRONG) >= 40, '%d wrong configurations' % len(WRONG))
     for text, line, word in WRONG:
         with open(path, 'w') as f:
             f.write(text + '\n')
@@ -95,6 +139,22 @@ def wrong(m):
         ok(re.search(r'(?m)^%s: .*%s' % (at, word), out.stderr) or
            re.search(r'(?m)^%s: ' % at, out.stderr) and word in out.stderr,
            'by its line', (at, word, out.stderr))
+
+
+def wrong_tables(m):
+    conf, table = m.dir + '/wrong.conf', m.dir + '/table'
+    for where, text in TABLES:
+        for name, content in ((conf, where % table + '\n'), (table, text)):
+            with open(name, 'w') as f:
+                f.write(content)
+        out = as_nobody(m.bin + '/surat', 'check', '--config', conf)
+        ok(out.returncode == 78 and re.search(
+            r'(?m)^%s:2: \S' % table, out.stderr), 'by its line: ' +
+           text.split('\n')[1], out)
+    out = as_nobody(m.bin + '/surat', 'check', '--config', conf, '--set',
+                    'address.aliases=text:/nowhere')
+    ok('/nowhere: cannot be read' in out.stderr and table in out.stderr,
+       'and all of them at once', out)
 
 
 def questions(m):
@@ -222,6 +282,7 @@ need_programs()
 machine = Machine()
 try:
     wrong(machine)
+    wrong_tables(machine)
     questions(machine)
     answers(machine)
     live(machine)

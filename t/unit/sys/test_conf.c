@@ -92,7 +92,8 @@ START_TEST(lists)
 	} rows[] = {
 		{"", 1, 0},
 		{"listen { smtp = {} }", 0, 0},
-		{"listen { smtp = {\"*:25\", \"*:26\"}\nsmtp = {\"*:27\"} }", 1, 0},
+		{"listen { smtp = {\"*:25\", \"*:26\"}\nsmtp += {\"*:27\"} }", 3,
+			0},
 		{"listen { smtp = \"\" }", 0, 0},
 		{"general { domains = {a, b}\ndomains += {c, d} }", 1, 4},
 		{"general { domains = {a, b} }\ngeneral { plus = x }", 1, 2},
@@ -187,7 +188,7 @@ START_TEST(what_is_written_reads_back_the_same)
 {
 	struct arena *a = arena_new("test");
 	struct conf *c = read_text(a,
-		"general { hostname = \"a \\\"b\\\" \\\\ \\${HOME}\"\n"
+		"general { postmaster = \"a \\\"b\\\" \\\\ \\${HOME}\"\n"
 		"domains = {x.org, y.org} }\nremote { idle = 0 }", none);
 	ck_assert_msg(c != NULL, "%.*s", STR_ARG(buf_str(errors)));
 	struct buf *once = buf_new(a), *twice = buf_new(a);
@@ -196,7 +197,7 @@ START_TEST(what_is_written_reads_back_the_same)
 	ck_assert_msg(back != NULL, "%.*s", STR_ARG(buf_str(errors)));
 	conf_write(back, twice);
 	ck_assert(str_eq(buf_str(once), buf_str(twice)));
-	ck_assert_view(back->general.hostname, "a \"b\" \\ ${HOME}");
+	ck_assert_view(back->general.postmaster, "a \"b\" \\ ${HOME}");
 	arena_free(a);
 }
 END_TEST
