@@ -170,26 +170,57 @@ def required(dns, cert):
     ok(a.stop(), 'the agent lives')
 
 
+# What a server, or somebody on the way, says behind its consent to TLS.
+EARLY = [
+    ('a reply', b'250-mx.test\r\n250 XEVIL\r\n'),
+    ('the beginning of one', b'250-mx.test\r\n250'),
+    ('one octet', b'2'),
+    ('an empty line', b'\r\n'),
+    ('a lone LF', b'\n'),
+    ('a NUL', b'\0'),
+    ('the same again', b'220 go on\r\n'),
+    ('a refusal', b'554 5.7.1 no\r\n'),
+    ('a good bye', b'421 4.3.2 bye\r\n'),
+    ('a whole session', b'250 mx.test\r\n250 ok\r\n250 ok\r\n354 go\r\n'
+     b'250 taken\r\n221 bye\r\n'),
+    ('a great deal', b'250-x\r\n' * 3000),
+    ('a TLS record', b'\x16\x03\x03\x00\x02\x02\x28'),
+]
+
+
 def injection(dns, cert):
-    """46: what is said before TLS is not heard after it."""
-    def early(s, line):
-        s.sock.sendall(b'220 go on\r\n250-mx.test\r\n250 XEVIL\r\n')
-        s.start_tls()
-        return 'none'
-
-    def late(s, line):
-        s.sock.sendall(b'220 go on\r\n')
-        time.sleep(0.3)
-        s.sock.sendall(b'250 mx.test\r\n250 ok\r\n')
-        return mx.DROP
-
+    """Row 46: what is said before TLS is not heard after it."""
     a = Agent(dns, PORT, remote='tls = required')
-    for what, act in (('in one go', early), ('a little later', late)):
+
+    def wrong(what, act):
         with Servers((2, {'tls': cert, 'starttls': act})) as s:
             code, scope, text = a.one('one.test')
-            ok(code[:3] == '4.7' and scope == 'host' and
-               'MAIL' not in verbs(s), 'row 46: replies injected %s' % what,
-               (code, scope, text))
+            ok(code[0] == '4' and scope == 'host' and 'MAIL' not in verbs(s),
+               'row 46: a server injects %s' % what, (code, scope, text))
+
+    for what, octets in EARLY:
+        def in_one_go(s, line):
+            s.sock.sendall(b'220 go on\r\n' + octets)
+            s.start_tls()
+            return 'none'
+
+        def later(s, line):
+            s.sock.sendall(b'220 go on\r\n')
+            time.sleep(0.1)
+            s.sock.sendall(octets)
+            return mx.DROP
+        wrong(what + ' in one go', in_one_go)
+        wrong(what + ' a little later', later)
+
+    def ahead(s, line):
+        """All answers before the questions, under TLS none."""
+        s.sock.sendall(b'250-mx.test\r\n250 STARTTLS\r\n220 go on\r\n'
+                       b'250 mx.test\r\n250 ok\r\n')
+        return mx.DROP
+    with Servers((2, {'tls': cert, 'ehlo': ahead})) as s:
+        code, scope, text = a.one('one.test')
+        ok(code[0] == '4' and 'MAIL' not in verbs(s),
+           'row 46: a server that answers ahead', (code, scope, text))
 
     def other(s, line):
         # Before TLS it says it can do everything.
