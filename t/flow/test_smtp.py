@@ -69,33 +69,55 @@ def count(h, user='alice'):
 
 # ------------------------------------------------------------- smuggling
 
+BEFORE = [b'\r\n', b'\n', b'\r', b'\r\r\n', b'\r\n\r', b'\n\r', b'\r\0\n',
+          b'\n\n']
+AFTER = [b'\r\n', b'\n', b'\r', b'\r\r\n', b'\r\n\r', b'\n\r', b'\r\0\n']
+EVIL = b'MAIL FROM:<evil@x.test>\r\nRCPT TO:<alice@example.test>\r\n' \
+    b'DATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n'
+BEGIN = b'EHLO wire.test\r\nMAIL FROM:<sender@remote.test>\r\n' \
+    b'RCPT TO:<alice@example.test>\r\n'
+
+
+def by_bdat(text, dot):
+    return b'BDAT %d LAST\r\n' % len(text) + text
+
+
+def by_two(text, dot):
+    """The dot begins the second chunk."""
+    return b'BDAT %d\r\n' % dot + text[:dot] + \
+        b'BDAT %d LAST\r\n' % (len(text) - dot) + text[dot:]
+
+
+def by_data(text, dot):
+    return b'DATA\r\n' + text + b'.\r\n'
+
+
+# how, the replies it has before and up to the refusal
+HOW = [('DATA', by_data, [354, 550]), ('BDAT', by_bdat, [550]),
+       ('two chunks', by_two, [250, 550])]
+WAYS = [('in one packet', lambda w, octets: w.s.sendall(octets)),
+        ('octet by octet', lambda w, octets: [
+            w.s.send(octets[i:i + 1]) for i in range(len(octets))])]
+
+
 def smuggling(h):
-    """Edge cases 7 and 8: spellings of an end of data, by DATA and BDAT."""
-    ends = [b'\r\n', b'\n', b'\r', b'\r\r\n', b'\r\n\r', b'\n\r']
-    evil = b'MAIL FROM:<evil@x.test>\r\nRCPT TO:<alice@example.test>\r\n' \
-        b'DATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n.\r\n'
+    """Spellings of an end of data that are none: refused at the real end, and
+    nothing within is a command, however it is sent."""
     before, wrong, tried = count(h), [], 0
-    for before_dot, after_dot in itertools.product(ends, ends):
-        text = b'Subject: x\r\n\r\nx' + before_dot + b'.' + after_dot + evil
-        if b'\r\n.\r\n' in text[:-5]:
+    for before_dot, after_dot in itertools.product(BEFORE, AFTER):
+        text = b'Subject: x\r\n\r\nx' + before_dot + b'.' + after_dot + EVIL
+        if b'\r\n.\r\n' in text:
             continue
-        tried += 1
-        with Wire(h.port('smtp')) as w:
-            w.begin()
-            w.say('DATA')
-            w.s.sendall(text)
-            code = w.reply()[0]
-            # CRLF . CRLF stands in it at the very end only
-            if code != 550 or w.say('NOOP') != 250:
-                wrong.append(('DATA', before_dot, after_dot, code))
-        text = text[:-5]
-        with Wire(h.port('smtp')) as w:
-            w.begin()
-            w.s.sendall(b'BDAT %d LAST\r\n' % len(text) + text)
-            code = w.reply()[0]
-            if code != 550 or w.say('NOOP') != 250:
-                wrong.append(('BDAT', before_dot, after_dot, code))
-    same(wrong, [], 'rows 7, 8: %d spellings refused' % (2 * tried))
+        dot = len(b'Subject: x\r\n\r\nx' + before_dot)
+        for (how, make, replies), (way, send) in itertools.product(HOW, WAYS):
+            tried += 1
+            with Wire(h.port('smtp')) as w:
+                send(w, BEGIN + make(text, dot) + b'NOOP\r\nQUIT\r\n')
+                want = [220, 250, 250, 250] + replies + [250, 221, 0]
+                got = [w.reply()[0] for _ in want]
+                if got != want:
+                    wrong.append((how, way, before_dot, after_dot, got))
+    same(wrong[:5], [], 'rows 7, 8: %d spellings refused' % tried)
     time.sleep(0.3)
     same(count(h), before, 'and nothing smuggled')
 
