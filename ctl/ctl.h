@@ -142,6 +142,16 @@ bool doctor_say(const struct ctl *c, const char *what, bool good,
 bool doctor_disk(const struct ctl *c, struct str path);
 bool doctor_clock(const struct ctl *c);
 
+/* What setup looks at before it writes.  probe: "HOST[:PORT]" that is asked
+ * whether mail gets out, NULL for the smarthost or a usual one; offline: nobody
+ * is. */
+struct preflight {
+	struct str hostname, smarthost;
+	const char *probe;
+	bool offline;
+};
+void preflight(const struct ctl *c, const struct preflight *p);
+
 /* This user with this password, whoever had the name before. */
 void user_put(struct ctl *c, struct str name, struct str password);
 

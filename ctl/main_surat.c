@@ -9,7 +9,7 @@ static const struct subcommand subcommands[] = {
 	{"run", "--dir DIR [OPTION]...",
 		"Starts a whole suite in one directory on loopback ports.",
 		ctl_run},
-	{"setup", "DOMAIN [--answers FILE] [--dry-run] [--force]",
+	{"setup", "DOMAIN [--answers FILE] [--dry-run] [--force] [--offline]",
 		"Makes a configuration, a first user and a list for the DNS.",
 		ctl_setup},
 	{"doctor", "[--json]", "Looks at what is live, and says what is not "

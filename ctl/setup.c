@@ -28,6 +28,7 @@ struct setup {
 	struct ctl *ctl;
 	const char *answers;
 	bool dry, force;
+	struct preflight look;
 	struct str domain, file; /* file: text of the answers */
 	struct str hostname, user, password, tls, smarthost;
 	struct str dir; /* of the configuration */
@@ -176,51 +177,6 @@ gather(struct setup *s)
 }
 
 /* ------------------------------------------------------------- the machine */
-
-static void
-look_at_ports(const struct ctl *c)
-{
-	static const int ports[] = {25, 465, 587, 143, 993, 110, 995};
-	for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
-		struct net_address at;
-		char what[40];
-		int fd = net_parse_ip(STR("0.0.0.0"), ports[i], &at) ?
-			net_listen(&at) : -1;
-		snprintf(what, sizeof what, "port %d is free", ports[i]);
-		doctor_say(c, what, fd >= 0, fd >= 0 ? STR("") :
-			str_from(strerror(errno)));
-		if (fd >= 0)
-			close(fd);
-	}
-}
-
-/* Whose sendmail programs will call. */
-static void
-look_at_sendmail(const struct ctl *c)
-{
-	struct arena *a = c->arena;
-	char *real = realpath("/usr/sbin/sendmail", NULL);
-	struct str ours = str_printf(a, "%.*s/sendmail",
-		STR_ARG(ctl_directory(a)));
-	bool same = real != NULL && str_eq(str_from(real), ours);
-	doctor_say(c, "/usr/sbin/sendmail is this suite's", same, same ?
-		STR("") : real == NULL ? STR("there is none") :
-		str_copy(a, str_from(real)));
-	free(real);
-}
-
-static void
-look_at_machine(const struct ctl *c)
-{
-	static const char anchor[] = "/usr/share/dns/root.key";
-	bool there = access(anchor, R_OK) == 0;
-	look_at_ports(c);
-	look_at_sendmail(c);
-	doctor_say(c, "the trust anchor of DNSSEC", there, there ?
-		STR("") : STR("dns-root-data is not installed"));
-	doctor_clock(c);
-	doctor_disk(c, STR("/var"));
-}
 
 /* Programs of this host write to root@localhost, or name it as it does. */
 static struct str
@@ -414,6 +370,10 @@ ctl_setup(struct ctl *c)
 			"shows, and writes nothing"},
 		{"--force", OPTION_FLAG, &s.force, NULL,
 			"over what is there"},
+		{"--probe", OPTION_TEXT, &s.look.probe, "HOST[:PORT]",
+			"who is asked whether mail gets out"},
+		{"--offline", OPTION_FLAG, &s.look.offline, NULL,
+			"nobody is asked, the DNS neither"},
 	};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
 	if (c->argc != 1 || !is_domain(str_from(c->argv[0])))
@@ -427,7 +387,9 @@ ctl_setup(struct ctl *c)
 	s.names = other_names(&s);
 	compose(&s);
 	check_conf(&s);
-	look_at_machine(c);
+	s.look.hostname = s.hostname;
+	s.look.smarthost = s.smarthost;
+	preflight(c, &s.look);
 	if (s.dry)
 		printf("\nWould write %s:\n\n%.*s", c->config,
 			STR_ARG(s.conf));

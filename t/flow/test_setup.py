@@ -15,7 +15,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import BUILD, House, PROGRAMS, SERVICES, done, message, \
-    need_programs, ok, same
+    need_programs, ok, same, skip
 
 # A wrong configuration, the line that is to be named, a word of the reason.
 WRONG = (
@@ -158,10 +158,10 @@ def wrong_tables(m):
 
 
 def questions(m):
-    out = m.surat('setup', 'example.org', '--dry-run',
+    out = m.surat('setup', 'example.org', '--offline', '--dry-run',
                   input='mx.example.org\nme\ngeheim\n\n\n')
     same(out.returncode, 0, 'five answers are enough')
-    same(m.surat('setup', 'example.org', '--dry-run',
+    same(m.surat('setup', 'example.org', '--offline', '--dry-run',
                  input='mx.example.org\nme\ngeheim\n\n').returncode, 66,
          'and four are not')
     ok('hostname = "mx.example.org"' in out.stdout, 'the answers are used')
@@ -172,24 +172,120 @@ def questions(m):
     same(m.surat('setup', 'Example').returncode, 64, 'no domain')
 
 
+IN_ITS_WORLD = '''mount --bind "$0" /etc && ip link set lo up &&
+ip addr add 192.0.2.10/32 dev lo && ip addr add 192.0.2.11/32 dev lo &&
+exec "$@"'''
+HOSTS = '''127.0.0.1 localhost smart.test
+192.0.2.10 mail.good.test
+192.0.2.11 other.test mail.bad.test
+192.0.2.99 mail.away.test
+'''
+# In a namespace: listens on the ports named first, then runs the rest.
+LISTENER = '''
+import socket, subprocess, sys, threading
+def serve(s, text):
+    while True:
+        c, _ = s.accept()
+        c.sendall(text)
+        c.recv(100)
+        c.close()
+for word in sys.argv[1].split(","):
+    port, text = word.split("=")
+    s = socket.create_server(("", int(port)))
+    threading.Thread(target=serve, args=(s, text.encode() + b"\\r\\n"),
+                     daemon=True).start()
+sys.exit(subprocess.run(sys.argv[2:]).returncode)
+'''
+
+
+def look(m, host, *words, listen='2525=220 hello', smarthost=''):
+    """What the look at a machine of our own making says."""
+    path = m.dir + '/answers'
+    with open(path, 'w') as f:
+        f.write('hostname = %s\nsmarthost = %s\n' % (host, smarthost))
+    out = subprocess.run(
+        ['unshare', '-m', '-n', 'sh', '-c', IN_ITS_WORLD, m.dir + '/world',
+         sys.executable, '-c', LISTENER, listen, m.bin + '/surat', 'setup',
+         'example.org', '--dry-run', '--json', '--answers', path, '--config',
+         m.conf, *words], capture_output=True, text=True, timeout=100)
+    same(out.returncode, 0, 'setup looks: ' + host + ' ' + ' '.join(words))
+    rows = [json.loads(l) for l in out.stdout.splitlines()
+            if l.startswith('{"')]
+    return {r['what']: (r['state'], r['detail']) for r in rows}
+
+
+def machine_looked_at(m):
+    if os.getuid() != 0 or subprocess.run(
+            ['unshare', '-m', '-n', 'true'], capture_output=True).returncode:
+        skip('the look at the machine', 'needs root and namespaces')
+        return
+    os.mkdir(m.dir + '/world')
+    for name, text in (('hosts', HOSTS), ('nsswitch.conf', 'hosts: files\n'),
+                       ('passwd', 'root:x:0:0::/:/bin/sh\n'),
+                       ('aliases', '# x\nroot: me\npostmaster: root\n')):
+        with open(m.dir + '/world/' + name, 'w') as f:
+            f.write(text)
+    shutil.copy('/etc/ld.so.cache', m.dir + '/world')
+    good = look(m, 'mail.good.test', '--probe', 'smart.test:2525')
+    same({w: good.get(w) for w in (
+        'port 25 is free', '/etc/aliases has nothing to take over',
+        'mail.good.test has an address', '192.0.2.10 is this host\'s',
+        '192.0.2.10 is called mail.good.test',
+        'mail gets out, to port 2525 of smart.test')},
+         dict.fromkeys(('port 25 is free',
+                        '/etc/aliases has nothing to take over',
+                        'mail.good.test has an address',
+                        '192.0.2.10 is this host\'s',
+                        '192.0.2.10 is called mail.good.test',
+                        'mail gets out, to port 2525 of smart.test'),
+                       ('ok', '')), 'all is well')
+    ok(good['/usr/sbin/sendmail is this suite\'s'][0] == 'look',
+       'whose sendmail it is', good)
+    with open(m.dir + '/world/aliases', 'a') as f:
+        f.write('webmaster: me\n  continued: x\nlist: a, b\n')
+    bad = look(m, 'mail.bad.test', '--probe', '127.0.0.1:2526',
+               listen='25=220 an MTA,2525=220 hello')
+    same(bad['port 25 is free'], ('look', 'Address already in use'),
+         'a port that is taken')
+    same(bad['/etc/aliases has nothing to take over'],
+         ('look', 'webmaster, list (2 entries): surat reads its own file'),
+         'aliases of another system')
+    ok(bad['192.0.2.11 is called mail.bad.test'][1].startswith(
+        'it is called other.test'), 'an address with another name', bad)
+    ok('Connection refused; is the port blocked?' in
+       bad['mail gets out, to port 2526 of 127.0.0.1'][1], 'no way out', bad)
+    refuses = look(m, 'nowhere.test', '--probe', 'smart.test:2525',
+                   listen='2525=554 not you')
+    same((refuses['nowhere.test has an address'][0],
+          refuses['mail gets out, to port 2525 of smart.test'][1][:13]),
+         ('look', '554 not you; '), 'a name without address, a refusal')
+    by = look(m, 'mail.away.test', smarthost='smart.test:2525')
+    same((by['192.0.2.99 is this host\'s'][0],
+          by['mail gets out, to port 2525 of smart.test'][0]),
+         ('ok', 'ok'), 'behind a router that translates; by the smarthost')
+    off = look(m, 'nowhere.test', '--offline')
+    same([w for w in off if 'nowhere' in w or 'gets out' in w], [],
+         'nobody is asked')
+
+
 def answers(m):
     path = m.dir + '/answers'
     for text, line in (('host = x', 1), ('# a\n\nuser: me', 3)):
         with open(path, 'w') as f:
             f.write(text + '\n')
-        out = m.surat('setup', 'example.org', '--answers', path)
+        out = m.surat('setup', 'example.org', '--offline', '--answers', path)
         same(out.returncode, 65, 'a wrong file of answers')
         ok('%s:%d: ' % (path, line) in out.stderr, 'by its line', out.stderr)
     for bad in ('hostname = no_host', 'user = ../x', 'smarthost = a"b',
                 'tls = here', 'smarthost = a..b:port'):
         with open(path, 'w') as f:
             f.write(bad + '\n')
-        out = m.surat('setup', 'example.org', '--answers', path)
+        out = m.surat('setup', 'example.org', '--offline', '--answers', path)
         ok(out.returncode == 65 and not os.path.exists(m.etc),
            'refused: ' + bad, out.stdout + out.stderr)
     with open(path, 'w') as f:
         f.write('hostname = mail.example.org\nuser = me\npassword = geheim\n')
-    out = m.surat('setup', 'example.org', '--answers', path)
+    out = m.surat('setup', 'example.org', '--offline', '--answers', path)
     same(out.returncode, 0, 'setup from a file')
     for record in ('example.org. MX 10 mail.example.org.',
                    'example.org. TXT "v=spf1 mx -all"',
@@ -200,9 +296,9 @@ def answers(m):
     same(m.surat('check').returncode, 0, 'surat check has no complaint')
     same(os.stat(m.etc + '/users').st_mode & 0o777, 0o640, 'users: mode')
     same(os.stat(m.etc + '/tls/key.pem').st_mode & 0o777, 0o600, 'key: mode')
-    same(m.surat('setup', 'example.org', '--answers', path).returncode, 73,
+    same(m.surat('setup', 'example.org', '--offline', '--answers', path).returncode, 73,
          'what is there is not replaced')
-    out = m.surat('setup', 'example.org', '--answers', path, '--force')
+    out = m.surat('setup', 'example.org', '--offline', '--answers', path, '--force')
     same(out.returncode, 0, 'but by force')
 
 
@@ -284,6 +380,7 @@ try:
     wrong(machine)
     wrong_tables(machine)
     questions(machine)
+    machine_looked_at(machine)
     answers(machine)
     live(machine)
 finally:
