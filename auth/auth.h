@@ -10,6 +10,7 @@
  *	senders.c	addresses as senders: whose they are, how they are shown
  *	policy.c	rules: may mail be taken for a recipient?
  *	finder.c	worker processes for tables that may be slow
+ *	room.c		is there room in an account?  a local agent is asked
  *	client.c	smtpd's clients: who may stay, what they did
  *	limits.c	what client blocks and accounts have done lately
  *	login.c		SASL dialogues, the answer after a delay, handing over
@@ -43,6 +44,7 @@ struct dialogue;
 struct finders;
 struct hashers;
 struct limits;
+struct rooms;
 
 /* ----------------------------------------------------------- users.c */
 
@@ -54,6 +56,10 @@ struct user {
 	struct str home;
 	bool disabled; /* may not log in; mail is still taken */
 	struct str_list nets, protocols; /* where and for what; none: any */
+	struct user_limit {
+		bool is_set;
+		int64_t value;
+	} quota, quota_messages, quota_warn; /* not set: as configured */
 };
 
 struct users {
@@ -71,6 +77,10 @@ struct users *users_parse(struct arena *a, struct str text, const char *name,
 /* One line; NULL, or what is wrong with it. */
 const char *users_parse_line(struct arena *a, struct str line,
 	struct str mail_root, struct user *out);
+/* How much the user may hold, for the messages: "octets messages warn
+ * later". */
+struct str users_limits(struct arena *a, const struct conf *c,
+	const struct user *u);
 struct user *users_find(const struct users *u, struct str name);
 /* May the user log in for this service (smtp, submission, imap, pop3), from
  * this address? */
@@ -139,6 +149,7 @@ struct auth {
 	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;
 	struct limits *limits;
+	struct rooms *rooms;
 	struct figures figures;
 	struct map *cache; /* HMAC to expiry */
 	char cache_key[32];
@@ -202,9 +213,10 @@ enum domain_class lookup_domain(struct lookup *l, struct str domain);
 bool lookup_is_postmaster(struct str local);
 /* The user who logs in by this name, or NULL. */
 const struct user *lookup_login(struct lookup *l, struct str name);
-/* Is there somebody of that address?  Fine for other people's domains. */
+/* Is there somebody of that address?  Fine for other people's domains.  user:
+ * whose alone it is, or NULL. */
 struct status lookup_rcpt(struct lookup *l, struct str address,
-	enum domain_class *class);
+	enum domain_class *class, const struct user **user);
 void lookup_route(struct lookup *l, struct str address,
 	struct msg_route_result *out);
 
@@ -237,6 +249,13 @@ void finders_forget(struct finders *f, struct peer *p);
 /* The answer to one of the questions about addresses. */
 bool finder_answer(struct auth *x, struct arena *a, const struct message *m,
 	struct message *answer);
+
+/* ---------------------------------------------------------------- room.c */
+struct rooms *rooms_new(struct arena *a);
+/* Sends the answer; one that names a home only when there is room in it. */
+void rooms_answer(struct auth *x, struct peer *p, struct message *answer);
+/* The peer is gone. */
+void rooms_forget(struct auth *x, struct peer *p);
 
 /* ---------------------------------------------------------------- client */
 void client_message(struct peer *p, struct arena *a, struct message *m);

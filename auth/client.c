@@ -45,6 +45,7 @@ caller_closed(struct peer *p)
 	struct caller *c = p->data;
 	struct auth *x = p->peers->ctx;
 	finders_forget(x->finders, p);
+	rooms_forget(x, p);
 	if (c == NULL)
 		return;
 	p->data = NULL;

@@ -68,6 +68,7 @@ struct asked {
 };
 
 struct finder {
+	struct auth *auth;
 	int fd;
 	struct peers peers; /* of one: us */
 	struct peer *peer;
@@ -153,7 +154,7 @@ on_answer(struct peer *p, struct arena *a, struct message *m)
 	if (q == NULL)
 		return;
 	if (q->peer != NULL)
-		peer_send(q->peer, m);
+		rooms_answer(f->auth, q->peer, m);
 	list_remove(&q->link);
 	free(q);
 }
@@ -179,6 +180,7 @@ finders_start(struct finders *fs, struct auth *x)
 	fs->auth = x;
 	for (size_t i = 0; i < FINDERS; i++) {
 		struct finder *f = &fs->v[i];
+		f->auth = x;
 		list_init(&f->asked);
 		f->peers = (struct peers){.loop = x->loop, .rows = rows,
 			.count = sizeof rows / sizeof *rows, .ctx = f,

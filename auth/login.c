@@ -179,6 +179,8 @@ hand_over(struct dialogue *d)
 	m.session_start.user = d->copy.name;
 	m.session_start.ids = d->copy.ids;
 	m.session_start.home = d->copy.home;
+	m.session_start.limits =
+		users_limits(d->arena, d->auth->conf, &d->copy);
 	m.session_start.client = d->step.client;
 	m.session_start.tls = d->step.tls;
 	m.session_start.tag = d->step.tag;

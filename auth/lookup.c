@@ -360,17 +360,21 @@ find_somebody(struct lookup *l, enum domain_class class,
 }
 
 struct status
-lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class)
+lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class,
+	const struct user **user)
 {
 	struct address addr;
 	struct found f;
+	*user = NULL;
 	parse(l, text, &addr);
 	*class = lookup_domain(l, addr.domain);
 	lookup_why(l, "%.*s %s", STR_ARG(addr.domain), class_text(*class));
 	if (*class == DOMAIN_ELSEWHERE)
 		return l->later ? not_now() : status_fine();
-	if (find_somebody(l, *class, &addr, false, &f))
+	if (find_somebody(l, *class, &addr, false, &f)) {
+		*user = f.user;
 		return status_fine();
+	}
 	return l->later ? not_now() : unknown();
 }
 

@@ -23,7 +23,7 @@ on_question(struct peer *p, struct arena *a, struct message *m)
 	struct auth *x = p->peers->ctx;
 	struct message answer;
 	if (!finders_ask(x->finders, p, m) && finder_answer(x, a, m, &answer))
-		peer_send(p, &answer);
+		rooms_answer(x, p, &answer);
 }
 
 /* The same from a client that counts. */
@@ -166,6 +166,7 @@ run(struct program *p)
 	x->loop = loop_new(p->arena);
 	x->cache = map_new(p->arena);
 	x->limits = limits_new(p->arena);
+	x->rooms = rooms_new(p->arena);
 	if (getrandom(x->cache_key, sizeof x->cache_key, 0) !=
 		sizeof x->cache_key)
 		fatal("getrandom", NULL);

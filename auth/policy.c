@@ -203,11 +203,30 @@ judge_stranger(struct decision *d, bool accepted)
 		STR_ARG(q->listed_by))};
 }
 
+/* Only who may open the mailbox knows whether there is room. */
+static void
+ask_for_room(struct decision *d, const struct user *u)
+{
+	struct msg_rcpt_result *out = d->out;
+	struct str limits = users_limits(d->l->arena, d->l->auth->conf, u);
+	if (str_starts(limits, STR("0 0 ")) || out->address.n > 0)
+		return;
+	lookup_why(d->l, "limits of %.*s: %.*s", STR_ARG(u->name),
+		STR_ARG(limits));
+	out->ids = u->ids;
+	out->home = u->home;
+	out->limits = limits;
+	out->size = d->q->size;
+}
+
 static struct status
 judge_recipient(struct decision *d)
 {
 	enum domain_class class;
-	struct status st = lookup_rcpt(d->l, d->q->address, &class);
+	const struct user *u;
+	struct status st = lookup_rcpt(d->l, d->q->address, &class, &u);
+	if (status_is_fine(st) && u != NULL)
+		ask_for_room(d, u);
 	d->out->ours = class != DOMAIN_ELSEWHERE;
 	if (d->out->ours)
 		/* Somebody else's mailbox takes it in any case. */

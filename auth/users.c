@@ -3,6 +3,7 @@
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "sys/conf.h"
 #include "sys/net.h"
 
 #include <stddef.h>
@@ -71,25 +72,83 @@ static const struct {
 		"protocols are smtp, submission, imap, pop3"},
 };
 
+static bool
+is_number(struct str text, int64_t *n)
+{
+	uint64_t plain;
+	if (!str_number(text, INT64_MAX, &plain))
+		return false;
+	*n = (int64_t)plain;
+	return true;
+}
+
+static bool
+is_percent(struct str text, int64_t *n)
+{
+	return is_number(text, n) && *n > 0 && *n <= 100;
+}
+
+/* Those with a number. */
+static const struct {
+	struct str name;
+	size_t offset;
+	bool (*parse)(struct str text, int64_t *n);
+	const char *wrong;
+} numbers[] = {
+	{STR_INIT("quota="), offsetof(struct user, quota), conf_parse_size,
+		"quota is a size such as 500m or 2g, 0 for any"},
+	{STR_INIT("quota_messages="), offsetof(struct user, quota_messages),
+		is_number, "quota_messages is a number, 0 for any"},
+	{STR_INIT("quota_warn="), offsetof(struct user, quota_warn),
+		is_percent, "quota_warn is 1 to 100 percent"},
+};
+
+static const char *
+parse_list(struct arena *a, struct str text, size_t i, struct user *out)
+{
+	struct str_list l = split(a, text);
+	for (size_t k = 0; k < l.n; k++)
+		if (!options[i].fits(l.v[k]))
+			return options[i].wrong;
+	if (l.n == 0)
+		return options[i].wrong;
+	*(struct str_list *)(void *)((char *)out + options[i].offset) = l;
+	return NULL;
+}
+
 static const char *
 parse_option(struct arena *a, struct str text, struct user *out)
 {
 	if (str_eq(text, STR("disabled")))
 		out->disabled = true;
-	for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-		if (!str_starts(text, options[i].name))
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+		if (str_starts(text, options[i].name))
+			return parse_list(a, str_skip(text,
+				options[i].name.n), i, out);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		struct user_limit *l = (void *)((char *)out +
+			numbers[i].offset);
+		if (!str_starts(text, numbers[i].name))
 			continue;
-		struct str_list l =
-			split(a, str_skip(text, options[i].name.n));
-		for (size_t k = 0; k < l.n; k++)
-			if (!options[i].fits(l.v[k]))
-				return options[i].wrong;
-		if (l.n == 0)
-			return options[i].wrong;
-		*(struct str_list *)(void *)((char *)out +
-			options[i].offset) = l;
+		l->is_set = numbers[i].parse(
+			str_skip(text, numbers[i].name.n), &l->value);
+		return l->is_set ? NULL : numbers[i].wrong;
 	}
 	return NULL;
+}
+
+struct str
+users_limits(struct arena *a, const struct conf *c, const struct user *u)
+{
+	const struct user_limit *own[] = {
+		&u->quota, &u->quota_messages, &u->quota_warn};
+	int64_t v[] = {c->general.quota, c->general.quota_messages,
+		c->general.quota_warn};
+	for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+		if (own[i]->is_set)
+			v[i] = own[i]->value;
+	return str_printf(a, "%lld %lld %lld %d", (long long)v[0],
+		(long long)v[1], (long long)v[2], c->general.quota_defer);
 }
 
 static const char *

@@ -291,6 +291,21 @@ store_of(struct inbox *x, struct str home, struct store **out)
 	return st;
 }
 
+struct status
+inbox_room(struct inbox *x, const struct msg_room *q)
+{
+	struct quota limits;
+	struct store *s;
+	if (!quota_parse(q->limits, &limits))
+		return status_never(5, 4, STR("those are no limits"));
+	struct status st = store_of(x, q->home, &s);
+	if (status_is_fine(st))
+		st = quota_note(s, x->batch, &limits);
+	if (status_is_fine(st))
+		st = quota_room(s, x->batch, 1, (uint64_t)q->size);
+	return st;
+}
+
 static void
 sync_systems(struct inbox *x)
 {

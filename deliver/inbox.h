@@ -38,6 +38,10 @@ bool inbox_is_full(const struct inbox *x);
 typedef void (*inbox_reply)(void *ctx, struct message *result);
 void inbox_deliver(struct inbox *x, inbox_reply reply, void *ctx);
 
+/* Is there room for a message of that many octets in that account?  limits: as
+ * auth writes them; they are noted there. */
+struct status inbox_room(struct inbox *x, const struct msg_room *q);
+
 /* syncfs of every file system written to since the last. */
 struct status inbox_checkpoint(struct inbox *x);
 

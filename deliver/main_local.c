@@ -3,7 +3,8 @@
  * deliver-local: puts mail into mailboxes, as the user whose they are.
  *
  * The queue is the only one it talks to, over the descriptor "queue": jobs in,
- * results out, and now and then a checkpoint.  All jobs that wait are taken as
+ * results out, and now and then a checkpoint.  Or it is auth, which wants to
+ * know whether there is room in a mailbox.  All jobs that wait are taken as
  * one batch (inbox.h).  It ends when the queue does; what it had not answered
  * is handed out again, and recognised.
  */
@@ -45,6 +46,14 @@ checkpoint(struct local_agent *g)
 	send_reply(g, &m);
 }
 
+static void
+answer_room(struct local_agent *g, const struct msg_room *q)
+{
+	struct message m = MESSAGE(done);
+	m.done.status = inbox_room(g->inbox, q);
+	send_reply(g, &m);
+}
+
 /* False: nothing more waits, or what came is no job and is in *other. */
 static bool
 take_job(struct local_agent *g, bool wait, struct message *other)
@@ -58,7 +67,8 @@ take_job(struct local_agent *g, bool wait, struct message *other)
 		return false;
 	if (r == IPC_OK && m.kind == MSG_job && inbox_add(g->inbox, &m))
 		return true;
-	if (r == IPC_BAD || (r == IPC_OK && m.kind != MSG_checkpoint))
+	if (r == IPC_BAD || (r == IPC_OK && m.kind != MSG_checkpoint &&
+		m.kind != MSG_room))
 		fatal("queue", "a message that is not for a local agent");
 	g->over = r == IPC_CLOSED;
 	*other = m;
@@ -72,6 +82,9 @@ turn(struct local_agent *g)
 	bool more = take_job(g, true, &other);
 	while (more && !inbox_is_full(g->inbox))
 		more = take_job(g, false, &other);
+	/* its text is the batch's */
+	if (other.kind == MSG_room && !g->over)
+		answer_room(g, &other.room);
 	inbox_deliver(g->inbox, send_reply, g);
 	if (other.kind == MSG_checkpoint && !g->over)
 		checkpoint(g);

@@ -273,7 +273,10 @@ bool
 appending_commit(struct appending *p)
 {
 	struct status st = append_commit(p->append, &p->result);
-	return status_is_fine(st) || refuse_status(p, st);
+	if (!status_is_fine(st))
+		return refuse_status(p, st);
+	quota_warn(p->s);
+	return true;
 }
 
 struct str

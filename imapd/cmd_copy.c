@@ -61,7 +61,11 @@ copy(struct imap_session *s, const struct arg *args, bool move)
 		return REPLY_NO("CANNOT", "No such mailbox name");
 	struct status st = mailbox_copy(
 		s->mailbox, s->transaction, &uids, name, move, &copied);
-	return status_is_fine(st) ? outcome(s, &copied, move) : refused(st);
+	if (!status_is_fine(st))
+		return refused(st);
+	if (!move)
+		quota_warn(s);
+	return outcome(s, &copied, move);
 }
 
 struct imap_reply

@@ -68,6 +68,9 @@ void compress_start(struct imap_session *s);
 COMMAND(imap_getquota);
 COMMAND(imap_getquotaroot);
 COMMAND(imap_setquota);
+/* After something was put in: says so when the account is nearly full
+ * (RFC 9208 5.3: an untagged NO). */
+void quota_warn(struct imap_session *s);
 
 /* cmd_sort.c */
 COMMAND(imap_sort);

@@ -52,6 +52,15 @@ open_store(struct imap_session *s, struct store **store)
 	return st;
 }
 
+/* An index that cannot be written has the limits it had. */
+static void
+take_limits(struct imap_session *s, struct str limits)
+{
+	struct quota q;
+	if (quota_parse(limits, &q))
+		quota_note(s->store, s->transaction, &q);
+}
+
 /* The login was right, but there is no mail to be had: no session. */
 static void
 refuse(struct imap_session *s, const struct handover *h, struct status why)
@@ -91,10 +100,12 @@ run_client(struct program *p, int stop, struct store **store)
 	log_info(s->id, "session", LOG_STR("user", s->user),
 		LOG_STR("client", s->guest.client));
 	struct status opened = open_store(s, store);
-	if (status_is_fine(opened))
+	if (status_is_fine(opened)) {
+		take_limits(s, m->limits);
 		serve(s, h);
-	else
+	} else {
 		refuse(s, h, opened);
+	}
 	session_free(s);
 }
 

@@ -274,7 +274,7 @@ on_service(struct peer *p, struct arena *a, struct message *m)
 }
 
 static const struct peer_row rows[] = {
-	{MSG_agent_start, PEER_QUEUE, on_agent_start},
+	{MSG_agent_start, PEER_QUEUE | PEER_AUTH, on_agent_start},
 	{MSG_session_start, PEER_AUTH, on_session_start},
 	{MSG_service, PEER_QUEUE | PEER_SURAT, on_service},
 };

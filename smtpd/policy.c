@@ -90,6 +90,7 @@ policy_rcpt(struct session *s, struct recipient *to)
 	m.rcpt_lookup.listed = s->listed;
 	m.rcpt_lookup.listed_by = s->listed_by;
 	m.rcpt_lookup.sender_domain = s->t.sender_domain;
+	m.rcpt_lookup.size = (int64_t)s->t.declared;
 	struct status st = link_call_again(
 		s->auth, a, &m, MSG_rcpt_result, &answer);
 	if (!status_is_fine(st))

@@ -80,6 +80,9 @@ FIELDS_TABLE(job_result)
 #define ROW_OF struct msg_checkpoint
 FIELDS_TABLE(checkpoint)
 #undef ROW_OF
+#define ROW_OF struct msg_room
+FIELDS_TABLE(room)
+#undef ROW_OF
 #define ROW_OF struct msg_queue_list
 FIELDS_TABLE(queue_list)
 #undef ROW_OF

@@ -91,18 +91,23 @@ enum peer_who {
 /*
  * May mail be taken for this address, from this client?  (smtpd at RCPT; surat
  * explain, which wants the reasons.)  reverse: the confirmed name of its
- * address, or empty.  listed: what DNS lists say, and which (listed_by).
+ * address, or empty.  listed: what DNS lists say, and which (listed_by).  size:
+ * as announced, or 0.
  * sender_domain: "", "null" (null MX) or "unknown" (there is none).
  */
 #define FIELDS_rcpt_lookup(F) \
 	F(TEXT, address) F(TEXT, sender) F(TEXT, user) F(TEXT, client) \
 	F(TEXT, helo) F(TEXT, reverse) F(NUM, tls) F(NUM, listed) \
-	F(TEXT, listed_by) F(TEXT, sender_domain) F(NUM, explain)
+	F(TEXT, listed_by) F(TEXT, sender_domain) F(NUM, size) \
+	F(NUM, explain)
 /* ours: 1 in one of our domains.  address: where it goes instead, or empty.
- * hold: why the message is to be held, or empty.  rule: that decided. */
+ * hold: why the message is to be held, or empty.  rule: that decided.  ids,
+ * home, limits, size: auth's own, for the account to be asked; empty when it is
+ * sent. */
 #define FIELDS_rcpt_result(F) \
 	F(STATUS, status) F(NUM, ours) F(TEXT, address) F(TEXT, hold) \
-	F(TEXT, rule) F(LIST, why)
+	F(TEXT, rule) F(TEXT, ids) F(TEXT, home) F(TEXT, limits) \
+	F(NUM, size) F(LIST, why)
 /* Addresses of our own senders, to be written to the outside.  With user: may
  * that login use the first of them? */
 #define FIELDS_sender(F) \
@@ -215,6 +220,11 @@ enum peer_who {
 #define FIELDS_job_result(F) \
 	F(TEXT, id) F(LIST, number) F(LIST, status) F(LIST, forward) \
 	F(TEXT, remote) F(TEXT, scope) F(TEXT, detail)
+/* Is there room for a message of that size in the account whose home this is?
+ * (auth to a local agent)  limits as in session_start, noted there from now on.
+ * Answered by done: never or later 2.2 when there is not. */
+#define FIELDS_room(F) \
+	F(TEXT, home) F(TEXT, limits) F(NUM, size)
 /* Sync every mail file system touched since the last one; answered by done. */
 #define FIELDS_checkpoint(F) \
 	F(NUM, turn)
@@ -285,10 +295,12 @@ enum peer_who {
 #define FIELDS_agent_start(F) \
 	F(TEXT, agent) F(TEXT, user) F(TEXT, ids) F(TEXT, home)
 /* Start a session for a client that logged in (auth to master, and master to
- * the session process, which finds it as its first message). */
+ * the session process, which finds it as its first message).  limits: of the
+ * account, "octets messages warn later": 0 for none, warn in percent, later 1
+ * when mail for it is to wait. */
 #define FIELDS_session_start(F) \
 	F(TEXT, session) F(TEXT, service) F(TEXT, user) F(TEXT, ids) \
-	F(TEXT, home) F(TEXT, client) F(NUM, tls) F(TEXT, tag) \
+	F(TEXT, home) F(TEXT, limits) F(TEXT, client) F(NUM, tls) F(TEXT, tag) \
 	F(SECRET, pending)
 /* verb: list, reload, recovered (queue: sessions may be let in), stop; of queue
  * and auth: figures. */
@@ -318,6 +330,7 @@ enum peer_who {
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \
 	M(body_open, FD_NO) M(submit, FD_NO) M(submitted, FD_NO) \
 	M(job, FD_MAY) M(job_result, FD_NO) M(checkpoint, FD_NO) \
+	M(room, FD_NO) \
 	M(queue_list, FD_NO) M(queue_row, FD_NO) M(queue_count, FD_NO) \
 	M(queue_change, FD_NO) \
 	M(dns_ask, FD_NO) M(dns_answer, FD_NO) \

@@ -314,6 +314,7 @@ index_open(struct store *s, struct arena *a)
 	}
 	s->ix.fault = rc;
 	s->ix.generation++;
+	s->noted.known = false;
 	if (rc == SQLITE_OK && fstatat(s->dir, "surat/index.db", &st, 0) == 0) {
 		s->ix.dev = st.st_dev;
 		s->ix.ino = st.st_ino;

@@ -108,6 +108,11 @@ struct store {
 	struct watch watch;
 	struct quota quota;
 	struct {
+		bool known; /* they were looked for; and found */
+		bool any;
+		struct quota quota;
+	} noted; /* limits of this account, in the index */
+	struct {
 		uint64_t messages, octets;
 	} used; /* within a transaction that fills it */
 	void (*progress)(void *ctx, const char *folder, uint64_t done,

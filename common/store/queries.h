@@ -20,6 +20,8 @@
 	Q(META_GET, "SELECT value FROM meta WHERE name=?1") \
 	Q(META_SET, "INSERT INTO meta VALUES(?1,?2) " \
 		"ON CONFLICT(name) DO UPDATE SET value=?2") \
+	Q(META_QUOTA, "SELECT name,value FROM meta " \
+		"WHERE name BETWEEN 'quota_' AND 'quota_z'") \
 	Q(FOLDERS, "SELECT " FOLDER_COLUMNS " FROM folder ORDER BY id") \
 	Q(FOLDER_NAMED, "SELECT " FOLDER_COLUMNS " FROM folder WHERE name=?1") \
 	Q(FOLDER_ID, "SELECT " FOLDER_COLUMNS " FROM folder WHERE id=?1") \

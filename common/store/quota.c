@@ -16,20 +16,114 @@ void
 quota_configure(struct store *s, const struct conf *c)
 {
 	quota_set(s, &(struct quota){.octets = (uint64_t)c->general.quota,
-		.messages = (uint64_t)c->general.quota_messages});
+		.messages = (uint64_t)c->general.quota_messages,
+		.warn = (unsigned)c->general.quota_warn,
+		.later = c->general.quota_defer});
+}
+
+/* ----------------------------------------------------------------- noted */
+
+/* Rows of the index's table meta; the first is there when any is. */
+static const char *const names[] = {"quota_octets", "quota_messages",
+	"quota_warn", "quota_later"};
+enum { NAMES = sizeof names / sizeof *names };
+
+/* Within a transaction. */
+static void
+load_noted(struct store *s)
+{
+	int64_t v[NAMES] = {0};
+	s->noted.any = false;
+	sqlite3_stmt *st = index_query(s, Q_META_QUOTA, "");
+	while (index_row(s, st))
+		for (size_t i = 0; i < NAMES; i++)
+			if (str_eq(index_text(st, 0), str_from(names[i]))) {
+				v[i] = index_int(st, 1);
+				s->noted.any = true;
+			}
+	s->noted.quota = (struct quota){(uint64_t)v[0], (uint64_t)v[1],
+		(unsigned)v[2], v[3] != 0};
+	s->noted.known = s->ix.fault == SQLITE_OK;
+}
+
+static struct status
+look_noted(struct store *s, struct arena *a)
+{
+	struct status st = index_begin_read(s, a);
+	if (!status_is_fine(st))
+		return st;
+	load_noted(s);
+	return index_commit(s, a);
+}
+
+static const struct quota *
+limits(const struct store *s)
+{
+	return s->noted.any ? &s->noted.quota : &s->quota;
 }
 
 static bool
 has_limits(const struct store *s)
 {
-	return s->quota.octets != 0 || s->quota.messages != 0;
+	return limits(s)->octets != 0 || limits(s)->messages != 0;
 }
+
+bool
+quota_parse(struct str text, struct quota *out)
+{
+	static const uint64_t most[NAMES] = {INT64_MAX, INT64_MAX, 100, 1};
+	uint64_t v[NAMES];
+	struct str word;
+	size_t n = 0;
+	while (str_word(&text, &word))
+		if (n == NAMES || !str_number(word, most[n], &v[n]))
+			return false;
+		else
+			n++;
+	if (n != NAMES)
+		return false;
+	*out = (struct quota){v[0], v[1], (unsigned)v[2], v[3] != 0};
+	if (out->warn == 0)
+		out->warn = QUOTA_WARN_PERCENT;
+	return true;
+}
+
+static bool
+is_noted(const struct store *s, const struct quota *q)
+{
+	const struct quota *was = limits(s);
+	bool none = q->octets == 0 && q->messages == 0;
+	return (none && !has_limits(s)) ||
+		(s->noted.any && was->octets == q->octets &&
+			was->messages == q->messages &&
+			was->warn == q->warn && was->later == q->later);
+}
+
+struct status
+quota_note(struct store *s, struct arena *a, const struct quota *q)
+{
+	struct status st = look_noted(s, a);
+	if (!status_is_fine(st) || is_noted(s, q))
+		return st;
+	int64_t v[NAMES] = {(int64_t)q->octets, (int64_t)q->messages,
+		q->warn, q->later};
+	st = index_begin(s, a);
+	for (size_t i = 0; i < NAMES && status_is_fine(st); i++)
+		index_set_meta(s, names[i], v[i]);
+	if (status_is_fine(st))
+		st = index_commit(s, a);
+	if (status_is_fine(st))
+		st = look_noted(s, a);
+	return st;
+}
+
+/* ------------------------------------------------------------------ room */
 
 static struct status
 refusal(const struct store *s)
 {
 	static const struct str text = STR_INIT("the mailbox is full");
-	return s->quota.later ? status_later(2, 2, text)
+	return limits(s)->later ? status_later(2, 2, text)
 		: status_never(2, 2, text);
 }
 
@@ -58,6 +152,7 @@ look(struct store *s, struct arena *a, uint64_t *messages, uint64_t *octets)
 	struct status st = index_begin_read(s, a);
 	if (!status_is_fine(st))
 		return st;
+	load_noted(s);
 	sum(s, messages, octets);
 	return index_commit(s, a);
 }
@@ -103,12 +198,24 @@ level_of(const struct quota_usage *u)
 struct status
 quota_usage(struct store *s, struct arena *a, struct quota_usage *out)
 {
-	*out = (struct quota_usage){.limits = s->quota};
+	*out = (struct quota_usage){0};
 	struct status st = refresh(s, a);
 	if (status_is_fine(st))
 		st = look(s, a, &out->messages, &out->octets);
+	out->limits = *limits(s);
 	out->level = level_of(out);
 	return st;
+}
+
+enum quota_level
+quota_level(struct store *s, struct arena *a)
+{
+	struct quota_usage u = {0};
+	if (!has_limits(s) ||
+		!status_is_fine(look(s, a, &u.messages, &u.octets)))
+		return QUOTA_FINE;
+	u.limits = *limits(s);
+	return level_of(&u);
 }
 
 /* What was freed by others is looked for before it is refused. */
@@ -116,7 +223,7 @@ struct status
 quota_room(struct store *s, struct arena *a, uint64_t messages, uint64_t octets)
 {
 	uint64_t have_messages, have_octets;
-	struct status st = status_fine();
+	struct status st = s->noted.known ? status_fine() : look_noted(s, a);
 	for (int turn = 0; turn < 2 && has_limits(s); turn++) {
 		if (turn > 0)
 			st = refresh(s, a);
@@ -124,8 +231,8 @@ quota_room(struct store *s, struct arena *a, uint64_t messages, uint64_t octets)
 			st = look(s, a, &have_messages, &have_octets);
 		if (!status_is_fine(st))
 			return st;
-		if (fits(have_messages, messages, s->quota.messages) &&
-			fits(have_octets, octets, s->quota.octets))
+		if (fits(have_messages, messages, limits(s)->messages) &&
+			fits(have_octets, octets, limits(s)->octets))
 			return st;
 		st = refusal(s);
 	}
@@ -135,6 +242,7 @@ quota_room(struct store *s, struct arena *a, uint64_t messages, uint64_t octets)
 void
 quota_begin(struct store *s)
 {
+	load_noted(s);
 	if (has_limits(s))
 		sum(s, &s->used.messages, &s->used.octets);
 }
@@ -144,8 +252,8 @@ quota_take(struct store *s, uint64_t octets)
 {
 	if (!has_limits(s))
 		return status_fine();
-	if (!fits(s->used.messages, 1, s->quota.messages) ||
-		!fits(s->used.octets, octets, s->quota.octets))
+	if (!fits(s->used.messages, 1, limits(s)->messages) ||
+		!fits(s->used.octets, octets, limits(s)->octets))
 		return refusal(s);
 	s->used.messages++;
 	s->used.octets += octets;

@@ -63,8 +63,8 @@ struct reader {
 
 /* ------------------------------------------------------------- values */
 
-static bool
-parse_size(struct str s, int64_t *octets)
+bool
+conf_parse_size(struct str s, int64_t *octets)
 {
 	static const char units[] = "kmg";
 	uint64_t n;
@@ -134,7 +134,7 @@ parse_number(enum kind kind, struct str s, int64_t *n)
 {
 	uint64_t plain;
 	if (kind == KIND_SIZE)
-		return parse_size(s, n);
+		return conf_parse_size(s, n);
 	if (kind == KIND_DURATION)
 		return clock_parse_duration(s, n);
 	if (!str_number(s, INT64_MAX, &plain))

@@ -202,4 +202,7 @@ const struct conf_option *conf_options(size_t *count);
 /* Is this domain one of general.domains (ASCII case-insensitive)? */
 bool conf_is_local_domain(const struct conf *c, struct str domain);
 
+/* "4096", "64k", "50m", "2g" to octets; false for anything else. */
+bool conf_parse_size(struct str s, int64_t *octets);
+
 #endif

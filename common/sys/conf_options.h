@@ -36,6 +36,10 @@ OPTION(general, quota, SIZE, "0", 0, 0,
 	"Octets of mail an account may hold; 0 for any number.")
 OPTION(general, quota_messages, NUMBER, "0", 0, 0,
 	"Messages an account may hold; 0 for any number.")
+OPTION(general, quota_warn, NUMBER, "90", 0, 0,
+	"Percent of either at which an account counts as nearly full.")
+OPTION(general, quota_defer, BOOL, "no", 0, 0,
+	"Mail for a full account is to wait (452) and not to go back (552).")
 OPTION(general, libexec, TEXT, "", 0, 0,
 	"Where the programs lie; empty means beside suratd.")
 OPTION(general, plus, TEXT, "+", 0, 0,

@@ -47,7 +47,8 @@ rcpt(struct arena *a, const struct auth *x, const char *address)
 {
 	struct lookup l = {.auth = x, .arena = a};
 	enum domain_class class;
-	struct status st = lookup_rcpt(&l, str_from(address), &class);
+	const struct user *u;
+	struct status st = lookup_rcpt(&l, str_from(address), &class, &u);
 	return class == DOMAIN_ELSEWHERE ? "elsewhere" :
 		status_is_later(st) ? "later" :
 		!status_is_fine(st) ? "unknown" :

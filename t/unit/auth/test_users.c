@@ -144,9 +144,43 @@ START_TEST(ten_thousand)
 }
 END_TEST
 
+START_TEST(limits)
+{
+	static const struct {
+		const char *options, *want; /* NULL: refused */
+	} rows[] = {
+		{"", "1048576 0 90 0"},
+		{"quota=2g", "2147483648 0 90 0"},
+		{"quota=0", "0 0 90 0"},
+		{"quota_messages=7,quota_warn=50", "1048576 7 50 0"},
+		{"allow_nets=::1,quota=64k", "65536 0 90 0"},
+		{"quota=", NULL},
+		{"quota=much", NULL},
+		{"quota=-1", NULL},
+		{"quota_messages=1k", NULL},
+		{"quota_warn=0", NULL},
+		{"quota_warn=101", NULL},
+	};
+	struct arena *a = arena_new("test");
+	struct conf c = {.general = {.quota = 1 << 20, .quota_warn = 90}};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct user u = {.disabled = false};
+		struct str line = str_printf(a, "a:{PLAIN}x::::::%s",
+			rows[i].options);
+		const char *wrong = users_parse_line(a, line, STR("/m"), &u);
+		ck_assert_msg((wrong == NULL) == (rows[i].want != NULL),
+			"%s", rows[i].options);
+		if (wrong == NULL)
+			ck_assert(str_eq(users_limits(a, &c, &u),
+				str_from(rows[i].want)));
+	}
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_users(void)
 {
 	return SUITE("users", fields_and_defaults, who_may_log_in_where, every_mistake_with_its_line,
-		all_mistakes_at_once, ten_thousand);
+		all_mistakes_at_once, ten_thousand, limits);
 }

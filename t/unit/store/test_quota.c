@@ -211,9 +211,50 @@ START_TEST(test_foreign_changes)
 }
 END_TEST
 
+/* Limits that auth said of this account hold for everybody, also who opened it
+ * before and knows nothing but the configuration. */
+START_TEST(test_noted)
+{
+	struct home h;
+	struct quota q;
+	home_new(&h);
+	struct store *other = home_other(&h);
+	quota_set(other, &(struct quota){.messages = 100});
+	ck_assert(quota_parse(STR("0 2 80 1"), &q));
+	ck_assert(q.octets == 0 && q.messages == 2 && q.warn == 80 && q.later);
+	ck_fine(quota_note(h.s, h.a, &q));
+	deliver_one(other, h.a, "q1");
+	ck_assert_int_eq(quota_level(other, h.a), QUOTA_FINE);
+	deliver_one(other, h.a, "q2");
+	ck_assert_int_eq(quota_level(other, h.a), QUOTA_FULL);
+	struct status st = append_some(&h, 1, 1);
+	ck_assert(status_is_later(st) && st.subject == 2 && st.detail == 2);
+	/* none at all, whatever is configured */
+	quota_set(h.s, &(struct quota){.messages = 1});
+	ck_assert(quota_parse(STR("0 0 90 0"), &q));
+	ck_fine(quota_note(h.s, h.a, &q));
+	ck_fine(append_some(&h, 1, 1));
+	store_close(other);
+	home_gone(&h);
+}
+END_TEST
+
+START_TEST(test_words_of_limits)
+{
+	static const char *const wrong[] = {"", "1", "1 2 3", "1 2 3 0 5",
+		"1 2 101 0", "1 2 3 2", "-1 2 3 0", "1 2 3 x",
+		"99999999999999999999 0 0 0"};
+	struct quota q;
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		ck_assert_msg(!quota_parse(str_from(wrong[i]), &q), "%s",
+			wrong[i]);
+}
+END_TEST
+
 Suite *
 suite_quota(void)
 {
 	return SUITE("quota", test_usage, test_levels, test_append,
-		test_copy_and_move, test_delivery, test_foreign_changes);
+		test_copy_and_move, test_delivery, test_foreign_changes, test_noted,
+		test_words_of_limits);
 }
