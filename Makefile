@@ -130,7 +130,7 @@ USE_sendmail := store ask mail sys base
 # would not be linked, as nobody else seems to need it.
 CRYPT := -Wl,--no-as-needed -lcrypt -Wl,--as-needed
 LIBS_queue := -lsqlite3
-LIBS_auth := -lcrypto $(CRYPT) -lpcre2-8 -lsqlite3
+LIBS_auth := -lcrypto $(CRYPT) -largon2 -lpcre2-8 -lsqlite3
 LIBS_tls := -lssl -lcrypto
 LIBS_keys := -lssl -lcrypto
 LIBS_resolve := -lunbound
@@ -228,9 +228,10 @@ FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
 FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c auth/digest.c \
+	auth/kdf.c \
 	auth/scram.c auth/table.c auth/table_file.c auth/table_remote.c
 FUZZ_EXTRA_capability := deliver/capability.c
-FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))) -lpcre2-8)
+FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))) -lpcre2-8 -largon2)
 FUZZ_ROOMS := $(foreach r,store ask mail sys base,$(call room_lib,$(r)))
 
 define fuzz_entry

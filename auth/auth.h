@@ -16,6 +16,7 @@
  *	login.c		SASL dialogues, the answer after a delay, handing over
  *	password.c	what a stored secret says of a password; the cache
  *	digest.c	hashes of other servers' tables that are digests
+ *	kdf.c		and those that are slow
  *	scram.c		stored and derived secrets for SCRAM
  *	hasher.c	worker processes for the slow part of that
  *	figures.c	what is counted
@@ -348,6 +349,11 @@ struct str_list scram_offer(const struct auth *x, struct arena *a);
 /* Is it a hash of one of the schemes that are a digest and perhaps a salt? */
 bool digest_is(struct str secret);
 bool digest_agrees(struct arena *a, struct str secret, struct str password);
+
+/* ------------------------------------------------------------------- kdf */
+/* Is it a slow hash that is not crypt(3)'s? */
+bool kdf_is(struct str secret);
+bool kdf_agrees(struct arena *a, struct str secret, struct str password);
 
 /* ---------------------------------------------------------------- hasher */
 /* The answer to a password check is "1" or "0". */

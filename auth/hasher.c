@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Workers for crypt(3) and SCRAM's keys.  Each has one end of a SEQPACKET pair:
+ * Workers for crypt(3), other slow hashes and SCRAM's keys.  Each has one end of a SEQPACKET pair:
  * hash NUL password in, a few octets out.  They know no user and can reach nothing.  Work
  * waits in order while all are busy; a worker that dies ends auth,
  * which is started again with new ones.
@@ -103,7 +103,9 @@ answer_to(struct arena *a, const char *question, size_t n)
 		/* as dear as any other, so that time tells nothing */
 		crypt_agrees(password_decoy().p, password.p);
 		right = digest_agrees(a, hash, password);
-	} else if (str_starts(hash, STR("{")))
+	} else if (kdf_is(hash))
+		right = kdf_agrees(a, hash, password);
+	else if (str_starts(hash, STR("{")))
 		right = scram_agrees(a, hash, password);
 	else if (password.n > 0)
 		right = crypt_agrees(question, password.p);

@@ -76,7 +76,7 @@ hash_of(struct arena *a, struct str secret)
 {
 	enum sasl_mechanism m;
 	struct sasl_secret scram;
-	if (digest_is(secret))
+	if (digest_is(secret) || kdf_is(secret))
 		return secret;
 	bool crypt = CUT(&secret, crypt_schemes);
 	if (str_starts(secret, STR("$")) || (crypt && is_des(secret)) ||

@@ -20,6 +20,9 @@ far:{PLAIN}secret::::%(d)s/mail/far::allow_nets=192.0.2.0/24 2001:db8::/32
 near:{PLAIN}secret::::%(d)s/mail/near::allow_nets=127.0.0.0/8 ::1
 reader:{PLAIN}secret::::%(d)s/mail/reader::protocols=imap
 sender:{PLAIN}secret::::%(d)s/mail/sender::protocols=submission
+slow:{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$GvTQicNYKU8+wQRRtUMjRg$dJq3zF/FnYgUDPVmr6Wf+NQhRi6zjLgXEKWV7FMwT8U::::%(d)s/mail/slow::
+wide:{ARGON2ID}$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHRzb21lc2FsdA$8Enb888kMJD3oLiCaBGc8NJYxRkV8fIAwGGCBVwmZWk::::%(d)s/mail/wide::
+often:{PBKDF2}$1$7MPdUk/UZycFy12a$5000$b1bf7dfb1a2dc360ede49b195f91218b3feebd4e::::%(d)s/mail/often::
 weak:{SSHA}9DgilxbKtDVpSW86NjCzcnUkuBtzYWx0::::%(d)s/mail/weak::
 '''
 
@@ -133,8 +136,12 @@ def main():
     with House(sets=sets) as h:
         with open(h.dir + '/users', 'w') as f:
             f.write(USERS % {'d': h.dir})
-        tables(h, 7)
+        tables(h, 10)
         rights(h)
+        same([imap(h, u, 'test') for u in ('slow', 'wide', 'often')],
+             ['OK'] * 3, 'Argon2 and PBKDF2 of other servers let users in')
+        same([imap(h, u, 'tests') for u in ('slow', 'often')],
+             ['AUTHENTICATIONFAILED'] * 2, 'by the right password')
         same(imap(h, 'weak', 'test'), 'AUTHENTICATIONFAILED',
              'a weak hash lets nobody in')
         app_passwords(h)
@@ -143,7 +150,7 @@ def main():
     with House(sets=sets + ['auth.weak_hashes=yes']) as h:
         with open(h.dir + '/users', 'w') as f:
             f.write(USERS % {'d': h.dir})
-        tables(h, 7)
+        tables(h, 10)
         same([imap(h, 'weak', 'test'), imap(h, 'weak', 'tests')],
              ['OK', 'AUTHENTICATIONFAILED'], 'unless that is allowed')
     done()

@@ -70,6 +70,49 @@ START_TEST(schemes)
 }
 END_TEST
 
+/* "test", as doveadm pw has it; the third has two lanes, the fourth version 16 of
+ * the algorithm, which says so by saying nothing. */
+START_TEST(slow_hashes)
+{
+	static const char *const rows[] = {
+		"{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$nb8gQn7wfBvcnAdvbxM0CQ$"
+		"01Ro1BzHJF4RGu10ffOiLe776/r1auBp97mha8hnKbc",
+		"{argon2id}$argon2id$v=19$m=65536,t=3,p=1$GvTQicNYKU8+wQRRtUMjRg"
+		"$dJq3zF/FnYgUDPVmr6Wf+NQhRi6zjLgXEKWV7FMwT8U",
+		"{ARGON2ID}$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHRzb21lc2FsdA$"
+		"8Enb888kMJD3oLiCaBGc8NJYxRkV8fIAwGGCBVwmZWk",
+		"{ARGON2I}$argon2i$m=256,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$"
+		"wPCdeLYSeu63emJJ0OQmMb0HA1U9iewffvweFQJ8zOw",
+		"{PBKDF2}$1$7MPdUk/UZycFy12a$5000$"
+		"b1bf7dfb1a2dc360ede49b195f91218b3feebd4e",
+	};
+	static const char *const malformed[] = {"{ARGON2ID}", "{PBKDF2}",
+		"{ARGON2ID}$argon2i$v=19$m=32,t=4,p=1$nb8gQn7wfBvcnAdvbxM0CQ$"
+		"01Ro1BzHJF4RGu10ffOiLe776/r1auBp97mha8hnKbc",
+		"{ARGON2I}$argon2i$v=19$m=4294967295,t=4,p=1$nb8gQn7wfBvcnAdvbx"
+		"M0CQ$01Ro1BzHJF4RGu10ffOiLe776/r1auBp97mha8hnKbc",
+		"{ARGON2I}$argon2i$v=19$m=32,t=0,p=1$nb8gQn7wfBvcnAdvbxM0CQ$"
+		"01Ro1BzHJF4RGu10ffOiLe776/r1auBp97mha8hnKbc",
+		"{ARGON2I}$argon2i$v=19$m=32,t=1,p=1$nb8gQn7wfBvcnAdvbxM0CQ$",
+		"{ARGON2I}$argon2i$v=19$m=32,t=1,p=1$$AAAA",
+		"{PBKDF2}$1$salt$0$b1bf7dfb1a2dc360ede49b195f91218b3feebd4e",
+		"{PBKDF2}$1$salt$9999999999$b1bf7dfb1a2dc360ede49b195f91218b3f"
+		"eebd4e", "{PBKDF2}$1$salt$5$b1bf", "{PBKDF2}$2$s$1$00", ""};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct str s = str_from(rows[i]);
+		ck_assert(kdf_is(s) && !password_is_weak(s));
+		ck_assert_msg(kdf_agrees(a, s, STR("test")), "%s", rows[i]);
+		ck_assert(!kdf_agrees(a, s, STR("tests")));
+		ck_assert(!kdf_agrees(a, s, STR("")));
+	}
+	for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+		ck_assert_msg(!kdf_agrees(a, str_from(malformed[i]),
+			STR("test")), "%s", malformed[i]);
+	arena_free(a);
+}
+END_TEST
+
 /* "test" by each scheme, as other servers' tools write it. */
 START_TEST(digests)
 {
@@ -230,7 +273,7 @@ END_TEST
 Suite *
 suite_password(void)
 {
-	return SUITE("password", schemes, digests, app_passwords,
+	return SUITE("password", schemes, digests, slow_hashes, app_passwords,
 		hashers_answer, decoy_is_a_hash,
 		cache, cache_ends);
 }
