@@ -109,10 +109,12 @@ fill_stream(const struct said *s, int mode, int fd, size_t from, size_t to)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 	while (from < to) {
 		size_t end = packet_end(s, mode, from, to);
-		if (send(fd, s->octets->p + from, end - from, MSG_DONTWAIT) !=
-			(ssize_t)(end - from))
+		ssize_t n = send(fd, s->octets->p + from, end - from,
+			MSG_DONTWAIT);
+		if (n == (ssize_t)(end - from))
+			from = end;
+		else if (errno != ENOBUFS && errno != ENOMEM)
 			fatal("send", strerror(errno));
-		from = end;
 	}
 	shutdown(fd, SHUT_WR);
 }
