@@ -88,18 +88,19 @@ LIBS_store := -lsqlite3
 # ------------------------------------------------------------- programs
 # A program is its folder's *.c with the rooms it may use, in link order.
 ALL_PROGS := suratd smtpd pop3d imapd queue deliver-local deliver-remote \
-	auth tls keys resolve surat sendmail
+	deliver-pipe auth tls keys resolve surat sendmail
 
 SRC_suratd := $(wildcard master/*.c)
 SRC_smtpd := $(wildcard smtpd/*.c)
 SRC_pop3d := $(wildcard pop3d/*.c)
 SRC_imapd := $(wildcard imapd/*.c)
 SRC_queue := $(wildcard queue/*.c)
-# deliver/, tls/ and ctl/ hold two programs each: main files named after
+# deliver/, tls/ and ctl/ hold several programs each: main files named after
 # them, the rest shared.
 two = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c)) $(1)/main_$(2).c
 SRC_deliver-local := $(call two,deliver,local)
 SRC_deliver-remote := $(call two,deliver,remote)
+SRC_deliver-pipe := $(call two,deliver,pipe)
 SRC_auth := $(wildcard auth/*.c)
 SRC_tls := $(call two,tls,tls)
 SRC_keys := $(call two,tls,keys)
@@ -108,7 +109,7 @@ SRC_surat := $(call two,ctl,surat)
 SRC_sendmail := $(call two,ctl,sendmail)
 
 # Those whose main file stands.
-main_of = $(filter %/main.c %/main_local.c %/main_remote.c %/main_tls.c \
+main_of = $(filter %/main.c %/main_local.c %/main_remote.c %/main_pipe.c %/main_tls.c \
 	%/main_keys.c %/main_surat.c %/main_sendmail.c,$(wildcard $(SRC_$(1))))
 PROGS := $(foreach p,$(ALL_PROGS),$(if $(call main_of,$(p)),$(p)))
 
@@ -119,6 +120,7 @@ USE_imapd := store ask mail sys base
 USE_queue := ask mail sys base
 USE_deliver-local := store ask mail sys base
 USE_deliver-remote := store ask mail sys base
+USE_deliver-pipe := store ask mail sys base
 USE_auth := ask mail sys base
 USE_tls := ask sys base
 USE_keys := ask sys base
@@ -303,7 +305,7 @@ UNITS_IN := $(wildcard etc/systemd/surat*.service etc/systemd/surat*.socket \
 DROPINS := $(wildcard etc/systemd/surat-*.d/*.conf)
 
 # name:page, for what is told of on another's page
-PAGES := deliver-local:deliver deliver-remote:deliver keys:tls \
+PAGES := deliver-local:deliver deliver-remote:deliver deliver-pipe:deliver keys:tls \
 	mailq:sendmail newaliases:sendmail
 
 install: all install-programs install-manuals install-units install-samples

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * aliases(5).  Addresses are never programs or files here (reliability rule
- * S6); what asks for one is refused with its line.  A list kept by somebody
- * else comes in by ":include:/file", which is watched like the table itself.
+ * aliases(5).  Addresses are never programs or files (reliability rule S6):
+ * only a target that begins with a bar is a command, and only in the file that
+ * the administrator writes.  A list kept by somebody else comes in by
+ * ":include:/file", which is watched like the table itself.
  */
 #include "auth.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mail/target.h"
 
 #include <errno.h>
 
@@ -19,6 +21,7 @@ struct parser {
 	struct buf *errors;
 	struct str_list *list; /* being made */
 	size_t cap;
+	bool commands; /* may be targets here */
 	bool failed;
 };
 
@@ -29,52 +32,14 @@ complain(struct parser *p, const char *name, int line, const char *what)
 	p->failed = true;
 }
 
-/* "name" or name, up to the colon. */
-static bool
-take_name(struct arena *a, struct str *line, struct str *name)
-{
-	struct str s = *line;
-	if (str_starts(s, STR("\""))) {
-		size_t end = str_find(str_skip(s, 1), '"');
-		*name = str_head(str_skip(s, 1), end);
-		s = str_trim(str_skip(s, end + 2));
-		if (!str_starts(s, STR(":")))
-			return false;
-		*line = str_skip(s, 1);
-	} else {
-		size_t colon = str_find(s, ':');
-		if (colon == s.n)
-			return false;
-		*name = str_trim(str_head(s, colon));
-		*line = str_skip(s, colon + 1);
-	}
-	*name = str_lower(a, *name);
-	return name->n > 0;
-}
-
-static struct str
-take_target(struct str *rest)
-{
-	size_t i = 0;
-	for (bool quoted = false; i < rest->n; i++) {
-		if (rest->p[i] == '"')
-			quoted = !quoted;
-		else if (rest->p[i] == ',' && !quoted)
-			break;
-	}
-	struct str target = str_trim(str_head(*rest, i));
-	*rest = str_skip(*rest, i + 1);
-	return target;
-}
-
 static const char *
 check_target(struct str t)
 {
 	struct str bare = t;
 	if (str_starts(bare, STR("\"")))
 		bare = str_skip(bare, 1);
-	if (str_starts(bare, STR("|")))
-		return "a command cannot be a target";
+	if (target_is_command(t))
+		return "a command cannot be a target here";
 	if (str_starts(bare, STR("/")))
 		return "a file cannot be a target";
 	if (str_starts(bare, STR(":")))
@@ -108,7 +73,7 @@ static const char *
 add_targets(struct parser *p, struct str text, int depth)
 {
 	while (text.n > 0) {
-		struct str t = take_target(&text);
+		struct str t = target_take(&text);
 		struct str bare = t;
 		if (str_starts(t, STR("\"")) && str_ends(t, STR("\"")))
 			bare = str_head(str_skip(t, 1), t.n - 2);
@@ -117,6 +82,10 @@ add_targets(struct parser *p, struct str text, int depth)
 			continue;
 		if (str_starts(bare, STR(":include:/")) && depth > 0)
 			wrong = include(p, str_skip(bare, 9), depth - 1);
+		else if (p->commands && depth == INCLUDE_DEPTH &&
+			target_is_command(t))
+			wrong = target_command(p->arena, t, &t) ? NULL :
+				"that is no command: \"|command\"";
 		else
 			wrong = check_target(t);
 		if (wrong == NULL && !str_starts(bare, STR(":include:")))
@@ -159,7 +128,7 @@ parse_entry(struct parser *p, struct str line, int number)
 	struct str name;
 	struct aliases *x = p->aliases;
 	struct alias *entry = arena_one(p->arena, struct alias);
-	if (!take_name(p->arena, &line, &name))
+	if (!target_name(p->arena, &line, &name))
 		return "a line is name: target, target";
 	p->list = &entry->targets;
 	p->cap = 0;
@@ -177,39 +146,22 @@ parse_entry(struct parser *p, struct str line, int number)
 	return NULL;
 }
 
-static bool
-continues(struct str text)
-{
-	return text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t');
-}
-
 struct aliases *
 aliases_parse(struct arena *a, struct str text, const char *name,
-	struct buf *errors)
+	bool commands, struct buf *errors)
 {
 	struct aliases *x = arena_one(a, struct aliases);
 	struct parser p = {.aliases = x, .arena = a, .name = name,
-		.errors = errors};
-	struct str line, more;
+		.commands = commands, .errors = errors};
+	struct str entry;
+	int line, next = 1;
 	x->arena = a;
 	x->by_name = map_new(a);
 	x->includes = arena_array(a, INCLUDES_MOST, sizeof *x->includes);
-	for (int n = 1; str_cut(&text, '\n', &line);) {
-		int first = n++;
-		struct buf *whole = buf_new(a);
-		if (!str_starts(line, STR("#")))
-			buf_add(whole, line);
-		while (text.p != NULL && continues(text) &&
-			str_cut(&text, '\n', &more)) {
-			buf_add(whole, more);
-			n++;
-		}
-		struct str entry = str_trim(buf_str(whole));
-		if (entry.n == 0)
-			continue;
-		const char *wrong = parse_entry(&p, entry, first);
+	while (target_entry(a, &text, &entry, &line, &next)) {
+		const char *wrong = parse_entry(&p, entry, line);
 		if (wrong != NULL)
-			complain(&p, name, first, wrong);
+			complain(&p, name, line, wrong);
 	}
 	return p.failed ? NULL : x;
 }

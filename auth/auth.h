@@ -4,6 +4,7 @@
  *
  *	users.c		the users table
  *	aliases.c	aliases(5)
+ *	pipes.c		accounts under which commands run
  *	table*.c	tables of every kind (table.h)
  *	tables.c	those of the configuration, kept fresh
  *	lookup.c	an address to its recipients
@@ -103,9 +104,10 @@ struct aliases {
 };
 
 /* aliases(5): "name: target, target", continuation by leading blanks, quoted
- * names, comments, :include:.  Files and pipes are refused with their line. */
+ * names, comments, :include:.  Files are refused with their line, and commands
+ * unless they may be; a target that begins with a bar is one. */
 struct aliases *aliases_parse(struct arena *a, struct str text,
-	const char *name, struct buf *errors);
+	const char *name, bool commands, struct buf *errors);
 const struct alias *aliases_find(const struct aliases *x, struct str name);
 /* The right side of an entry, from a table; false when it is none. */
 bool aliases_targets(struct arena *a, struct str text, struct str_list *out);
@@ -147,6 +149,7 @@ struct auth {
 	size_t table_count;
 	struct policy_rule *rules;
 	size_t rule_count;
+	struct pipe_user *pipe_users; /* one for each of pipe.commands */
 	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;
 	struct limits *limits;
@@ -166,6 +169,18 @@ struct caller {
 	char block[20]; /* key of its client's block */
 	size_t block_n; /* 0: exempt */
 };
+
+/* ------------------------------------------------------------- pipes.c */
+/* As whom commands run: the accounts that pipe.commands names. */
+struct pipe_user {
+	struct str name, ids, home;
+	bool known;
+};
+
+/* Before confinement.  Who does not exist is a line in errors. */
+void pipes_open(struct auth *x, struct buf *errors);
+/* As whom the command of that name runs; NULL: as nobody there is. */
+const struct pipe_user *pipes_find(const struct auth *x, struct str command);
 
 /* Of this peer, made when first needed. */
 struct caller *caller_of(struct peer *p);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "mail/address.h"
 #include "mail/charset.h"
+#include "sys/hop.h"
 
 enum { FINAL_MOST = 1000, STEPS_MOST = 10000, REASONS_MOST = 500 };
 
@@ -404,9 +405,14 @@ want(struct expansion *e, struct str address)
 	e->queue[e->count++] = address;
 }
 
+/* Where mail for an address goes.  The rest is empty where it means nothing
+ * (route_result). */
+struct final {
+	struct str agent, address, user, home, ids, command;
+};
+
 static void
-add_final(struct expansion *e, struct str agent, struct str address,
-	const struct user *u)
+add_final(struct expansion *e, const struct final *f)
 {
 	struct msg_route_result *o = e->out;
 	size_t n = o->agent.n;
@@ -415,12 +421,14 @@ add_final(struct expansion *e, struct str agent, struct str address,
 			"The alias leads to too many recipients");
 		return;
 	}
-	o->agent.v[n] = agent;
-	o->address.v[n] = address;
-	o->user.v[n] = u == NULL ? STR("") : u->name;
-	o->home.v[n] = u == NULL ? STR("") : u->home;
-	o->ids.v[n] = u == NULL ? STR("") : u->ids;
-	o->agent.n = o->address.n = o->user.n = o->home.n = o->ids.n = n + 1;
+	o->agent.v[n] = f->agent;
+	o->address.v[n] = f->address;
+	o->user.v[n] = f->user;
+	o->home.v[n] = f->home;
+	o->ids.v[n] = f->ids;
+	o->command.v[n] = f->command;
+	o->agent.n = o->address.n = o->user.n = o->home.n = o->ids.n =
+		o->command.n = n + 1;
 }
 
 static void
@@ -428,9 +436,63 @@ add_user(struct expansion *e, struct str address, const struct user *u)
 {
 	struct str key = str_printf(
 		e->l->arena, "\\%.*s", STR_ARG(u->name));
+	const struct final f = {STR("local"), address, u->name, u->home,
+		u->ids, STR("")};
 	if (map_get(e->seen, key) == NULL)
-		add_final(e, STR("local"), address, u);
+		add_final(e, &f);
 	map_set(e->seen, key, e);
+}
+
+/* Of an alias: it runs as the agent's own user, who owns nothing. */
+static void
+add_command(struct expansion *e, struct str address, struct str command)
+{
+	const struct final f = {STR("pipe"), address, STR(""), STR(""),
+		STR("-"), command};
+	if (map_get(e->seen, command) == NULL)
+		add_final(e, &f);
+	map_set(e->seen, command, e);
+}
+
+/* To another server, or to the command that stands in for one. */
+static void
+add_elsewhere(struct expansion *e, struct str address)
+{
+	struct lookup *l = e->l;
+	struct final f = {STR("remote"), address, STR(""), STR(""), STR(""),
+		STR("")};
+	if (!rule_pipe(l->auth->conf->remote.transports, address,
+		&f.command)) {
+		lookup_why(l, "%.*s goes to another server",
+			STR_ARG(address));
+		add_final(e, &f);
+		return;
+	}
+	const struct pipe_user *u = pipes_find(l->auth, f.command);
+	lookup_why(l, "%.*s goes to the command %.*s", STR_ARG(address),
+		STR_ARG(f.command));
+	if (u == NULL) {
+		lookup_why(l, "whose user does not exist");
+		l->later = true;
+		return;
+	}
+	f.agent = STR("pipe");
+	f.ids = u->ids;
+	f.home = u->home;
+	add_final(e, &f);
+}
+
+/* A target that begins with a bar came from an alias; an address as a client
+ * names it may begin so too. */
+static void
+want_targets(struct expansion *e, struct str address,
+	const struct str_list *targets)
+{
+	for (size_t i = 0; i < targets->n; i++)
+		if (str_starts(targets->v[i], STR("|")))
+			add_command(e, address, targets->v[i]);
+		else
+			want(e, targets->v[i]);
 }
 
 static void
@@ -453,17 +515,15 @@ expand_one(struct expansion *e, struct str text)
 	bool found = class != DOMAIN_ELSEWHERE &&
 		find_somebody(l, class, &addr, no_alias || again, &f);
 	if (class == DOMAIN_ELSEWHERE || (found && f.relayed)) {
-		lookup_why(l, "%.*s goes to another server", STR_ARG(normal));
 		if (!again)
-			add_final(e, STR("remote"), normal, NULL);
+			add_elsewhere(e, normal);
 	} else if (!found) {
 		if (!again)
 			e->worst = unknown();
 	} else if (f.user != NULL) {
 		add_user(e, normal, f.user);
 	} else {
-		for (size_t i = 0; i < f.targets->n; i++)
-			want(e, f.targets->v[i]);
+		want_targets(e, normal, f.targets);
 	}
 }
 
@@ -474,7 +534,7 @@ lookup_route(struct lookup *l, struct str address,
 	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
 		.worst = status_fine()};
 	struct str_list *lists[] = {&out->agent, &out->address, &out->user,
-		&out->home, &out->ids};
+		&out->home, &out->ids, &out->command};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		lists[i]->v = arena_array(
 			l->arena, FINAL_MOST, sizeof(struct str));

@@ -78,9 +78,8 @@ make_decoy_key(struct auth *x)
 
 /* `surat check` asks about the tables, which nobody else reads. */
 static void
-check_and_exit(struct auth *x)
+check_and_exit(struct auth *x, struct buf *errors)
 {
-	struct buf *errors = buf_new(x->arena);
 	tables_check(x, errors);
 	fwrite(errors->p, 1, errors->n, stderr);
 	exit(errors->n > 0 ? EX_CONFIG : EX_OK);
@@ -96,8 +95,13 @@ prepare(struct program *p)
 	x->arena = p->arena;
 	make_decoy_key(x);
 	tables_open(x);
+	struct buf *errors = buf_new(p->arena);
+	pipes_open(x, errors);
 	if (p->argc > 0 && strcmp(p->argv[0], "--check") == 0)
-		check_and_exit(x);
+		check_and_exit(x, errors);
+	struct str rest = buf_str(errors), line;
+	while (str_cut(&rest, '\n', &line) && line.n > 0)
+		log_error(LOG_NO_ID, "no-pipe-user", LOG_STR("why", line));
 	x->finders = finders_fork(x);
 	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
 }

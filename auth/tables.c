@@ -63,12 +63,12 @@ refresh_aliases(struct auth *x, bool first)
 	struct aliases *n = NULL;
 	bool again = first || aliases_changed(x->aliases);
 	if (table_file_read(&x->aliases_file, text, again)) {
-		n = aliases_parse(
-			a, buf_str(text), x->aliases_file.path, errors);
+		n = aliases_parse(a, buf_str(text), x->aliases_file.path,
+			x->conf->pipe.aliases, errors);
 		complain(errors);
 	}
 	if (n == NULL && first)
-		n = aliases_parse(a, STR(""), "", errors);
+		n = aliases_parse(a, STR(""), "", false, errors);
 	if (n == NULL) {
 		arena_free(a);
 		return;
@@ -173,7 +173,8 @@ tables_check(const struct auth *x, struct buf *errors)
 		users_parse(a, buf_str(text), users.path, c->mail, errors);
 	text = buf_new(a);
 	if (table_file_read(&aliases, text, true))
-		aliases_parse(a, buf_str(text), aliases.path, errors);
+		aliases_parse(a, buf_str(text), aliases.path,
+			x->conf->pipe.aliases, errors);
 	for (size_t i = 0; i < x->table_count; i++) {
 		struct table *t = x->tables[i];
 		text = buf_new(a);

@@ -351,7 +351,7 @@ become_owner(const char *home)
 	if (stat(home, &st) != 0)
 		ctl_fail(EX_NOINPUT, "%s: %s", home, strerror(errno));
 	if (geteuid() == 0 && st.st_uid != 0)
-		sandbox_become(st.st_uid, st.st_gid, NULL);
+		sandbox_become(st.st_uid, st.st_gid, false, false);
 }
 
 /* What is put back of an account: all, one folder, one message of it. */

@@ -79,7 +79,7 @@ open_account(struct account *x)
 	if (stat(maildir, &st) != 0)
 		ctl_fail(EX_NOINPUT, "%s: %s", maildir, strerror(errno));
 	if (geteuid() == 0 && st.st_uid != 0)
-		sandbox_become(st.st_uid, st.st_gid, NULL);
+		sandbox_become(st.st_uid, st.st_gid, false, false);
 	umask(077);
 	x->arena = arena_new("mailbox");
 	arena_limit(x->arena, (size_t)1 << 30);

@@ -125,7 +125,7 @@ give_up_root(const struct run *r)
 			"the user that shall run the suite", r->dir);
 	if (st.st_uid == 0 && chown(r->dir, uid, gid) != 0)
 		ctl_fail(EX_NOPERM, "%s: %s", r->dir, strerror(errno));
-	sandbox_become(uid, gid, false);
+	sandbox_become(uid, gid, false, false);
 }
 
 /* -------------------------------------------------------------- contents */

@@ -6,30 +6,17 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "mail/address.h"
+#include "mail/target.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MOST = 64 * 1024 };
+enum { FILE_MOST = 64 * 1024, FORWARD_FILES_MOST = 100 };
 
 /* ----------------------------------------------------------------- parsing */
-
-static struct str
-take_piece(struct str *rest)
-{
-	size_t i = 0;
-	for (bool quoted = false; i < rest->n; i++) {
-		if (rest->p[i] == '"')
-			quoted = !quoted;
-		else if (rest->p[i] == ',' && !quoted)
-			break;
-	}
-	struct str piece = str_trim(str_head(*rest, i));
-	*rest = str_skip(*rest, i + 1);
-	return piece;
-}
 
 /* "\alice", of alice or alice@example.org. */
 static bool
@@ -42,38 +29,56 @@ is_self(struct str piece, struct str user)
 		piece, str_head(user, str_find_last(user, '@')));
 }
 
+/* NULL, or what is wrong with it; *out is how the queue wants it. */
 static const char *
-add_piece(struct arena *a, struct buf *out, struct str piece,
-	struct str user)
+read_piece(struct arena *a, struct str piece, struct str user, bool commands,
+	struct str *out)
 {
 	struct address x;
 	struct str bare = piece;
+	if (target_is_command(piece)) {
+		if (!commands)
+			return "a command cannot be named";
+		return target_command(a, piece, out) ? NULL
+			: "that is no command";
+	}
 	if (str_starts(bare, STR("\"")))
 		bare = str_skip(bare, 1);
-	if (bare.n == 0 || bare.p[0] == '|' || bare.p[0] == '/' ||
-		bare.p[0] == ':')
-		return "a program or a file cannot be named";
+	if (bare.n == 0 || bare.p[0] == '/' || bare.p[0] == ':')
+		return "a file cannot be named";
+	*out = piece;
 	if (is_self(piece, user)) {
-		piece = STR("\\");
+		*out = STR("\\");
 	} else if (str_has(piece, '@')) {
 		if (!address_parse(a, piece, true, &x))
 			return "that is no address";
-		piece = address_text(a, &x);
+		*out = address_text(a, &x);
 	} else {
 		for (size_t i = 0; i < piece.n; i++)
 			if ((unsigned char)piece.p[i] <= 0x20 ||
 				str_has(STR("\\\",<>()"), piece.p[i]))
 				return "that is no address";
 	}
-	if (out->n > 0)
-		buf_addc(out, ',');
-	buf_add(out, piece);
+	return NULL;
+}
+
+static const char *
+add_piece(struct arena *a, struct buf *all, struct str piece, struct str user,
+	bool commands)
+{
+	struct str text;
+	const char *wrong = read_piece(a, piece, user, commands, &text);
+	if (wrong != NULL)
+		return wrong;
+	if (all->n > 0)
+		buf_addc(all, '\n');
+	buf_add(all, text);
 	return NULL;
 }
 
 bool
-forward_parse(struct arena *a, struct str text, struct str user,
-	struct str *out, const char **wrong)
+forward_parse(struct arena *a, struct str text,
+	const struct forward_rules *rules, struct str *out, const char **wrong)
 {
 	struct buf *all = buf_new(a);
 	struct str line;
@@ -84,11 +89,12 @@ forward_parse(struct arena *a, struct str text, struct str user,
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
 		while (line.n > 0 && *wrong == NULL) {
-			struct str piece = take_piece(&line);
+			struct str piece = target_take(&line);
 			if (piece.n > 0 && ++count > FORWARD_MOST)
 				*wrong = "too many addresses";
 			else if (piece.n > 0)
-				*wrong = add_piece(a, all, piece, user);
+				*wrong = add_piece(a, all, piece, rules->user,
+					rules->commands);
 		}
 	}
 	*out = all->n == 0 ? STR("") : buf_str(all);
@@ -132,31 +138,79 @@ read_file(struct arena *a, int fd, struct str *text)
 	return true;
 }
 
+/* What forward_files found: by what they are, since the same name may be
+ * another file's later. */
+static struct {
+	bool used;
+	size_t n;
+	ino_t inodes[FORWARD_FILES_MOST];
+} seen;
+
+const char **
+forward_files(struct arena *a, struct str home)
+{
+	const char **v = arena_array(a, FORWARD_FILES_MOST + 1, sizeof *v);
+	DIR *d = opendir(str_cstr(a, home));
+	struct dirent *e;
+	seen.used = true;
+	while (d != NULL && seen.n < FORWARD_FILES_MOST &&
+		(e = readdir(d)) != NULL) {
+		struct stat st;
+		if (strncmp(e->d_name, ".forward", sizeof ".forward" - 1) !=
+				0 || fstatat(dirfd(d), e->d_name, &st,
+				AT_SYMLINK_NOFOLLOW) != 0 ||
+			!S_ISREG(st.st_mode))
+			continue;
+		seen.inodes[seen.n] = st.st_ino;
+		v[seen.n++] = str_cstr(a, str_printf(a, "%.*s/%s",
+			STR_ARG(home), e->d_name));
+	}
+	if (d != NULL)
+		closedir(d);
+	errno = 0;
+	return v;
+}
+
 static bool
-obey(struct arena *a, int dir, const char *name, struct str user,
-	struct str id, struct str *out)
+is_unseen(int dir, const char *name)
+{
+	struct stat st;
+	if (!seen.used || seen.n == FORWARD_FILES_MOST ||
+		fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+		!S_ISREG(st.st_mode))
+		return false;
+	for (size_t i = 0; i < seen.n; i++)
+		if (seen.inodes[i] == st.st_ino)
+			return false;
+	return true;
+}
+
+static enum forward_found
+obey(struct arena *a, int dir, const char *name,
+	const struct forward_rules *rules, struct str *out)
 {
 	struct str text;
 	const char *wrong;
 	int fd = openat(dir, name,
 		O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return errno == EACCES && is_unseen(dir, name)
+			? FORWARD_UNSEEN : FORWARD_NONE;
 	wrong = check_file(fd);
 	if (wrong == NULL && !read_file(a, fd, &text))
 		wrong = strerror(errno);
 	close(fd);
-	if (wrong == NULL && (forward_parse(a, text, user, out, &wrong) ||
+	if (wrong == NULL && (forward_parse(a, text, rules, out, &wrong) ||
 		wrong == NULL))
-		return out->n > 0;
-	log_warn(id, "forward-ignored", LOG_STR("user", user),
+		return out->n > 0 ? FORWARD_FOUND : FORWARD_NONE;
+	log_warn(rules->id, "forward-ignored", LOG_STR("user", rules->user),
 		LOG_CSTR("file", name), LOG_CSTR("why", wrong));
-	return false;
+	return FORWARD_NONE;
 }
 
 /* What stands between the user's name and the domain. */
-static struct str
-extension(struct str rcpt, struct str user, struct str plus)
+struct str
+forward_extension(struct str rcpt, struct str user, struct str plus)
 {
 	struct str local = str_head(rcpt, str_find_last(rcpt, '@'));
 	user = str_head(user, str_find_last(user, '@'));
@@ -171,21 +225,22 @@ extension(struct str rcpt, struct str user, struct str plus)
 	return ext.n > 100 ? STR("") : ext;
 }
 
-bool
+enum forward_found
 forward_find(struct arena *a, struct str home, struct str rcpt,
-	struct str user, struct str plus, struct str id, struct str *out)
+	const struct forward_rules *rules, struct str *out)
 {
-	struct str ext = extension(rcpt, user, plus);
+	struct str ext = forward_extension(rcpt, rules->user, rules->plus);
+	/* A path, not a directory that could be read. */
 	int dir = open(str_cstr(a, home),
-		O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bool found = false;
+		O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	enum forward_found found = FORWARD_NONE;
 	if (dir < 0)
-		return false;
+		return found;
 	if (ext.n > 0)
 		found = obey(a, dir, str_cstr(a, str_lower(a, str_printf(a,
-			".forward+%.*s", STR_ARG(ext)))), user, id, out);
-	if (!found)
-		found = obey(a, dir, ".forward", user, id, out);
+			".forward+%.*s", STR_ARG(ext)))), rules, out);
+	if (found == FORWARD_NONE)
+		found = obey(a, dir, ".forward", rules, out);
 	close(dir);
 	return found;
 }

@@ -8,11 +8,9 @@
 #include "forward.h"
 #include "mapped.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "mail/convert.h"
 #include "mail/trace.h"
 #include "store/deliver.h"
 #include "store/quota.h"
@@ -40,6 +38,7 @@ struct mailbox_batch;
 /* One recipient of a job. */
 struct parcel {
 	struct parcel *next; /* of the mailbox */
+	bool unseen; /* a new agent would see more (job_result) */
 	struct delivery delivery;
 	struct str forward; /* where it goes instead, or empty */
 };
@@ -61,6 +60,7 @@ struct inbox {
 	struct arena *arena;
 	const struct delivery_rules *rules;
 	bool forward; /* obey .forward files */
+	bool commands; /* and commands in them */
 	struct str plus;
 	const struct conf *limits; /* NULL: none */
 	struct arena *batch;
@@ -106,9 +106,10 @@ inbox_new(struct arena *a, const struct delivery_rules *rules)
 }
 
 void
-inbox_forward(struct inbox *x, struct str plus)
+inbox_forward(struct inbox *x, struct str plus, bool commands)
 {
 	x->forward = true;
+	x->commands = commands;
 	x->plus = plus;
 }
 
@@ -176,12 +177,17 @@ is_forwarded(struct inbox *x, struct gathered *g, size_t i)
 {
 	struct parcel *p = &g->parcels[i];
 	struct str user = i < g->job.user.n ? g->job.user.v[i] : STR("");
-	if (!x->forward || user.n == 0 || str_starts(user, STR("\\")) ||
-		!forward_find(x->batch, g->job.home.v[i], g->job.rcpt.v[i],
-			user, x->plus, g->job.id, &p->forward))
-		return false;
-	p->delivery.status = STATUS(STATUS_FINE, 1, 5, "Forwarded");
-	return true;
+	const struct forward_rules rules = {user, x->plus,
+		x->commands && g->job.own == 1, g->job.id};
+	enum forward_found found = FORWARD_NONE;
+	if (x->forward && user.n > 0 && !str_starts(user, STR("\\")))
+		found = forward_find(x->batch, g->job.home.v[i],
+			g->job.rcpt.v[i], &rules, &p->forward);
+	p->unseen = found == FORWARD_UNSEEN;
+	p->delivery.status = p->unseen
+		? STATUS(STATUS_LATER, 3, 0, "the .forward is a new one")
+		: STATUS(STATUS_FINE, 1, 5, "Forwarded");
+	return found != FORWARD_NONE;
 }
 
 static void
@@ -203,7 +209,7 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 	}
 	/* Before a crash, when there was no .forward yet, it may have come to
 	 * rest here. */
-	if (is_forwarded(x, g, i) && !p->delivery.verify)
+	if (is_forwarded(x, g, i) && (p->unseen || !p->delivery.verify))
 		return;
 	p->delivery.only_look = p->forward.n > 0;
 	struct mailbox_batch *b = mailbox_of(x, g->job.home.v[i]);
@@ -213,20 +219,6 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 		b->last->next = p;
 	b->last = p;
 	b->n++;
-}
-
-/* A Maildir holds lines: binary content (RFC 3030) is encoded here, where it
- * comes to rest. */
-static struct status
-as_lines(struct inbox *x, struct gathered *g)
-{
-	struct status st = status_fine();
-	if (!str_eq_nocase(g->job.body_type, STR("BINARYMIME")))
-		return st;
-	struct buf *out = buf_new(x->batch);
-	st = convert_message(x->batch, g->content, CONVERT_BINARY, out);
-	g->content = buf_str(out);
-	return st;
 }
 
 static bool
@@ -248,10 +240,7 @@ inbox_add(struct inbox *x, struct message *m)
 	g->parcels = arena_array(x->batch, n, sizeof *g->parcels);
 	g->job = *j;
 	x->jobs[x->job_count++] = g;
-	if (!mapped_content(x->batch, m, &g->content))
-		return refuse_all(g, n, status_later(3, 0,
-			STR("the content cannot be read")));
-	struct status st = as_lines(x, g);
+	struct status st = mapped_lines(x->batch, m, &g->content);
 	if (!status_is_fine(st))
 		return refuse_all(g, n, st);
 	x->octets += g->content.n;
@@ -423,6 +412,8 @@ answer(struct inbox *x, struct gathered *g, inbox_reply reply, void *ctx)
 	for (size_t i = 0; i < n; i++) {
 		if (!g->parcels[i].delivery.was_there)
 			r->forward.v[i] = g->parcels[i].forward;
+		if (g->parcels[i].unseen)
+			r->scope = STR("agent");
 		struct delivery *d = &g->parcels[i].delivery;
 		r->status.v[i] = status_format(x->batch, d->status);
 		log_info(g->job.id,

@@ -20,8 +20,9 @@ struct inbox;
 /* rules: of store/deliver.h; they live as long. */
 struct inbox *inbox_new(struct arena *a, const struct delivery_rules *rules);
 void inbox_free(struct inbox *x);
-/* Obeys .forward files (forward.h); plus: separators of an extension. */
-void inbox_forward(struct inbox *x, struct str plus);
+/* Obeys .forward files (forward.h); plus: separators of an extension;
+ * commands: those of users with ids of their own may name commands. */
+void inbox_forward(struct inbox *x, struct str plus, bool commands);
 /* Accounts hold no more than c says (store/quota.h). */
 void inbox_limit(struct inbox *x, const struct conf *c);
 

@@ -8,6 +8,7 @@
  * one batch (inbox.h).  It ends when the queue does; what it had not answered
  * is handed out again, and recognised.
  */
+#include "forward.h"
 #include "inbox.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -112,7 +113,8 @@ run(struct program *p)
 		fatal("queue", "no link to the queue was handed over");
 	g.inbox = inbox_new(p->arena, &rules);
 	if (p->conf->address.forward)
-		inbox_forward(g.inbox, p->conf->general.plus);
+		inbox_forward(g.inbox, p->conf->general.plus,
+			p->conf->pipe.forward);
 	inbox_limit(g.inbox, p->conf);
 	while (!g.over)
 		turn(&g);
@@ -137,10 +139,20 @@ trees(struct program *p)
 	return v;
 }
 
+/* Of the rest of a home what says where mail is to go. */
+static const char **
+readable(struct program *p)
+{
+	const char *home = getenv("SURAT_HOME");
+	return home == NULL || !p->conf->address.forward ? NULL
+		: forward_files(p->arena, str_from(home));
+}
+
 static const struct service service = {
 	.name = "deliver-local",
 	.profile = SANDBOX_TREE,
 	.trees = trees,
+	.readable = readable,
 	.run = run,
 	.usage = "Delivers queued mail into Maildirs.  Started by suratd for "
 		 "the queue, whose end of a socket it inherits.",

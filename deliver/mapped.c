@@ -2,6 +2,8 @@
 /* The file is one that nobody changes any more: it is mapped, not read. */
 #include "mapped.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "mail/convert.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -43,4 +45,17 @@ mapped_content(struct arena *a, struct message *m, struct str *out)
 	arena_hook(a, unmap, kept);
 	*out = str_of(p, kept->n);
 	return true;
+}
+
+struct status
+mapped_lines(struct arena *a, struct message *m, struct str *out)
+{
+	if (!mapped_content(a, m, out))
+		return status_later(3, 0, STR("the content cannot be read"));
+	if (!str_eq_nocase(m->job.body_type, STR("BINARYMIME")))
+		return status_fine();
+	struct buf *lines = buf_new(a);
+	struct status st = convert_message(a, *out, CONVERT_BINARY, lines);
+	*out = buf_str(lines);
+	return st;
 }

@@ -14,4 +14,9 @@ struct arena;
  * False when it cannot be read. */
 bool mapped_content(struct arena *a, struct message *job, struct str *out);
 
+/* The same for who keeps lines: binary content (RFC 3030) is encoded where it
+ * comes to rest. */
+struct status mapped_lines(struct arena *a, struct message *job,
+	struct str *out);
+
 #endif

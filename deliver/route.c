@@ -217,7 +217,8 @@ add_rules(struct ports *p, const struct conf *c, struct str_list rules)
 		struct str rest = rules.v[i], word;
 		struct hop h;
 		if (str_word(&rest, &word) && str_word(&rest, &word) &&
-			hop_parse(word, &h) && h.kind != HOP_UNIX)
+			hop_parse(word, &h) && h.kind != HOP_UNIX &&
+			h.kind != HOP_PIPE)
 			add_port(p, c, &h);
 	}
 }
@@ -296,6 +297,11 @@ route_find(struct remote *g, struct arena *a, struct job *j,
 		out->sender = str_copy(a, j->m.sender);
 	choose_source(c, j, out);
 	choose_hop(c, j, out, &h);
+	/* It became a command's after the queue had asked where it goes. */
+	if (h.kind == HOP_PIPE)
+		return status_later(3, 5, str_printf(a, "mail for %.*s goes to "
+			"a command now: redirect it to its address once more",
+			STR_ARG(out->destination)));
 	if (h.kind == HOP_UNIX)
 		out->tls = TLS_NONE;
 	if (rule_find(c->tls_policies,

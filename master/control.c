@@ -61,7 +61,7 @@ parse_ids(struct team *t, struct str text, struct ids *ids, bool *given)
 		!str_number(first, UINT32_MAX - 1, &uid) ||
 		!str_number(rest, UINT32_MAX - 1, &gid))
 		return false;
-	*ids = (struct ids){(uid_t)uid, (gid_t)gid};
+	*ids = (struct ids){uid, gid, t->role->flags & ROLE_GROUPS};
 	*given = true;
 	return !is_reserved(t->master, t, *ids);
 }
@@ -213,10 +213,9 @@ row_of(const struct team *t)
 }
 
 static void
-verb_list(struct peer *p, struct arena *a)
+verb_list(struct peer *p)
 {
 	struct master *m = p->peers->ctx;
-	(void)a;
 	for (size_t i = 0; i < m->team_count; i++) {
 		struct message row = row_of(&m->teams[i]);
 		peer_send(p, &row);
@@ -225,16 +224,17 @@ verb_list(struct peer *p, struct arena *a)
 }
 
 static void
-verb_reload(struct peer *p, struct arena *a)
+verb_reload(struct peer *p)
 {
+	struct arena *a = arena_new("reload");
 	answer(p, control_reload(p->peers->ctx, a), 0);
+	arena_free(a);
 }
 
 static void
-verb_recovered(struct peer *p, struct arena *a)
+verb_recovered(struct peer *p)
 {
 	struct master *m = p->peers->ctx;
-	(void)a;
 	m->recovered = true;
 	answer(p, status_fine(), 0);
 	teams_tend(m);
@@ -242,9 +242,8 @@ verb_recovered(struct peer *p, struct arena *a)
 }
 
 static void
-verb_stop(struct peer *p, struct arena *a)
+verb_stop(struct peer *p)
 {
-	(void)a;
 	answer(p, status_fine(), 0);
 	stop_begin(p->peers->ctx, 0);
 }
@@ -252,7 +251,7 @@ verb_stop(struct peer *p, struct arena *a)
 static const struct {
 	struct str verb;
 	unsigned from;
-	void (*fn)(struct peer *p, struct arena *a);
+	void (*fn)(struct peer *p);
 } verbs[] = {
 	{STR_INIT("list"), PEER_SURAT, verb_list},
 	{STR_INIT("reload"), PEER_SURAT, verb_reload},
@@ -267,7 +266,7 @@ on_service(struct peer *p, struct arena *a, struct message *m)
 		if (!str_eq(verbs[i].verb, m->service.verb) ||
 			(verbs[i].from & p->who) == 0)
 			continue;
-		verbs[i].fn(p, a);
+		verbs[i].fn(p);
 		return;
 	}
 	answer(p, refuse(a, "no such verb", m->service.verb), 0);

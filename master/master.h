@@ -56,6 +56,8 @@ enum role_flags {
 	ROLE_CERTIFICATE = 32, /* gets the file of the certificate, */
 	ROLE_KEY = 64, /* of its key */
 	ROLE_NETWORK = 128, /* opens internet sockets itself */
+	ROLE_GROUPS = 256, /* has the groups of the user's account */
+	ROLE_ACCOUNT = ROLE_AS_USER | ROLE_NETWORK | ROLE_GROUPS,
 };
 
 struct role {

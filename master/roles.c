@@ -27,6 +27,8 @@ static const struct role roles[] = {
 	{"deliver-remote", "deliver-remote", NULL, "_suratout", "deliver",
 		ROLE_AGENT, ROLE_SECRETS | ROLE_NETWORK, 0,
 		NUMBER(queue, remote_agents)},
+	{"deliver-pipe", "deliver-pipe", NULL, "_suratpipe", NULL, ROLE_AGENT,
+		ROLE_ACCOUNT, 0, NUMBER(pipe, agents)},
 	{"imap-session", "imapd", "--session", "_suratmail", NULL,
 		ROLE_SESSION, ROLE_AS_USER, 0, NUMBER(imap, max_processes)},
 	{"pop3-session", "pop3d", "--session", "_suratmail", NULL,
@@ -87,7 +89,7 @@ roles_identify(struct ids ids[ROLES_MOST], struct buf *errors)
 			ok = false;
 			continue;
 		}
-		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid};
+		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid, false};
 	}
 	return ok;
 }

@@ -121,6 +121,21 @@ pause_lane(struct queue *q, struct lane *l, int64_t ms)
 	lane_look(q, l);
 }
 
+/* What this agent was shut in with when it started is not what is there now:
+ * the next one is. */
+static bool
+needs_another(struct queue *q, struct agent *g, struct rcpt *r,
+	const struct result *x)
+{
+	if (!g->local || !status_is_later(x->status) ||
+		!str_eq(x->scope, STR("agent")) || r->bumps++ >= BUMPS_MOST)
+		return false;
+	g->retiring = true;
+	if (!control_wish(q, r))
+		lane_add(q, r);
+	return true;
+}
+
 static void
 one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 	const struct result *x)
@@ -135,7 +150,9 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 	rcpt_recovered(q, r);
 	if (!down)
 		lane_success(q, l);
-	if (bears_less && r->bumps++ < BUMPS_MOST) {
+	if (needs_another(q, g, r, x)) {
+		/* No attempt. */
+	} else if (bears_less && r->bumps++ < BUMPS_MOST) {
 		/* Its place is taken by others just now: no attempt. */
 		if (l->active == 1)
 			pause_lane(q, l, BUMPED_MS);
@@ -205,6 +222,13 @@ on_done(struct peer *p, struct arena *a, struct message *m)
 }
 
 /* -------------------------------------------------------- agents go */
+
+/* How many have a lane of that kind as their own. */
+static size_t *
+agents_like(struct queue *q, const struct lane *l)
+{
+	return l->pipe ? &q->pipe_agents : &q->local_agents;
+}
 
 static void
 blame(struct queue *q, struct agent *g, struct msg *m)
@@ -301,7 +325,7 @@ agent_gone(struct peer *p)
 	list_remove(&g->of_idle);
 	list_remove(&g->of_queue);
 	if (g->local) {
-		q->local_agents--;
+		--*agents_like(q, g->lane);
 		checkpoint_lost(q, g);
 		lane_look(q, g->lane);
 	} else {
@@ -361,7 +385,7 @@ on_agent(void *ctx, struct arena *a, struct message *m)
 			? m->opened.status.text
 			: STR("master is away")));
 	if (k.lane != NULL) {
-		q->local_agents--;
+		--*agents_like(q, k.lane);
 		pause_lane(q, k.lane, REFUSED_PAUSE_MS);
 	} else {
 		pause_agents(q, REFUSED_PAUSE_MS);
@@ -374,13 +398,14 @@ ask_agent(struct queue *q, struct lane *l)
 	struct asking *k = must(calloc(1, sizeof *k));
 	struct message m = MESSAGE(agent_start);
 	*k = (struct asking){q, l};
-	m.agent_start.agent = l != NULL ? STR("local") : STR("remote");
+	m.agent_start.agent = l == NULL ? STR("remote")
+		: l->pipe ? STR("pipe") : STR("local");
 	if (l != NULL) {
 		m.agent_start.ids = l->ids;
 		m.agent_start.user = l->user;
 		m.agent_start.home = l->home;
 		l->agent_asked = true;
-		q->local_agents++;
+		++*agents_like(q, l);
 	} else {
 		m.agent_start.ids = STR("-"); /* its own, as always */
 		q->agents_asked++;
@@ -389,6 +414,12 @@ ask_agent(struct queue *q, struct lane *l)
 }
 
 /* --------------------------------------------------------------- jobs */
+
+static bool
+has_own_ids(const struct lane *l)
+{
+	return !str_eq(l->ids, STR("-"));
+}
 
 static struct str_list
 column(struct arena *a, size_t n)
@@ -443,8 +474,9 @@ fill_job(struct queue *q, struct arena *a, struct message *out,
 	to->utf8 = m->utf8;
 	to->requiretls = m->requiretls;
 	to->size = m->size;
-	if (!j->lane->local)
+	if (!j->lane->local || j->lane->pipe)
 		to->destination = first->destination;
+	to->own = j->lane->local && has_own_ids(j->lane);
 	fill_rcpts(q, a, to, j, n);
 	return msg_content(q, a, m, &to->content, &out->fd);
 }
@@ -519,21 +551,23 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 
 /* ---------------------------------------------------------- local lanes */
 
+/* An agent of this kind is one of those that make place for each other. */
 static bool
-has_own_ids(const struct lane *l)
+may_go(const struct agent *g, bool pipe)
 {
-	return !str_eq(l->ids, STR("-"));
+	return g->local && g->lane->pipe == pipe &&
+		(pipe || has_own_ids(g->lane));
 }
 
 /* Somebody's place is wanted: one that is idle, else the one that has had its
  * place longest, after what it has in hand. */
 static void
-make_place(struct queue *q)
+make_place(struct queue *q, bool pipe)
 {
 	struct agent *victim = NULL;
 	list_each(&q->agent_list, at, save) {
 		struct agent *g = list_entry(at, struct agent, of_queue);
-		if (!g->local || !has_own_ids(g->lane))
+		if (!may_go(g, pipe))
 			continue;
 		if (g->retiring)
 			return;
@@ -554,13 +588,14 @@ static void
 want_local(struct queue *q, struct lane *l)
 {
 	/* Master lets some more live, for those that are going. */
-	size_t most = 2 * (size_t)q->conf->queue.local_agents + 4;
+	size_t most = l->pipe ? (size_t)q->conf->pipe.agents
+		: 2 * (size_t)q->conf->queue.local_agents + 4;
 	if (l->agent_asked)
 		return;
-	if (!has_own_ids(l) || q->local_agents < most)
+	if ((!l->pipe && !has_own_ids(l)) || *agents_like(q, l) < most)
 		ask_agent(q, l);
 	else
-		make_place(q);
+		make_place(q, l->pipe);
 }
 
 static bool
@@ -568,7 +603,7 @@ may_take(const struct agent *g, const struct lane *l)
 {
 	return l->waiting > 0 && !g->retiring && !g->delicate &&
 		!peer_is_closing(g->peer) &&
-		g->count < LOCAL_JOBS_MOST &&
+		g->count < (l->pipe ? 1 : LOCAL_JOBS_MOST) &&
 		(g->count == 0 || !is_delicate(lane_next(l)));
 }
 
@@ -604,7 +639,8 @@ serve_local(struct queue *q, struct lane *l)
 {
 	if (l->agent == NULL)
 		want_local(q, l);
-	if (l->agent == NULL || !may_take(l->agent, l) || is_early(q, l))
+	if (l->agent == NULL || !may_take(l->agent, l) ||
+		(!l->pipe && is_early(q, l)))
 		return;
 	while (l->agent != NULL && may_take(l->agent, l))
 		send_job(q, l->agent, l);
@@ -747,7 +783,7 @@ dispatch_sweep(struct queue *q)
 			continue;
 		if (!g->local)
 			end_agent(g);
-		else if (has_own_ids(g->lane) && g->lane->waiting == 0)
+		else if (may_go(g, g->lane->pipe) && g->lane->waiting == 0)
 			g->retiring = true;
 		if (g->local)
 			retire_if_idle(q, g);

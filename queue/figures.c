@@ -5,7 +5,7 @@
 #include "base/clock.h"
 
 /* Nobody knows yet how one is delivered whose address was not judged. */
-static const char *const agents[] = {"local", "remote", "none"};
+static const char *const agents[] = {"local", "remote", "pipe", "none"};
 static const char *const results[DELIVERY_RESULTS] = {
 	[DELIVERY_DONE] = "delivered", [DELIVERY_DEFERRED] = "deferred",
 	[DELIVERY_FAILED] = "failed", [DELIVERY_EXPIRED] = "expired",

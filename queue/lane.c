@@ -138,7 +138,16 @@ static struct str
 key_of(const struct queue *q, const struct way *w, char key[KEY_MOST])
 {
 	int n;
-	if (str_eq(w->agent, STR("local"))) {
+	if (str_eq(w->agent, STR("pipe"))) {
+		/* A command's mail goes one after the other. */
+		char way[3 * sizeof(uint64_t)];
+		const uint64_t parts[] = {map_hash(w->user),
+			map_hash(w->home), map_hash(w->destination)};
+		memcpy(way, parts, sizeof way);
+		n = snprintf(key, KEY_MOST, "pipe %.*s %016llx",
+			STR_ARG(w->ids), (unsigned long long)map_hash(
+				str_of(way, sizeof way)));
+	} else if (str_eq(w->agent, STR("local"))) {
 		/* Ids of their own mean an agent of their own. */
 		uint64_t slots = str_eq(w->ids, STR("-"))
 			? (uint64_t)q->conf->queue.local_agents : 1;
@@ -167,7 +176,8 @@ lane_for(struct queue *q, const struct way *w)
 	struct lane *l = map_get(q->lanes, name);
 	if (l != NULL)
 		return l;
-	l = lane_new(q, name, str_eq(w->agent, STR("local")));
+	l = lane_new(q, name, !str_eq(w->agent, STR("remote")));
+	l->pipe = str_eq(w->agent, STR("pipe"));
 	if (l->local) {
 		l->arena = arena_new("lane");
 		l->ids = str_copy(l->arena, w->ids);

@@ -232,6 +232,7 @@ static const char *
 what_is_wrong(const struct rcpt *r, enum row_state state)
 {
 	bool local = str_eq(r->agent, STR("local"));
+	bool pipe = str_eq(r->agent, STR("pipe"));
 	int64_t id;
 	if (r->address.n == 0)
 		return "the row has no address";
@@ -243,7 +244,7 @@ what_is_wrong(const struct rcpt *r, enum row_state state)
 		return "the row has no size";
 	if (state == ROW_NEW)
 		return NULL;
-	if (!local && !str_eq(r->agent, STR("remote")))
+	if (!local && !pipe && !str_eq(r->agent, STR("remote")))
 		return "the row has no such agent";
 	if (local && (r->user.n == 0 || r->home.n == 0))
 		return "the row has no user or home";

@@ -161,16 +161,25 @@ fail(struct queue *q, struct rcpt *r, const struct result *x,
 	add_failure(r, x, false);
 }
 
+bool
+outcome_is_final(const struct rcpt *r)
+{
+	return str_eq(r->agent, STR("local")) ||
+		(str_eq(r->agent, STR("pipe")) &&
+			str_starts(r->destination, STR("|")));
+}
+
 static void
 succeed(struct queue *q, struct rcpt *r, struct agent *g,
 	const struct result *x)
 {
 	bool local = str_eq(r->agent, STR("local"));
+	const char *what = outcome_is_final(r) ? "delivered" : "relayed";
 	figures_delivery(q, r, DELIVERY_DONE);
-	log_info(str_from(r->msg->qid), local ? "delivered" : "relayed",
+	log_info(str_from(r->msg->qid), what,
 		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
 		LOG_STR("reply", x->status.text));
-	if (g != NULL && g->local &&
+	if (g != NULL && local &&
 		str_eq(q->conf->queue.durability, STR("batch"))) {
 		r->took = x->took;
 		r->detail = str_copy(r->msg->arena, x->detail);
@@ -178,7 +187,7 @@ succeed(struct queue *q, struct rcpt *r, struct agent *g,
 		return;
 	}
 	report_success(q, r, x);
-	outcome_finished(q, r, local ? "delivered" : "relayed", x);
+	outcome_finished(q, r, what, x);
 }
 
 /* Old by the wall clock and tried a few times: a clock that jumped a year

@@ -177,7 +177,7 @@ enum delivery_result {
 	DELIVERY_RESULTS
 };
 
-enum { FIGURE_AGENTS = 3 }; /* local, remote, not known */
+enum { FIGURE_AGENTS = 4 }; /* local, remote, pipe, not known */
 
 struct figures {
 	int64_t deliveries[FIGURE_AGENTS][DELIVERY_RESULTS];
@@ -223,7 +223,7 @@ struct queue {
 
 	struct list agent_list; /* all */
 	struct list idle_agents; /* remote ones without a job */
-	size_t remote_agents, local_agents, agents_asked;
+	size_t remote_agents, local_agents, pipe_agents, agents_asked;
 	int agents_failed; /* in a row */
 	struct loop_timer *agents_timer; /* none is asked for until then */
 	struct loop_timer *turn_timer; /* a local lane's next turn */
@@ -438,7 +438,8 @@ struct lane {
 	struct list of_queue, of_ready, of_hungry;
 	struct arena *arena; /* local: of these texts */
 	struct str key;
-	bool local;
+	bool local; /* has an agent of its own */
+	bool pipe; /* and that one runs commands; local too */
 	struct str ids, user, home; /* local: whose agent */
 	struct list works; /* one per message, in turn */
 	size_t waiting; /* recipients in works */
@@ -593,6 +594,8 @@ void outcome_held(struct queue *q, struct rcpt *r, struct str reason);
 /* Off the queue, into history. */
 void outcome_finished(struct queue *q, struct rcpt *r, const char *outcome,
 	const struct result *x);
+/* A delivered recipient is where it was to go; else it is another's now. */
+bool outcome_is_final(const struct rcpt *r);
 /* Seconds until the next attempt after so many. */
 int64_t outcome_next(const struct queue *q, int attempts);
 /* One recipient less under way; the last one's answer ends the round. */

@@ -189,7 +189,6 @@ report_success(struct queue *q, struct rcpt *r, const struct result *x)
 {
 	struct msg *m = r->msg;
 	struct str wish = STR("SUCCESS");
-	bool local = str_eq(r->agent, STR("local"));
 	if (str_search(r->notify, wish) == r->notify.n || m->sender.n == 0 ||
 		str_search(x->detail, STR("dsn=1")) < x->detail.n)
 		return;
@@ -197,7 +196,7 @@ report_success(struct queue *q, struct rcpt *r, const struct result *x)
 	struct dsn_recipient rcpt = {.address = r->address,
 		.original = r->orcpt, .status = x->status,
 		.remote = x->remote,
-		.action = local ? DSN_DELIVERED : DSN_RELAYED};
+		.action = outcome_is_final(r) ? DSN_DELIVERED : DSN_RELAYED};
 	struct dsn d = report_on(q, m, m->sender);
 	d.recipients = &rcpt;
 	d.count = 1;

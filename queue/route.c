@@ -36,12 +36,15 @@ is_route(const struct msg_route_result *m)
 {
 	size_t n = m->agent.n;
 	if (n == 0 || m->address.n != n || m->user.n != n || m->home.n != n ||
-		m->ids.n != n)
+		m->ids.n != n || m->command.n != n)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!str_eq(m->agent.v[i], STR("local")) &&
-			!str_eq(m->agent.v[i], STR("remote")))
+	for (size_t i = 0; i < n; i++) {
+		bool pipe = str_eq(m->agent.v[i], STR("pipe"));
+		if (pipe ? m->command.v[i].n == 0 :
+			!str_eq(m->agent.v[i], STR("local")) &&
+				!str_eq(m->agent.v[i], STR("remote")))
 			return false;
+	}
 	return true;
 }
 
@@ -66,14 +69,22 @@ set_final(struct rcpt *r, const struct msg_route_result *m, size_t i)
 	r->user = str_copy(a, m->user.v[i]);
 	r->home = str_copy(a, m->home.v[i]);
 	r->ids = str_copy(a, m->ids.v[i]);
-	r->destination = str_skip(
-		r->address, str_find_last(r->address, '@') + 1);
+	r->destination = m->command.v[i].n > 0
+		? str_copy(a, m->command.v[i])
+		: str_skip(r->address, str_find_last(r->address, '@') + 1);
 }
 
+/* A command of an alias is one whatever alias led there, a named one is for
+ * each address. */
 static struct str
-final_of(const struct rcpt *r)
+final_of(struct arena *a, const struct way *w, struct str address)
 {
-	return r->user.n > 0 ? r->user : r->address;
+	bool pipe = str_eq(w->agent, STR("pipe"));
+	if (!pipe)
+		return w->user.n > 0 ? w->user : address;
+	return str_printf(a, "%.*s|%.*s|%.*s", STR_ARG(w->user),
+		STR_ARG(w->destination), STR_ARG(str_starts(w->destination,
+			STR("|")) ? STR("") : address));
 }
 
 /* Where a message that was not just taken goes already. */
@@ -88,8 +99,10 @@ recall(struct queue *q, struct msg *m)
 	sqlite3_bind_int64(s, 1, m->id);
 	while (table_step(q->reader, s)) {
 		struct arena_mark mark = arena_mark(a);
-		struct str user = table_text(a, s, 0);
-		seen_add(m->seen, user.n > 0 ? user : table_text(a, s, 1));
+		struct way w = {.user = table_text(a, s, 0),
+			.agent = table_text(a, s, 2),
+			.destination = table_text(a, s, 3)};
+		seen_add(m->seen, final_of(a, &w, table_text(a, s, 1)));
 		arena_rewind(a, mark);
 	}
 	sqlite3_reset(s);
@@ -103,7 +116,9 @@ is_double(struct queue *q, struct rcpt *r)
 {
 	if (r->msg->seen == NULL)
 		recall(q, r->msg);
-	return !seen_add(r->msg->seen, final_of(r));
+	struct way w = {r->agent, r->user, r->home, r->ids, r->destination};
+	return !seen_add(r->msg->seen,
+		final_of(r->msg->arena, &w, r->address));
 }
 
 /* Into its lane; or, when that has more of this message than its share, off
@@ -182,6 +197,19 @@ keep_copy(struct queue *q, const struct rcpt *r, struct rcpt *more)
 	go(q, more, OP_RCPT);
 }
 
+/* Run as the user whose .forward has it. */
+static void
+give_command(struct queue *q, const struct rcpt *r, struct rcpt *more,
+	struct str command)
+{
+	more->agent = STR("pipe");
+	more->user = r->user;
+	more->home = r->home;
+	more->ids = r->ids;
+	more->destination = str_copy(r->msg->arena, command);
+	go(q, more, OP_RCPT);
+}
+
 static void
 forward_one(struct queue *q, const struct rcpt *r, int64_t number,
 	struct str target)
@@ -197,11 +225,28 @@ forward_one(struct queue *q, const struct rcpt *r, int64_t number,
 		keep_copy(q, r, more);
 		return;
 	}
+	if (str_starts(target, STR("|"))) {
+		give_command(q, r, more, target);
+		return;
+	}
 	more->address = str_copy(m->arena, target);
 	struct op o = op_of(OP_RCPT, more);
 	o.next = m->arrival;
 	batch_add(q, &o);
 	route_rcpt(q, more);
+}
+
+static void
+log_forward(const struct rcpt *r, struct str targets)
+{
+	struct arena *a = arena_new("log");
+	char *text = str_cstr(a, targets);
+	for (char *p = text; *p != '\0'; p++)
+		if (*p == '\n')
+			*p = ',';
+	log_info(str_from(r->msg->qid), "forwarded",
+		LOG_STR("rcpt", r->address), LOG_CSTR("to", text));
+	arena_free(a);
 }
 
 /* The new rows and the end of this one are one commit: a crash neither loses
@@ -215,9 +260,8 @@ route_forward(struct queue *q, struct rcpt *r, struct str targets)
 	int64_t i = 0;
 	if (shift > SHIFT_MOST)
 		return false;
-	log_info(str_from(r->msg->qid), "forwarded",
-		LOG_STR("rcpt", r->address), LOG_STR("to", targets));
-	while (i < FORWARDS_MOST && str_cut(&targets, ',', &target))
+	log_forward(r, targets);
+	while (i < FORWARDS_MOST && str_cut(&targets, '\n', &target))
 		if (target.n > 0)
 			forward_one(q, r, (++i << shift) + r->number, target);
 	outcome_finished(q, r, "forwarded", &(struct result){0});

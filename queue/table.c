@@ -147,9 +147,11 @@ static const char *const texts[STATEMENTS] = {
 		" client, user, ret, envid, body_type, utf8, requiretls,"
 		" crashes, body FROM message WHERE id = ?1",
 	[SELECT_CONTENT] = "SELECT octets FROM content WHERE message = ?1",
-	[SELECT_ROUTED] = "SELECT user, address FROM recipient"
+	[SELECT_ROUTED] = "SELECT user, address, agent, destination"
+		" FROM recipient"
 		" WHERE message = ?1 AND agent <> '' UNION ALL"
-		" SELECT mailbox, address FROM history WHERE message = ?1"
+		" SELECT mailbox, address, agent, destination"
+		" FROM history WHERE message = ?1"
 		" AND agent <> ''",
 	[SELECT_LAST_NUMBER] = "SELECT max(n) FROM (SELECT"
 		" max(number & 1048575) AS n FROM recipient"

@@ -118,13 +118,15 @@ enum peer_who {
 #define FIELDS_route(F) \
 	F(TEXT, address) F(NUM, explain)
 /*
- * One entry per final recipient: agent is "local" or "remote".  For local:
- * user, its home (the directory that holds Maildir), "uid:gid" ("-" for the
- * ids the agents run under anyway).  For remote those are empty.
+ * One entry per final recipient: agent is "local", "remote" or "pipe".  For
+ * local: user, its home (the directory that holds Maildir), "uid:gid" ("-" for
+ * the ids the agents run under anyway).  For remote those are empty.  For pipe:
+ * as whom (user is empty), and command, "|text" of an alias or a name of
+ * pipe.commands, which is empty for all others.
  */
 #define FIELDS_route_result(F) \
 	F(STATUS, status) F(LIST, agent) F(LIST, address) F(LIST, user) \
-	F(LIST, home) F(LIST, ids) F(LIST, why)
+	F(LIST, home) F(LIST, ids) F(LIST, command) F(LIST, why)
 /*
  * One step of a SASL dialogue; mechanism is set in the first step and empty
  * in later ones.  service: smtp, submission, imap, pop3.  tls: 1 when the
@@ -199,23 +201,26 @@ enum peer_who {
  * Local: user, home and name (Maildir base name) per recipient; verify: 1, a
  * delivery before a crash may have been done, look first; 2, a sync failed,
  * write it anew whatever is there.  Remote:
- * destination is the domain or next hop; those lists are empty.
+ * destination is the domain or next hop; those lists are empty.  Pipe: it is
+ * the command, and user the person whose .forward has it, or empty.  own: 1,
+ * the users of a local job have ids of their own.
  * The content is in content or in the descriptor (read-only, CRLF lines).
  */
 #define FIELDS_job(F) \
 	F(TEXT, id) F(TEXT, sender) F(NUM, arrival) F(TEXT, ret) \
 	F(TEXT, envid) F(TEXT, body_type) F(NUM, utf8) F(NUM, requiretls) \
-	F(NUM, size) F(TEXT, destination) F(NUM, verify) F(LIST, number) \
-	F(LIST, rcpt) F(LIST, orcpt) F(LIST, notify) F(LIST, user) \
+	F(NUM, size) F(TEXT, destination) F(NUM, verify) F(NUM, own) \
+	F(LIST, number) F(LIST, rcpt) F(LIST, orcpt) F(LIST, notify) F(LIST, user) \
 	F(LIST, home) F(LIST, name) F(BYTES, content)
 /*
  * What became of some recipients of a job; several may be sent for one job,
  * together they name each number once.  status: status_format texts.  remote:
  * the host that said so.  scope: what the failure is about: host, message or
- * recipient.  detail: for the log and trace (tls=..., ip=..., dsn=1 when the
+ * recipient; or agent, when a new one of a local lane would see what this one
+ * may not.  detail: for the log and trace (tls=..., ip=..., dsn=1 when the
  * next hop took over reporting).  forward, empty or one for each number: the
- * user wants it elsewhere, addresses separated by commas, "\" for the mailbox
- * itself.
+ * user wants it elsewhere, addresses and "|command"s with LF between, "\" for
+ * the mailbox itself.
  */
 #define FIELDS_job_result(F) \
 	F(TEXT, id) F(LIST, number) F(LIST, status) F(LIST, forward) \
@@ -290,7 +295,7 @@ enum peer_who {
 	F(LIST, records)
 
 /* --------------------------------------------------------------- master */
-/* Start a delivery agent ("local", "remote"); answered by opened, whose
+/* Start a delivery agent ("local", "remote", "pipe"); answered by opened, whose
  * descriptor speaks job/job_result/checkpoint.  ids as in route_result. */
 #define FIELDS_agent_start(F) \
 	F(TEXT, agent) F(TEXT, user) F(TEXT, ids) F(TEXT, home)

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/argv.h"
 #include "sys/hop.h"
 #include "sys/net.h"
 #include "sys/policy.h"
@@ -591,6 +592,8 @@ static const struct check checks[] = {
 	CHECK(remote, sender_sources, rule_is_source,
 		"SENDER ADDRESS or one of each family"),
 	CHECK(remote, own_addresses, is_ip, "an address"),
+	CHECK(pipe, commands, argv_is_good, "NAME USER /PROGRAM ARGUMENT..., "
+		"with {words} that exist"),
 	CHECK(imap, hide, is_hiding, "NETWORK NAME..., or * NAME..."),
 	CHECK(resolve, forward, is_name_server, "ADDRESS or ADDRESS@PORT"),
 };
@@ -698,6 +701,26 @@ check_together(struct reader *r)
 			"not: name the smarthost");
 }
 
+/* The commands that rules name are there. */
+static void
+check_pipes(struct reader *r)
+{
+	const struct conf *c = r->conf;
+	const struct str_list *rules = &c->remote.transports;
+	struct argv any;
+	for (size_t i = 0; i < rules->n; i++) {
+		struct str rest = rules->v[i], word;
+		struct hop hop;
+		if (!str_word(&rest, &word) || !str_word(&rest, &word) ||
+			!hop_parse(word, &hop) || hop.kind != HOP_PIPE ||
+			argv_find(c->pipe.commands, hop.host, &any))
+			continue;
+		complain(r, line_of(r, rules), "remote.transports: \"%.*s\": "
+			"pipe.commands has no %.*s", STR_ARG(rules->v[i]),
+			STR_ARG(hop.host));
+	}
+}
+
 static void
 check_whole(struct reader *r)
 {
@@ -707,6 +730,7 @@ check_whole(struct reader *r)
 				check_row(r, &checks[i], &rows[j]);
 	check_policy(r);
 	check_listen(r);
+	check_pipes(r);
 	check_together(r);
 }
 

@@ -27,7 +27,7 @@ struct buf;
 
 #define CONF_SECTIONS(S) \
 	S(general) S(listen) S(log) S(tls) S(smtp) S(limit) S(policy) S(address) S(queue) S(remote) \
-	S(resolve) S(auth) S(imap) S(pop3)
+	S(pipe) S(resolve) S(auth) S(imap) S(pop3)
 
 #define CONF_TYPE_NUMBER int64_t
 #define CONF_TYPE_SIZE int64_t
@@ -56,6 +56,7 @@ struct buf;
 #define CONF_IF_address(x)
 #define CONF_IF_queue(x)
 #define CONF_IF_remote(x)
+#define CONF_IF_pipe(x)
 #define CONF_IF_resolve(x)
 #define CONF_IF_auth(x)
 #define CONF_IF_imap(x)
@@ -140,6 +141,14 @@ struct conf_remote {
 };
 #undef CONF_IF_remote
 #define CONF_IF_remote(x)
+
+#undef CONF_IF_pipe
+#define CONF_IF_pipe(x) x
+struct conf_pipe {
+#include "sys/conf_options.h"
+};
+#undef CONF_IF_pipe
+#define CONF_IF_pipe(x)
 
 #undef CONF_IF_resolve
 #define CONF_IF_resolve(x) x

@@ -251,6 +251,20 @@ OPTION(remote, block_timeout, DURATION, "3m", 1, 3600,
 OPTION(remote, final_timeout, DURATION, "10m", 1, 3600,
 	"How long to wait for the reply to a whole message.")
 
+/* ----------------------------------------------------------------- pipe */
+OPTION(pipe, commands, LINES, "", 0, 0,
+	"Commands for the next hop pipe:NAME: NAME USER /PROGRAM ARGUMENT...")
+OPTION(pipe, aliases, BOOL, "yes", 0, 0,
+	"Obey |command in general.aliases.")
+OPTION(pipe, forward, BOOL, "yes", 0, 0,
+	"Obey |command in .forward files of users with an id of their own.")
+OPTION(pipe, timeout, DURATION, "15m", 1, 86400,
+	"How long a command may take for one message.")
+OPTION(pipe, memory, SIZE, "1g", 1048576, 0,
+	"Most memory of a command.")
+OPTION(pipe, agents, NUMBER, "20", 1, 1000,
+	"Commands that may run at once.")
+
 /* -------------------------------------------------------------- resolve */
 OPTION(resolve, forward, LIST, "", 0, 0,
 	"Name servers to ask, ADDRESS or ADDRESS@PORT; empty: /etc/resolv.conf.")

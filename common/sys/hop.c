@@ -14,6 +14,7 @@ static const struct {
 	{"smtps:", HOP_HOST, false, true, 465},
 	{"lmtp:unix:", HOP_UNIX, true, false, 0},
 	{"lmtp:", HOP_HOST, true, false, 24},
+	{"pipe:", HOP_PIPE, false, false, 0},
 };
 
 bool
@@ -45,9 +46,10 @@ hop_parse_host(struct str text, struct str *host, int *port)
 		(end > 0 || !str_has(*host, ':'));
 }
 
-/* A name without a path in it: the directory is the agent's own. */
+/* A name without a path in it: the directory is the agent's own; or that of a
+ * command. */
 static bool
-is_socket_name(struct str s)
+is_plain_name(struct str s)
 {
 	return s.n > 0 && s.n < 100 && !str_has(s, '/') && !str_has(s, 0) &&
 		!str_starts(s, STR("."));
@@ -66,8 +68,8 @@ hop_parse(struct str text, struct hop *out)
 		*out = (struct hop){.kind = schemes[i].kind,
 			.lmtp = schemes[i].lmtp, .tls = schemes[i].tls,
 			.host = str_skip(text, scheme.n)};
-		if (out->kind == HOP_UNIX)
-			return is_socket_name(out->host);
+		if (out->kind == HOP_UNIX || out->kind == HOP_PIPE)
+			return is_plain_name(out->host);
 		bool ok = hop_parse_host(out->host, &out->host, &out->port);
 		if (out->port == 0)
 			out->port = schemes[i].port;
@@ -143,12 +145,24 @@ rule_is_hop(struct str rule)
 }
 
 bool
+rule_pipe(struct str_list rules, struct str address, struct str *name)
+{
+	struct hop hop;
+	if (!rule_find(rules, address, name) || !hop_parse(*name, &hop) ||
+		hop.kind != HOP_PIPE)
+		return false;
+	*name = hop.host;
+	return true;
+}
+
+bool
 rule_is_smarthost(struct str rule)
 {
 	struct str words[3];
 	struct hop hop;
 	size_t n = words_of(rule, words, 3);
-	return (n == 1 || n == 3) && hop_parse(words[0], &hop);
+	return (n == 1 || n == 3) && hop_parse(words[0], &hop) &&
+		hop.kind != HOP_PIPE;
 }
 
 bool

@@ -9,6 +9,7 @@
  *	smtps:HOST[:PORT]	the same, under TLS from the start (465)
  *	lmtp:HOST[:PORT]	LMTP over TCP (24)
  *	lmtp:unix:NAME		LMTP over a Unix socket in the agent's directory
+ *	pipe:NAME		no server: the command of that name (sys/argv.h)
  *
  * HOST is a name, an IPv4 address, or an IPv6 address in brackets.
  */
@@ -21,6 +22,7 @@ enum hop_kind {
 	HOP_MX, /* host is empty for the destination itself */
 	HOP_HOST,
 	HOP_UNIX,
+	HOP_PIPE, /* host is the command's name */
 };
 
 struct hop {
@@ -44,6 +46,9 @@ bool hop_parse_host(struct str text, struct str *host, int *port);
  * *value is what follows the pattern.
  */
 bool rule_find(struct str_list rules, struct str address, struct str *value);
+
+/* Is a command the next hop of this address?  Its name. */
+bool rule_pipe(struct str_list rules, struct str address, struct str *name);
 
 /* For the check of the configuration: the rest of a rule is one hop; a hop and
  * perhaps a user and a password; one of the words of remote.tls or dane; one

@@ -17,6 +17,7 @@
 #include <iconv.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,15 +109,31 @@ verify_ids(unsigned uid, unsigned gid, unsigned caps)
 	errno = 0;
 }
 
+/* What the system says of this account counts, not what was asked for. */
+static void
+take_groups(unsigned uid, unsigned *gid)
+{
+	const struct passwd *pw = getpwuid(uid);
+	if (pw == NULL || pw->pw_gid == 0)
+		fatal("privileges", "the user is nobody the system knows");
+	*gid = pw->pw_gid;
+	if (initgroups(pw->pw_name, pw->pw_gid) != 0)
+		fatal("privileges", "cannot take the groups");
+	errno = 0;
+}
+
 void
-sandbox_become(unsigned uid, unsigned gid, bool may_chroot)
+sandbox_become(unsigned uid, unsigned gid, bool may_chroot, bool groups)
 {
 	unsigned caps = may_chroot ? 1u << CAP_SYS_CHROOT : 0;
+	if (setgroups(0, NULL) != 0)
+		fatal("privileges", "cannot give up the groups");
+	if (groups)
+		take_groups(uid, &gid);
 	make_inheritable(caps);
 	empty_bounding_set();
 	if (prctl(PR_SET_KEEPCAPS, may_chroot, 0, 0, 0) != 0 ||
-		setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
-		setresuid(uid, uid, uid) != 0)
+		setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
 		fatal("privileges", "cannot give them up");
 	keep_capabilities(caps);
 	if (may_chroot && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE,

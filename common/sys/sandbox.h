@@ -58,9 +58,11 @@ struct sandbox {
  * Becomes the user for good: no capability is left, none can come back, and
  * no file executed later adds one.  With may_chroot a single right remains,
  * across exec, until sandbox_chroot: that of changing the root directory.
- * Needs root; ends the process on any failure.
+ * With groups it gets those that the system's files give the account, the
+ * first of them instead of gid; without there are none but gid.  Needs root;
+ * ends the process on any failure.
  */
-void sandbox_become(unsigned uid, unsigned gid, bool may_chroot);
+void sandbox_become(unsigned uid, unsigned gid, bool may_chroot, bool groups);
 
 /* Makes directory / and gives up the right to do so again. */
 void sandbox_chroot(const char *directory);

@@ -44,6 +44,9 @@ fill(struct environment *e, const struct spawn *s)
 			put(e, passed_on[i], str_from(getenv(passed_on[i])));
 	put(e, "LISTEN_FDS", str_printf(e->arena, "%zu", s->fd_count));
 	put(e, "LISTEN_FDNAMES", inherit_names(e->arena, s->fds, s->fd_count));
+	if (s->ids != NULL)
+		put(e, "SURAT_UID", str_printf(e->arena, "%u",
+			(unsigned)s->ids->uid));
 	if (s->home.n > 0)
 		put(e, "SURAT_HOME", s->home);
 	if (s->root.n > 0)
@@ -70,7 +73,8 @@ give_up(const struct spawn *s)
 	if (s->ids == NULL)
 		return;
 	sandbox_leave_network(s->network);
-	sandbox_become(s->ids->uid, s->ids->gid, s->root.n > 0);
+	sandbox_become(
+		s->ids->uid, s->ids->gid, s->root.n > 0, s->ids->groups);
 }
 
 static void

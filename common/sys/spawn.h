@@ -5,7 +5,7 @@
  *
  * The child gets its descriptors (sys/inherit), standard error, an environment
  * of our making, its own process group, and nothing else.  With ids it has
- * them, no capability and, given an empty network, no other before it is
+ * them (SURAT_UID), no capability and, given an empty network, no other before it is
  * loaded; with a root directory it keeps, until it has gone there (SURAT_ROOT,
  * sys/service), the right to do that.
  */
@@ -19,6 +19,7 @@
 struct ids {
 	uid_t uid;
 	gid_t gid;
+	bool groups; /* those of the account (sys/sandbox) instead of gid */
 };
 
 struct spawn {

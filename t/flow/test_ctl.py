@@ -19,7 +19,8 @@ from ports import free_offset
 HERE = os.path.dirname(os.path.abspath(__file__))
 SURAT = BUILD + '/bin/surat'
 SENDMAIL = BUILD + '/bin/sendmail'
-PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-remote '
+PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-pipe '
+            'deliver-remote '
             'smtpd imapd pop3d').split()
 ROOT = os.getuid() == 0
 top = tempfile.mkdtemp(prefix='surat.')

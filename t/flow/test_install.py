@@ -83,8 +83,8 @@ def manuals(root):
 
 def users(root):
     dry = sysusers(root, '--dry-run')
-    same((dry.returncode, dry.stderr.count('Creating user')), (0, 8),
-         'sysusers.d asks for eight users')
+    same((dry.returncode, dry.stderr.count('Creating user')), (0, 9),
+         'sysusers.d asks for nine users')
     same(sysusers(root).returncode, 0, 'they are made')
     rows = table(root + '/etc/passwd')
     same(sorted(r[0] for r in rows), sorted(

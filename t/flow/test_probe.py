@@ -23,7 +23,9 @@ ASK = NET | {'tls', 'auth', 'queue', 'resolve', 'deliver-remote'}
 MAIL = {'imap-alice', 'imap-carol', 'pop3-bob', 'deliver-virtual',
         'deliver-carol'}
 ONLINE = {'resolve', 'deliver-remote'}
-ALL = ASK | MAIL | {'keys'}
+# The one that reads mail; its runner is what the commands are.
+PIPE = {'pipe-carol'}
+ALL = ASK | MAIL | PIPE | {'keys'}
 NOBODY = set()
 REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENOSYS,
             errno.ENOTDIR, errno.ECONNREFUSED, errno.EXDEV}
@@ -118,6 +120,8 @@ def files(h):
                                                'deliver-carol'}),
         ('read what else carol has', opens(h.path('home/carol/secret')),
          NOBODY),
+        ('read where carol\'s mail goes',
+         opens(h.path('home/carol/.forward')), {'deliver-carol'}),
         ('write beside carol\'s mail', opens(h.path('home/carol/x'), WR),
          NOBODY),
         ('put a file into bob\'s Maildir',
@@ -154,7 +158,7 @@ def sockets(h):
                                   unix(path))
     return [
         ('a Unix socket', makes('socket', socket.AF_UNIX, stream, 0),
-         ALL - {'keys'}),
+         ALL - {'keys'} - PIPE),
         ('an IPv4 socket', makes('socket', socket.AF_INET, stream, 0),
          ONLINE),
         ('an IPv6 socket', makes('socket', socket.AF_INET6, 2, 0), ONLINE),
@@ -282,6 +286,10 @@ def prepare(h):
     with open(h.path('home/carol/secret'), 'w') as f:
         f.write('x')
     os.chown(h.path('home/carol/secret'), 64200, 64200)
+    with open(h.path('home/carol/.forward'), 'w') as f:
+        f.write('\\carol, "|cat > /dev/null"\n')
+    os.chown(h.path('home/carol/.forward'), 64200, 64200)
+    os.chmod(h.path('home/carol/.forward'), 0o644)
     h.send([p + '@example.test' for p in ('alice', 'bob', 'carol')],
            message('for probes'))
     with h.smtp('submission', 'carol', tls=True) as s:
@@ -289,6 +297,7 @@ def prepare(h):
     for user in ('alice', 'carol', 'bob'):
         h.wait_mail(user, 1, 20)
         os.symlink(h.path('home/carol/secret'), h.maildir(user) + '/escape')
+    until(lambda: h.grep(' piped '), 20)
     until(lambda: [m for s in list(h.mx.sessions) for m in s.messages], 20)
 
 
@@ -313,12 +322,14 @@ def find(h):
                                              'rb').read()
     virtual = lambda p: owner(p) == IDS['_suratmail']
     carol = lambda p: owner(p) == 64200
+    confined = lambda p: 'Seccomp:\t2' in open('/proc/%d/status' % p).read()
     for name, program, conditions in (
             ('imap-alice', 'imapd', (session, virtual)),
             ('imap-carol', 'imapd', (session, carol)),
             ('pop3-bob', 'pop3d', (session, virtual)),
             ('deliver-virtual', 'deliver-local', (virtual,)),
-            ('deliver-carol', 'deliver-local', (carol,))):
+            ('deliver-carol', 'deliver-local', (carol,)),
+            ('pipe-carol', 'deliver-pipe', (carol, confined))):
         programs[name] = only(h, program, *conditions)
     return {n: p for n, p in programs.items() if p}
 

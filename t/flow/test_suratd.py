@@ -17,7 +17,8 @@ from house import BUILD, done, ok, skip, until
 from ports import free_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-remote '
+PROGRAMS = ('keys tls resolve auth queue deliver-local deliver-pipe '
+            'deliver-remote '
             'smtpd imapd pop3d').split()
 
 
@@ -337,7 +338,7 @@ def test_check():
     s.remove()
 
 
-USERS = ('net', 'q', 'out', 'auth', 'dns', 'tls', 'key', 'mail')
+USERS = ('net', 'q', 'out', 'auth', 'dns', 'tls', 'key', 'mail', 'pipe')
 AS_ROOT = '''mount --bind $0/passwd /etc/passwd &&
 mount --bind $0/nsswitch.conf /etc/nsswitch.conf && exec "$@"'''
 

@@ -22,6 +22,7 @@ MOST = {
     'surat-imapd.service': 1.2, 'surat-pop3d.service': 1.2,
     'surat-tls.service': 1.2, 'surat-resolve.service': 1.2,
     'surat-deliver-remote@.service': 1.2,
+    'surat-deliver-pipe@.service': 1.6,
     'surat-deliver-local@.service': 1.6, 'surat-launcher.service': 2.6,
     'surat-metrics@.service': 1.6, 'surat.service': 2.6,
 }

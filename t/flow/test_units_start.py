@@ -62,6 +62,11 @@ def prepare(root):
     with open('/etc/surat/users', 'w') as f:
         f.write('alice:%s::::::\ncarol:%s:64200:64200::/var/home/carol::\n' %
                 (hashed('secret'), hashed('pass')))
+    with open('/etc/surat/aliases', 'w') as f:
+        f.write('note: "|id -un > /var/lib/note/new; mv /var/lib/note/new '
+                '/var/lib/note/who"\n')
+    os.mkdir('/var/lib/note', 0o777)
+    os.chmod('/var/lib/note', 0o777)
 
 
 def send(to):
@@ -124,6 +129,10 @@ try:
         c, got = read(user, password)
         same(got, [b'1'], user + ' reads it by IMAP over TLS')
         c.logout()
+    send(['note@example.test'])
+    ok(until(lambda: os.path.exists('/var/lib/note/who'), 20) and
+       open('/var/lib/note/who').read() == '_suratpipe\n',
+       'given to a command')
     mx = Server('127.0.0.1', 2525)
     send(['somebody@example.net'])
     ok(until(lambda: [m for s in list(mx.sessions) for m in s.messages], 20),
@@ -136,7 +145,8 @@ try:
     p.quit()
     same(sorted(set(system.started)), sorted(
         'surat-' + n for n in 'launcher keys tls auth queue resolve smtpd '
-        'imapd pop3d deliver-local@ deliver-remote@'.split()), 'what started')
+        'imapd pop3d deliver-local@ deliver-remote@ '
+        'deliver-pipe@'.split()), 'what started')
     same({s: n.split('\n')[0] for s, n in system.notified.items()
           if not n.startswith('READY=1')}, {}, 'all said that they are ready')
     same({n: who(n) for n in ('smtpd', 'queue', 'auth', 'tls', 'keys')},

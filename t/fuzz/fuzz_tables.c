@@ -50,10 +50,11 @@ check_users(struct arena *a, struct str text)
 }
 
 static void
-check_aliases(struct arena *a, struct str text)
+check_aliases(struct arena *a, struct str text, bool commands)
 {
 	struct buf *errors = buf_new(a);
-	struct aliases *t = aliases_parse(a, text, "aliases", errors);
+	struct aliases *t = aliases_parse(
+		a, text, "aliases", commands, errors);
 	struct str name;
 	void *v;
 	assert((t == NULL) == (errors->n > 0));
@@ -64,11 +65,19 @@ check_aliases(struct arena *a, struct str text)
 		assert(name.n > 0 && (name.n > 512 ||
 			aliases_find(t, name) == x));
 		for (size_t i = 0; i < list->n; i++)
-			assert(list->v[i].n > 0 && list->v[i].p[0] != '|' &&
+			assert(list->v[i].n > 0 &&
+				(commands || list->v[i].p[0] != '|') &&
 				list->v[i].p[0] != '/' &&
 				list->v[i].p[0] != ':' &&
 				!str_has(list->v[i], '\n'));
 	}
+}
+
+static void
+check_both(struct arena *a, struct str text)
+{
+	check_aliases(a, text, false);
+	check_aliases(a, text, true);
 }
 
 static void
@@ -107,7 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct str text = str_skip(str_of(data, n), 1);
 	unsigned kind = n > 0 ? data[0] % 5 : 0;
 	if (kind == 0)
-		check_aliases(a, text);
+		check_both(a, text);
 	else if (kind == 1)
 		check_users(a, text);
 	else if (kind == 2)

@@ -68,8 +68,8 @@ def until(fn, seconds=10):
     return fn()
 
 
-PROGRAMS = ('suratd smtpd pop3d imapd queue deliver-local deliver-remote auth '
-            'tls keys resolve surat sendmail').split()
+PROGRAMS = ('suratd smtpd pop3d imapd queue deliver-local deliver-remote '
+            'deliver-pipe auth tls keys resolve surat sendmail').split()
 
 
 def need_programs(programs=PROGRAMS):

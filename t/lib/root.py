@@ -14,7 +14,7 @@ import tempfile
 from house import BUILD, House, SERVICES, done, free_offset, need_programs, \
     skip
 
-USERS = ('net', 'q', 'out', 'auth', 'dns', 'tls', 'key', 'mail')
+USERS = ('net', 'q', 'out', 'auth', 'dns', 'tls', 'key', 'mail', 'pipe')
 IDS = {'_surat' + u: 64100 + i for i, u in enumerate(USERS)}
 PEOPLE = {'carol': 64200, 'dave': 64201}
 ENTER = '''mount --bind "$0/etc/passwd" /etc/passwd &&

@@ -37,9 +37,11 @@ test_auth(struct arena *a, const char *conf, const char *users,
 	x->program->arena = x->arena = a;
 	x->users = users_parse(
 		a, str_from(users), "users", STR("/mail"), errors);
-	x->aliases = aliases_parse(a, str_from(aliases), "aliases", errors);
+	x->aliases = aliases_parse(
+		a, str_from(aliases), "aliases", x->conf->pipe.aliases, errors);
 	ck_assert_msg(errors->n == 0, "%.*s", STR_ARG(buf_str(errors)));
 	tables_open(x);
+	pipes_open(x, buf_new(a));
 	for (size_t i = 0; i < x->table_count; i++)
 		table_refresh(x->tables[i]);
 	x->tables_checked = CLOCK_FOREVER / 2;

@@ -13,7 +13,7 @@ static struct aliases *
 parse(struct arena *a, const char *text)
 {
 	errors = buf_new(a);
-	return aliases_parse(a, str_from(text), "aliases", errors);
+	return aliases_parse(a, str_from(text), "aliases", false, errors);
 }
 
 static struct str
@@ -115,6 +115,30 @@ START_TEST(includes)
 }
 END_TEST
 
+/* Where they may be, in the file itself alone. */
+START_TEST(commands)
+{
+	struct arena *a = arena_new("test");
+	const char *list = test_file(a, "\"|cat\"\n");
+	struct buf *e = buf_new(a);
+	struct aliases *x = aliases_parse(a, STR("a: |cat\n"
+		"b: bob, \"| /bin/x \\\"1, 2\\\"\"\n"), "aliases", true, e);
+	ck_assert_ptr_nonnull(x);
+	ck_assert_view(targets(a, x, "a"), "|cat");
+	ck_assert_view(targets(a, x, "b"), "bob||/bin/x \"1, 2\"");
+	ck_assert_ptr_null(aliases_parse(a, STR("a: \"|\"\n"), "aliases",
+		true, e));
+	ck_assert_ptr_null(aliases_parse(a, STR("a: \"|x\n"), "aliases",
+		true, e));
+	ck_assert_ptr_null(aliases_parse(a, str_printf(a, "a: :include:%s\n",
+		list), "aliases", true, e));
+	struct str_list l;
+	ck_assert(!aliases_targets(a, STR("alice, |cat"), &l));
+	unlink(list);
+	arena_free(a);
+}
+END_TEST
+
 /* One that includes itself ends. */
 START_TEST(include_loop)
 {
@@ -134,5 +158,5 @@ Suite *
 suite_aliases(void)
 {
 	return SUITE("aliases", aliases_5, every_mistake_with_its_line,
-		includes, include_loop);
+		includes, include_loop, commands);
 }

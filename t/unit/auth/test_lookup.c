@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 static const char conf[] =
-	"general { domains = {example.org, example.net} plus = \"+-\" }";
+	"general { domains = {example.org, example.net} plus = \"+-\" }"
+	"remote { transports = {\"pipe.test pipe:one\", \"lost.test pipe:two\"} }"
+	"pipe { commands = {\"one _suratpipe /bin/one\","
+	" \"two no-such-user /bin/two\"} }";
 static const char users[] =
 	"alice:{PLAIN}a:::::\n"
 	"bob:{PLAIN}b:1000:1000::/home/bob:\n"
@@ -21,6 +24,7 @@ static const char aliases[] =
 	"round: about\nabout: round\n"
 	"lost: nobody\n"
 	"half: nobody, alice\n"
+	"cmd: |/bin/cmd\ncmds: cmd, alice, \"|/bin/cmd\"\n"
 	"list+owner: bob\n"
 	"@example.net: alice\n"
 	"info@example.net: carol@example.net\n";
@@ -411,10 +415,35 @@ START_TEST(row73_utf8)
 }
 END_TEST
 
+START_TEST(commands)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = test_auth(a, conf, users, aliases);
+	struct msg_route_result r = {.status = status_fine()};
+	struct lookup l = {.auth = x, .arena = a};
+	ck_assert_view(route(a, x, "cmd+x@example.org"),
+		"pipe cmd+x@example.org ");
+	ck_assert_view(route(a, x, "cmds@example.org"),
+		"pipe cmds@example.org , local alice alice");
+	/* a client's address is none, however it begins */
+	ck_assert_view(route(a, x, "|/bin/cmd"), "5.1.1");
+	ck_assert_view(route(a, x, "|cmd@example.org"), "5.1.1");
+	lookup_route(&l, STR("you@pipe.test"), &r);
+	ck_assert_uint_eq(r.agent.n, 1);
+	ck_assert_view(r.agent.v[0], "pipe");
+	ck_assert_view(r.command.v[0], "one");
+	ck_assert_view(r.ids.v[0], "-");
+	/* a command nobody can run waits for its user */
+	ck_assert_view(route(a, x, "you@lost.test"), "4.3.0");
+	ck_assert_view(route(a, x, "you@else.test"), "remote you@else.test ");
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_lookup(void)
 {
-	return SUITE("lookup", recipients, routes, too_many, senders, logins,
+	return SUITE("lookup", commands, recipients, routes, too_many, senders, logins,
 		domain_classes, relay_recipients, table_away, table_users,
 		rewriting, ownership, row73_utf8);
 }

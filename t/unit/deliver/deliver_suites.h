@@ -9,5 +9,6 @@ Suite *suite_content(void);
 Suite *suite_route(void);
 Suite *suite_job(void);
 Suite *suite_forward(void);
+Suite *suite_pipe(void);
 
 #endif

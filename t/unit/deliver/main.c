@@ -7,6 +7,6 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_capability,
-		suite_content, suite_route, suite_job, suite_forward};
+		suite_content, suite_route, suite_job, suite_forward, suite_pipe};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }

@@ -13,15 +13,18 @@ START_TEST(contents)
 {
 	static const struct {
 		const char *text, *want; /* NULL: none; "!": wrong */
+		const char *with; /* where commands may be, if another */
 	} rows[] = {
 		{"bob@elsewhere.test\n", "bob@elsewhere.test"},
-		{"# a comment\n\n bob , carol@X.test\n", "bob,carol@x.test"},
-		{"\\alice, bob@x.test", "\\,bob@x.test"},
+		{"# a comment\n\n bob , carol@X.test\n", "bob\ncarol@x.test"},
+		{"\\alice, bob@x.test", "\\\nbob@x.test"},
 		{"\\ALICE@example.org\n", "\\"},
 		{"\"a,b\"@x.test\n", "\"a,b\"@x.test"},
 		{"", NULL}, {"#\n\n", NULL}, {" , ,\n", NULL},
-		{"|/usr/bin/procmail\n", "!"},
-		{"\"|/usr/bin/vacation alice\"\n", "!"},
+		{"|/usr/bin/procmail\n", "!", "|/usr/bin/procmail"},
+		{"\\alice, \"|/usr/bin/vacation a, b\"\n", "!",
+			"\\\n|/usr/bin/vacation a, b"},
+		{"\"|\"\n", "!"}, {"\"|x\n", "!"},
 		{"/var/mail/alice\n", "!"},
 		{"bob@x.test, /dev/null\n", "!"},
 		{":include:/etc/list\n", "!"},
@@ -29,18 +32,22 @@ START_TEST(contents)
 		{"<bob@x.test>\n", "!"}, {"bob@\n", "!"},
 	};
 	struct arena *a = arena_new("test");
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t k = 0; k < 2 * (sizeof rows / sizeof *rows); k++) {
 		const char *wrong;
 		struct str out;
-		bool found = forward_parse(a, str_from(rows[i].text),
-			STR("alice@example.org"), &out, &wrong);
-		bool bad = rows[i].want != NULL &&
-			strcmp(rows[i].want, "!") == 0;
+		size_t i = k / 2;
+		const struct forward_rules rules = {
+			STR("alice@example.org"), STR("+"), k % 2 == 1,
+			STR("id")};
+		const char *want = k % 2 == 1 && rows[i].with != NULL
+			? rows[i].with : rows[i].want;
+		bool found = forward_parse(
+			a, str_from(rows[i].text), &rules, &out, &wrong);
+		bool bad = want != NULL && strcmp(want, "!") == 0;
 		ck_assert_msg((wrong != NULL) == bad, "row %zu: %s", i, wrong);
-		ck_assert_msg(found == (rows[i].want != NULL && !bad),
-			"row %zu", i);
+		ck_assert_msg(found == (want != NULL && !bad), "row %zu", i);
 		if (found)
-			ck_assert_msg(str_eq(out, str_from(rows[i].want)),
+			ck_assert_msg(str_eq(out, str_from(want)),
 				"row %zu: %.*s", i, STR_ARG(out));
 	}
 	arena_free(a);
@@ -64,8 +71,10 @@ static struct str
 find(struct arena *a, const char *rcpt)
 {
 	struct str out;
-	return forward_find(a, str_from(home), str_from(rcpt),
-		STR("alice"), STR("+-"), STR("test"), &out) ? out : STR("-");
+	const struct forward_rules rules = {
+		STR("alice"), STR("+-"), false, STR("test")};
+	return forward_find(a, str_from(home), str_from(rcpt), &rules, &out) ==
+		FORWARD_FOUND ? out : STR("-");
 }
 
 START_TEST(files)

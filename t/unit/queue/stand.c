@@ -47,8 +47,13 @@ add_route(struct arena *a, struct msg_route_result *r, struct str address)
 		str_skip(domain, 3), str_find(domain, '.') - 3);
 	struct str user = str_head(address, at);
 	size_t n = r->agent.n++;
-	r->address.n = r->user.n = r->home.n = r->ids.n = r->agent.n;
-	r->agent.v[n] = local || ids ? STR("local") : STR("remote");
+	bool pipe = str_eq(domain, STR("pipe.test"));
+	r->address.n = r->user.n = r->home.n = r->ids.n = r->command.n =
+		r->agent.n;
+	r->agent.v[n] = local || ids ? STR("local") : pipe ? STR("pipe")
+		: STR("remote");
+	r->command.v[n] = pipe ? str_printf(a, "|%.*s", STR_ARG(user))
+		: STR("");
 	r->address.v[n] = address;
 	r->user.v[n] = local || ids ? user : STR("");
 	r->home.v[n] = local || ids ? str_printf(a, "/home/%.*s",
@@ -64,11 +69,12 @@ on_route(struct peer *p, struct arena *a, struct message *m)
 	struct message answer = MESSAGE(route_result);
 	struct msg_route_result *r = &answer.route_result;
 	struct str_list *lists[] = {
-		&r->agent, &r->address, &r->user, &r->home, &r->ids};
+		&r->agent, &r->address, &r->user, &r->home, &r->ids,
+		&r->command};
 	s->routes++;
 	if (s->auth_silent)
 		return;
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 		lists[i]->v = arena_array(a, 64, sizeof(struct str));
 	struct str *to = map_get(s->aliases, m->route.address);
 	struct str rest = to != NULL ? *to : m->route.address, one;

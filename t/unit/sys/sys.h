@@ -11,5 +11,6 @@ Suite *suite_net(void);
 Suite *suite_hop(void);
 Suite *suite_policy(void);
 Suite *suite_keep(void);
+Suite *suite_argv(void);
 
 #endif
