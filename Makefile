@@ -201,12 +201,19 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -I. -I$(firstword $(subst /, ,$*)) -It/unit -c -o $@ $<
 
-unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so $(B)/t/model_smtp
+unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so $(B)/t/recorder \
+	$(B)/t/model_smtp
 
 # Preloaded by tests that make calls fail or kill at them.
 $(B)/t/fault.so: t/lib/fault.c
 	@mkdir -p $(@D)
 	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
+
+# The disks of t/crash/test_power.py; by itself, like a tool of the benches.
+$(B)/t/recorder: t/crash/recorder.c
+	@mkdir -p $(@D)
+	cc -std=gnu11 -O2 -g -Wall -Wextra -o $@ $< \
+		$(shell pkg-config --cflags --libs fuse3)
 
 # ------------------------------------------------------------------ model
 # Random SMTP sessions against a model: the session code and, for whatever it

@@ -268,7 +268,7 @@ control_validity(struct store *s, struct arena *a)
 	int64_t next = now > last ? now : last + 1;
 	if (next > (int64_t)bound)
 		control_save(s, a, "surat/uidvalidity", str_printf(a, "%lld\n",
-			(long long)next + VALIDITY_STEP), false);
+			(long long)next + VALIDITY_STEP), true);
 	index_set_meta(s, "uidvalidity", next);
 	return (uint32_t)next;
 }

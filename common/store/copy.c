@@ -254,7 +254,8 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 /* ------------------------------------------------------------ durability */
 
 /* The contents too: they may have been delivered without a sync a moment
- * ago. */
+ * ago.  And the transaction, when originals are to go: a power cut that forgot
+ * it would leave the message in both folders. */
 static bool
 sync_files(struct copying *c)
 {
@@ -269,7 +270,8 @@ sync_files(struct copying *c)
 					row.info), 0) && errno != ENOENT)
 				return false;
 	return control_sync(c->s, folder_path(c->a, c->to->dir, "cur"),
-		O_DIRECTORY);
+		O_DIRECTORY) &&
+		(!c->move || control_sync(c->s, INDEX_LOG, 0));
 }
 
 static struct status

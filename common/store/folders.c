@@ -128,9 +128,8 @@ add_row(struct store *s, struct folder_row *f)
 
 bool
 folder_make(struct store *s, struct arena *a, struct str name,
-	struct str special)
+	struct str special, bool durable)
 {
-	/* the first marks need no sync: who loses the file loses UIDVALIDITY */
 	struct folder_row f = {.name = name, .special = special, .uidnext = 1,
 		.uid_mark = FIRST_UID_MARK, .modseq = 1,
 		.modseq_mark = FIRST_MODSEQ_MARK};
@@ -148,7 +147,7 @@ folder_make(struct store *s, struct arena *a, struct str name,
 	f.uidvalidity = control_validity(s, a);
 	f.mailbox_id = control_mailbox_id(s, a, f.uidvalidity);
 	add_row(s, &f);
-	return control_write(s, a, &f, false);
+	return control_write(s, a, &f, durable);
 }
 
 static void
@@ -281,7 +280,9 @@ subscribe_account(struct store *s, struct arena *a)
 	control_save(s, a, subscriptions, buf_str(b), false);
 }
 
-/* INBOX last: that it is there is the sign that all of this was done. */
+/* INBOX last: that it is there is the sign that all of this was done.  One
+ * sync for all of it: what a client is shown from now on must be the same after
+ * a power cut. */
 struct status
 folder_make_account(struct store *s, struct arena *a)
 {
@@ -300,11 +301,13 @@ folder_make_account(struct store *s, struct arena *a)
 			folder_adopt(s, a, account[i].name, dir);
 		else
 			ok = folder_make(s, a, account[i].name,
-				account[i].special);
+				account[i].special, false);
 	}
 	int err = errno;
 	st = index_commit(s, a);
-	return status_is_fine(st) && !ok ? status_errno(a, "mkdir", err) : st;
+	if (status_is_fine(st) && !ok)
+		st = status_errno(a, "mkdir", err);
+	return status_is_fine(st) ? store_sync(s, a) : st;
 }
 
 /* --------------------------------------------------------------- graves */
@@ -528,7 +531,7 @@ save_subscribed(struct store *s, struct arena *a, struct str_list l,
 			buf_printf(b, "%.*s\n", STR_ARG(l.v[i]));
 	if (add.n > 0)
 		buf_printf(b, "%.*s\n", STR_ARG(add));
-	return control_save(s, a, subscriptions, buf_str(b), false);
+	return control_save(s, a, subscriptions, buf_str(b), true);
 }
 
 struct status
@@ -672,7 +675,7 @@ folders_create(struct store *s, struct arena *a, struct str name,
 		index_rollback(s);
 		return FOLDER_EXISTS;
 	}
-	if (!folder_make(s, a, good, special)) {
+	if (!folder_make(s, a, good, special, true)) {
 		int err = errno;
 		index_rollback(s);
 		return status_errno(a, "mkdir", err);

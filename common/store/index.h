@@ -395,7 +395,14 @@ bool control_write(struct store *s, struct arena *a,
 uint32_t control_validity(struct store *s, struct arena *a);
 struct str control_mailbox_id(struct store *s, struct arena *a,
 	uint32_t validity);
-/* Reads or replaces a small text file below the Maildir. */
+/* fsync of what lies there; flags O_DIRECTORY or 0.  False with errno.  Of
+ * INDEX_LOG: whatever was committed until now, as a transaction by itself is
+ * consistent and not durable. */
+#define INDEX_LOG "surat/index.db-wal"
+bool control_sync(struct store *s, const char *path, int flags);
+/* Reads or replaces a small text file below the Maildir; durable: synced with
+ * its directory.  One that replaces another always is: some file systems leave
+ * an empty file otherwise. */
 bool control_load(struct store *s, struct arena *a, const char *path,
 	struct str *text);
 bool control_save(struct store *s, struct arena *a, const char *path,
@@ -408,8 +415,6 @@ struct str control_stem(struct store *s, struct arena *a);
  * O_EXCL or O_TRUNC.  -1 with errno. */
 int control_tmp(struct store *s, struct arena *a, struct str dir,
 	const char *path, int how);
-/* fsync of what lies there; flags O_DIRECTORY or 0.  False with errno. */
-bool control_sync(struct store *s, const char *path, int flags);
 
 /* ------------------------------------------------------------- keywords */
 struct words {
@@ -494,9 +499,10 @@ bool pending_take(struct store *s, const struct folder_row *f,
 
 /* -------------------------------------------------------------- folders */
 /* Makes directory, control file and row of a folder that is not there, within
- * a transaction; false with errno. */
+ * a transaction; false with errno.  durable: the control file outlives a power
+ * cut from now on; otherwise the caller syncs before anybody is shown it. */
 bool folder_make(struct store *s, struct arena *a, struct str name,
-	struct str special);
+	struct str special, bool durable);
 /* A row for a directory that is there; from its control file if it can. */
 void folder_adopt(struct store *s, struct arena *a, struct str name,
 	struct str dir);

@@ -181,7 +181,7 @@ words_save_file(struct store *s, struct arena *a, struct folder_row *f)
 		buf_addc(b, '\n');
 	}
 	if (control_save(s, a, folder_path(a, f->dir, "surat-keywords"),
-		    buf_str(b), false))
+		    buf_str(b), true))
 		f->words_owed = false;
 }
 

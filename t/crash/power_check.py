@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: ISC
+"""Starts a house on what a power cut left and compares it with the marks:
+power_check.py TOP FOLDER DISKS, in a mount namespace of its own.  Prints a
+line of JSON: wrong, a list of texts, and counts."""
+import json
+import os
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
+sys.path.insert(0, HERE)
+from house import SLOW
+from power_house import PowerHouse, USERS, body_of, mount_all, umount_all
+from power_record import login
+
+
+class Promise:
+    """What the marks say must be: for each message where it may be, and which
+    UID was told for it."""
+
+    def __init__(self, path):
+        self.mail = {}  # id -> [answer, users]
+        self.filed = {}  # id -> sets of folders, any of which may be
+        self.uids = {}  # (user, folder, v, uid) -> id
+        self.modseqs = {}  # (user, folder, v) -> the highest
+        self.now = {}  # (id, folder) -> (v, uid)
+        for line in open(path):
+            mark = json.loads(line)
+            getattr(self, 'on_' + mark.pop('k'))(**mark)
+
+    def on_sent(self, id, users):
+        self.mail[id] = ['unknown', users]
+
+    def on_yes(self, id):
+        self.mail[id][0] = 'yes'
+
+    def on_no(self, id):
+        self.mail[id][0] = 'no'
+
+    def after(self, op, before, of, to):
+        after = set(before)
+        if op in ('move', 'expunge'):
+            after.discard(of)
+        if to:
+            after.add(to)
+        return frozenset(after)
+
+    def on_begin(self, op, id, of=None, to=None):
+        """Not answered yet: as before, done, or (a MOVE) copied."""
+        before = self.filed.get(id, {frozenset()})
+        self.filed[id] = before | {
+            self.after(o, b, of, to) for b in before for o in (op, 'copy')}
+        self.doubt = before
+
+    def on_end(self, op, id, of=None, to=None, v=None, uid=None):
+        done = {self.after(op, b, of, to) for b in self.doubt}
+        # an expunge need not outlive a cut
+        self.filed[id] = self.doubt | done if op == 'expunge' else done
+        if to:
+            self.uids['carol', to, v, uid] = id
+            self.now[id, to] = (v, uid)
+
+    def on_seen(self, user, folder, v, modseq, rows):
+        self.modseqs[user, folder, v] = max(
+            int(modseq), self.modseqs.get((user, folder, v), 0))
+        for uid, id in rows:
+            self.uids[user, folder, v, uid] = id
+
+
+class Found:
+    """What a client sees: (user, folder) -> (v, modseq, [(uid, id, body)])"""
+
+    def __init__(self, house):
+        self.folders = {}
+        for user in USERS:
+            m = login(house, user)
+            names = [re.search(rb'"?([^" ]+)"?$', row)[1].decode()
+                     for row in m.list()[1]]
+            for folder in names:
+                self.folders[user, folder] = self.read(m, folder)
+            m.logout()
+
+    def read(self, m, folder):
+        typ, why = m.select(folder, True)
+        if typ != 'OK':
+            return '?', 0, [('?', 'not to be opened: %r' % why, b'')]
+        v = m.response('UIDVALIDITY')[1][0].decode()
+        modseq = int(m.response('HIGHESTMODSEQ')[1][0])
+        rows = m.uid('FETCH', '1:*', '(UID BODY.PEEK[])')[1] or []
+        return v, modseq, [self.message(*row[:2]) for row in rows
+                           if isinstance(row, tuple)]
+
+    @staticmethod
+    def message(head, text):
+        uid = re.search(rb'UID (\d+)', head)[1].decode()
+        ident = re.search(rb'(?m)^Message-ID: <(.*?)@', text)
+        body = text.split(b'\r\n\r\n', 1)[-1]
+        return uid, ident[1].decode() if ident else '?', body
+
+    def count(self, user, folder, ident):
+        rows = self.folders.get((user, folder), ('', 0, []))[2]
+        return sum(1 for r in rows if r[1] == ident)
+
+
+def check_mail(promise, found):
+    for id, (answer, users) in promise.mail.items():
+        for user in USERS:
+            n = found.count(user, 'INBOX', id)
+            if n > 1:
+                yield '%s is %d times with %s (%s)' % (id, n, user, answer)
+            if n == 0 and answer == 'yes' and user in users:
+                yield '%s is lost to %s' % (id, user)
+            if n > 0 and (answer == 'no' or user not in users):
+                yield '%s appears with %s (%s)' % (id, user, answer)
+
+
+def check_filed(promise, found):
+    for id, may in promise.filed.items():
+        counts = {f: found.count('carol', f, id)
+                  for f in ('INBOX', 'Box', 'Other')}
+        there = frozenset(f for f, n in counts.items() if n)
+        if there not in may:
+            yield '%s is in %s, not in %s' % (
+                id, sorted(there), sorted(map(sorted, may)))
+        if max(counts.values()) > 1:
+            yield '%s is twice: %r' % (id, counts)
+
+
+def check_folders(promise, found):
+    """Contents, UIDs, modseqs."""
+    for (user, folder), (v, modseq, rows) in found.folders.items():
+        for uid, id, body in rows:
+            if body != body_of(id):
+                yield '%s/%s %s %s: not what was sent (%d octets)' % (
+                    user, folder, uid, id, len(body))
+            was = promise.uids.get((user, folder, v, uid), id)
+            if was != id:
+                yield '%s/%s: UID %s was %s and is %s' % (
+                    user, folder, uid, was, id)
+        if modseq < promise.modseqs.get((user, folder, v), 0):
+            yield '%s/%s: modseq fell to %d' % (user, folder, modseq)
+    for (id, folder), (v, uid) in promise.now.items():
+        is_v, _, rows = found.folders.get(('carol', folder), ('', 0, []))
+        uids = [r[0] for r in rows if r[1] == id]
+        if uids and (is_v, uids[0]) != (v, uid):
+            yield '%s in %s was told %s %s and has %s %s' % (
+                id, folder, v, uid, is_v, uids[0])
+
+
+def drain(house):
+    end = time.time() + 30 * SLOW
+    rows = house.queue()
+    while rows and time.time() < end:
+        house.surat('queue', 'retry', 'all')
+        time.sleep(0.05)
+        rows = house.queue()
+    for row in rows:
+        yield 'left in the queue: %s %s %s' % (
+            row['id'], row['state'], row['reply'])
+
+
+def main():
+    top, folder = sys.argv[1:3]
+    promise = Promise(folder + '/marks')
+    disks = ['%s/disk%d' % (folder, i) for i in range(int(sys.argv[3]))]
+    mount_all(top, disks)
+    house = PowerHouse(top, boots=1)
+    with house:
+        wrong = list(drain(house))
+        found = Found(house)
+        for check in (check_mail, check_filed, check_folders):
+            wrong += check(promise, found)
+        wrong += ['log: ' + line.strip() for line in house.grep(
+            'damaged|row-set-aside|-lost|AddressSanitizer|runtime error')]
+    umount_all(top, disks)
+    if wrong and os.environ.get('KEEP'):
+        with open(folder + '/log', 'w') as f:
+            f.write(''.join(house.log))
+    yes = sum(1 for answer, _ in promise.mail.values() if answer == 'yes')
+    print(json.dumps({'wrong': wrong, 'counts': {
+        'acknowledged': yes, 'filed': len(promise.filed)}}))
+
+
+if __name__ == '__main__':
+    main()
