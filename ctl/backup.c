@@ -255,7 +255,8 @@ ctl_backup(struct ctl *c)
 {
 	struct backup b = {.ctl = c, .arena = c->arena, .base = -1};
 	const char *base = NULL;
-	const struct option_row rows[] = {{"--base", OPTION_TEXT, &base}};
+	const struct option_row rows[] = {{"--base", OPTION_TEXT, &base,
+		"OLDER", "share what is the same with this backup"}};
 	ctl_options(c, rows, 1);
 	if (c->argc != 1)
 		ctl_fail(EX_USAGE, "backup needs a new directory");

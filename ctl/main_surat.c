@@ -9,7 +9,8 @@ static const struct subcommand subcommands[] = {
 	{"run", "--dir DIR [OPTION]...",
 		"Starts a whole suite in one directory on loopback ports.",
 		ctl_run},
-	{"setup", "DOMAIN [--answers FILE] [--dry-run] [--force] [--offline]",
+	{"setup", "DOMAIN [--answers FILE] [--dry-run] [--force] "
+		"[--probe HOST[:PORT]] [--offline]",
 		"Makes a configuration, a first user and a list for the DNS.",
 		ctl_setup},
 	{"doctor", "[--json]", "Looks at what is live, and says what is not "
@@ -36,10 +37,11 @@ static const struct subcommand subcommands[] = {
 		ctl_metrics},
 	{"backup", "DIR [--base OLDER]", "Saves configuration, queue and mail "
 		"while the suite runs.", ctl_backup},
-	{"restore", "DIR [--user NAME [--folder NAME [--uid N]]]",
+	{"restore", "DIR [--user NAME [--folder NAME "
+		"[--uid N|--message-id ID]]]",
 		"Puts back what a backup has.", ctl_restore},
-	{"user", "[add|passwd|list|delete]", "Edits the table of users.",
-		ctl_user},
+	{"user", "[add|passwd|apppass|list|delete]",
+		"Edits the table of users.", ctl_user},
 };
 
 int

@@ -344,7 +344,8 @@ ctl_metrics(struct ctl *c)
 {
 	struct metrics m = {.ctl = c, .out = buf_new(c->arena)};
 	bool http = false;
-	const struct option_row rows[] = {{"--http", OPTION_FLAG, &http}};
+	const struct option_row rows[] = {{"--http", OPTION_FLAG, &http,
+		NULL, "as the answer to one request on standard input"}};
 	ctl_options(c, rows, 1);
 	m.conf = ctl_conf(c);
 	if (http)

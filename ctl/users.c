@@ -414,7 +414,8 @@ static int
 user_apppass(struct ctl *c)
 {
 	bool revoke = false;
-	const struct option_row rows[] = {{"--revoke", OPTION_FLAG, &revoke}};
+	const struct option_row rows[] = {{"--revoke", OPTION_FLAG, &revoke,
+		NULL, "it is void from now on"}};
 	struct str rest, fresh = STR("");
 	ctl_options(c, rows, 1);
 	if (c->argc < 1 || c->argc > 2 || (revoke && c->argc < 2))

@@ -248,12 +248,47 @@ def test_help():
            program + ' --help', out)
 
 
+def same_commands(page):
+    """surat(8) has the subcommands and options that there are, no others."""
+    common = {'config', 'set', 'json', 'help'}
+    told, known = set(), set()
+    for prefix in ('', 'queue', 'user', 'mailbox'):
+        listed = call(SURAT, *prefix.split(), '--help').stdout
+        for name in re.findall(r'(?m)^  ([a-z]+)', listed):
+            words = (prefix + ' ' + name).split()
+            if words[-1] in ('queue', 'user', 'mailbox'):
+                continue
+            known.add(' '.join(words))
+            out = call(SURAT, *words, '--help').stdout
+            usage, _, options = out.partition('\n\n')
+            has = set(re.findall(r'(?m)^  --([a-z-]+)', options))
+            said = set(re.findall(r'--([a-z-]+)', usage))
+            ok(said <= has, 'usage of surat %s: options there are' %
+               ' '.join(words), said - has)
+            told |= has - common
+    items = re.findall(r'(?m)^\.It Nm (.*)$', page)
+    found = set()
+    for item in items:
+        item = re.sub(r'\bOp Cm list\b', 'Cm list', item)
+        # "Cm queue show Ar id ..." or "Cm queue Cm list"
+        words = re.sub(r'\bCm (?!all\b)', '', item.split(' | ')[0]).split()
+        at = next((i for i, w in enumerate(words)
+                   if not re.fullmatch('[a-z]+', w)), len(words))
+        found.add(' '.join(words[:at]))
+    ok(found == known, 'surat(8) has every subcommand',
+       (sorted(known - found), sorted(found - known)))
+    flags = set(re.findall(r'Fl -([a-z-]+)', page)) - common
+    ok(flags == told, 'surat(8) has every option, and no other',
+       (sorted(told - flags), sorted(flags - told)))
+
+
 def test_manuals():
     man = os.path.dirname(os.path.dirname(HERE)) + '/man/'
     out = call(SURAT, 'config', '--mdoc')
     ok(out.stdout in open(man + 'surat.conf.5').read(),
        'surat.conf(5) has every option as it is; put the output of `surat '
        'config --mdoc` there')
+    same_commands(open(man + 'surat.8').read())
     if not shutil.which('mandoc'):
         skip('manuals', 'no mandoc')
         return
@@ -421,8 +456,8 @@ try:
     for p in PROGRAMS:
         shutil.copy(HERE + '/stub/stub.py', lib + '/' + p)
         os.chmod(lib + '/' + p, 0o755)
-    for test in (test_users, test_config, test_help, test_manuals, test_sendmail, test_stdio,
-                 test_run_wrong, test_run, test_run_table, test_run_root):
+    for test in (test_users, test_config, test_help, test_manuals,
+                 test_sendmail, test_stdio, test_run_wrong, test_run, test_run_table, test_run_root):
         test()
 finally:
     shutil.rmtree(top, ignore_errors=True)
