@@ -92,8 +92,12 @@ class Folder:
             self.say('UID %d has no file' % uid)
             return
         files.remove((sub, name + info))
-        octets = open('%s/%s/%s%s' % (self.directory, sub, name, info),
-                      'rb').read()
+        try:
+            octets = open('%s/%s/%s%s' % (self.directory, sub, name, info),
+                          'rb').read()
+        except FileNotFoundError:
+            self.say('UID %d was renamed meanwhile' % uid)
+            return
         _, keys, in_name, numbers = parse(name + info)
         want = (len(octets), wire_size(octets), uid)
         if want != (file_size, size, uid) or \
