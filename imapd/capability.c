@@ -66,6 +66,7 @@ static const struct capability {
 	{"ID", IMAP_ANY},
 	{"ENABLE", IMAP_ANY},
 	{"IDLE", IMAP_ANY},
+	{"INPROGRESS", IMAP_USER},
 	{"NAMESPACE", IMAP_ANY},
 	{"CHILDREN", IMAP_USER},
 	{"UNSELECT", IMAP_USER},

@@ -6,6 +6,7 @@
  */
 #include "find.h"
 #include "fetch.h"
+#include "progress.h"
 #include "search.h"
 #include "view.h"
 #include "base/arena.h"
@@ -385,8 +386,11 @@ narrow(struct finding *q)
 static struct status
 scan_rows(struct finding *q)
 {
+	enum { STEP = 256 };
 	struct mailbox *m = q->s->mailbox;
 	struct arena_mark mark = arena_mark(q->arena);
+	uint64_t done = 0, some = uid_set_count(&q->scan.uids),
+		 all = mailbox_count(m);
 	while (status_is_fine(q->status) &&
 		mailbox_next(m, &q->scan, &q->row)) {
 		/* another question to the index would void the texts */
@@ -395,6 +399,8 @@ scan_rows(struct finding *q)
 		if (q->bare || is_match(q, q->key))
 			q->found(q->ctx, &q->row);
 		arena_rewind(q->arena, mark);
+		if (++done % STEP == 0)
+			progress_tell(q->s, done, some < all ? some : all);
 	}
 	struct status st = mailbox_scan_end(m, &q->scan);
 	return status_is_fine(q->status) ? st : q->status;

@@ -20,6 +20,7 @@
  *	capability.c	what is offered
  *	appending, catenate.c, url
  *			messages on their way in
+ *	progress	how far a long command is
  *	deflate		the connection under COMPRESS
  *	cmd_*.c		the commands, one file a family
  *	start.c		the session process: its first words
@@ -134,6 +135,7 @@ struct imap_session {
 	struct parse parse;
 	bool uid; /* its name was preceded by UID */
 	bool numbers; /* it named messages by their numbers none the less */
+	int64_t progress; /* when to say how far it is (progress.h) */
 
 	/* Where the client is, and its login. */
 	struct guest guest;
@@ -179,6 +181,7 @@ enum imap_flags {
 	CMD_NO_NEWS = 1 << 4,  /* nor anything else of the mailbox */
 	CMD_WRITES = 1 << 5,   /* not in a mailbox opened by EXAMINE */
 	CMD_NUMBERS = 1 << 6,  /* has message numbers without UID before it */
+	CMD_LONG = 1 << 7,     /* says how far it is (progress.h) */
 };
 
 struct imap_command {

@@ -10,6 +10,7 @@
  * write.
  */
 #include "imapd.h"
+#include "progress.h"
 #include "view.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -30,6 +31,7 @@ session_new(struct program *p, int in, int out)
 	s->conn = s->guest.conn;
 	s->id = s->guest.id;
 	s->state = IMAP_GREETED;
+	progress_end(s);
 	return s;
 }
 
@@ -42,6 +44,7 @@ session_free(struct imap_session *s)
 	if (s->store != NULL) {
 		store_settle(s->store, clock_in(PATIENCE_MS));
 		notify_end(s->store);
+		store_progress(s->store, NULL, NULL);
 	}
 	arena_free(s->transaction);
 	arena_free(s->arena);
@@ -163,6 +166,8 @@ call(struct imap_session *s, const struct imap_command *row)
 	unsigned flags = row->command.flags;
 	if ((row->command.states & s->state) == 0)
 		return REPLY_BAD("Not now");
+	if (flags & CMD_LONG)
+		progress_begin(s);
 	if ((flags & CMD_NUMBERS) && (s->enabled & IMAP_UIDONLY) && !s->uid)
 		return REPLY_UIDREQUIRED;
 	if ((flags & CMD_WRITES) && mailbox_is_read_only(s->mailbox))
@@ -281,6 +286,7 @@ run_command(struct imap_session *s, struct str line)
 	log_trouble(s, row, &r);
 	if (r.result != IMAP_BAD && r.result != IMAP_SILENT)
 		tell_news(s, row);
+	progress_end(s);
 	reply_line(s->conn, s->tag, r);
 	move_on(s, row, r.result);
 	count_errors(s, row, r.result);

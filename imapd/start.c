@@ -7,6 +7,7 @@
  * kept between them is the open store, which is the user's and not theirs.
  */
 #include "commands.h"
+#include "progress.h"
 #include "ask/handover.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -102,6 +103,7 @@ run_client(struct program *p, int stop, struct store **store)
 	struct status opened = open_store(s, store);
 	if (status_is_fine(opened)) {
 		take_limits(s, m->limits);
+		progress_listen(s);
 		serve(s, h);
 	} else {
 		refuse(s, h, opened);

@@ -345,8 +345,7 @@ store_check(struct store *s, struct arena *a, struct check *c)
 	struct folder_row *v;
 	size_t n;
 	struct status st = index_ready(s, a);
-	s->progress = report;
-	s->progress_ctx = c;
+	store_progress(s, report, c);
 	if (status_is_fine(st) && !is_sound(s)) {
 		tell(c, NULL, "the index is damaged");
 		s->ix.broken = c->repair;
@@ -355,7 +354,7 @@ store_check(struct store *s, struct arena *a, struct check *c)
 		st = all_folders(s, a, &v, &n);
 	for (size_t i = 0; i < n && status_is_fine(st); i++)
 		st = check_folder(s, a, c, &v[i]);
-	s->progress = NULL;
+	store_progress(s, NULL, NULL);
 	return st;
 }
 
@@ -384,15 +383,14 @@ store_rebuild(struct store *s, struct arena *a, struct check *c)
 	unlinkat(s->dir, "surat/index.db", 0);
 	unlinkat(s->dir, "surat/index.db-wal", 0);
 	unlinkat(s->dir, "surat/index.db-shm", 0);
-	s->progress = report;
-	s->progress_ctx = c;
+	store_progress(s, report, c);
 	st = all_folders(s, a, &v, &n);
 	for (size_t i = 0; i < n && status_is_fine(st); i++) {
 		st = sync_folder(s, a, v[i].id, &v[i]);
 		c->folders++;
 		c->messages += (uint64_t)v[i].messages;
 	}
-	s->progress = NULL;
+	store_progress(s, NULL, NULL);
 	notify_send(s);
 	return st;
 }

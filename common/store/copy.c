@@ -167,7 +167,9 @@ copy_one(struct copying *c, uint32_t uid)
 static bool
 copy_each(struct copying *c)
 {
+	enum { STEP = 256 };
 	struct arena_mark m = arena_mark(c->row);
+	uint64_t done = 0, all = uid_set_count(&c->uids);
 	c->words = words_load(c->s, c->a, c->to->id);
 	c->stem = control_stem(c->s, c->a);
 	c->texts.first = 0;
@@ -179,6 +181,9 @@ copy_each(struct copying *c)
 				return false;
 			}
 			arena_rewind(c->row, m);
+			if (++done % STEP == 0 && c->s->progress != NULL)
+				c->s->progress(c->s->progress_ctx, "", done,
+					all);
 		}
 	copy_texts(c);
 	return c->s->ix.fault == SQLITE_OK;

@@ -115,8 +115,7 @@ struct store {
 	struct {
 		uint64_t messages, octets;
 	} used; /* within a transaction that fills it */
-	void (*progress)(void *ctx, const char *folder, uint64_t done,
-		uint64_t total);
+	store_progress_fn progress; /* NULL: nobody asks */
 	void *progress_ctx;
 };
 

@@ -118,6 +118,13 @@ notice_boot(struct store *s, struct arena *a)
 	return index_commit(s, a);
 }
 
+void
+store_progress(struct store *s, store_progress_fn fn, void *ctx)
+{
+	s->progress = fn;
+	s->progress_ctx = ctx;
+}
+
 struct str
 store_home(const struct store *s)
 {

@@ -58,6 +58,12 @@ void store_patience(struct store *s, int ms);
  * True when nothing is left. */
 bool store_settle(struct store *s, int64_t deadline);
 
+/* Called now and then by what takes long: how much of the folder is done.
+ * Locks may be held; NULL: no more.  folder may be empty. */
+typedef void (*store_progress_fn)(void *ctx, const char *folder, uint64_t done,
+	uint64_t total);
+void store_progress(struct store *s, store_progress_fn fn, void *ctx);
+
 /* Gives back memory that the next use needs again; for who will be idle. */
 void store_rest(struct store *s);
 

@@ -302,6 +302,8 @@ OPTION(imap, idle_processes, NUMBER, "2", 1, 1000,
 	"Waiting imapd processes kept ready.")
 OPTION(imap, timeout, DURATION, "30m", 60, 86400,
 	"How long a logged-in client may keep silent.")
+OPTION(imap, progress, DURATION, "10s", 0, 3600,
+	"When and how often a long command says how far it is.")
 OPTION(imap, max_message, SIZE, "50m", 65536, 0,
 	"Largest message taken by APPEND.")
 OPTION(imap, hide, LIST, "", 0, 0,

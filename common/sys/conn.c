@@ -341,6 +341,14 @@ conn_wait(struct conn *c, int other_fd, int64_t deadline)
 	return p[0].revents != 0 ? WAIT_INPUT : WAIT_OTHER;
 }
 
+bool
+conn_is_writable(struct conn *c)
+{
+	struct pollfd p = {.fd = c->out, .events = POLLOUT};
+	return !c->write_failed && c->output->n < OUTPUT_FULL / 8 &&
+		poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
 void
 conn_rest(struct conn *c)
 {

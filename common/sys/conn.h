@@ -103,6 +103,8 @@ struct buf *conn_out(struct conn *c);
 /* Called after appending to conn_out: writes when the buffer is full. */
 void conn_pace(struct conn *c);
 bool conn_flush(struct conn *c);
+/* Could a few lines be flushed now, without waiting for the peer? */
+bool conn_is_writable(struct conn *c);
 
 /* n octets of a file from offset on, after what is buffered. */
 bool conn_sendfile(struct conn *c, int fd, int64_t offset, size_t n);
