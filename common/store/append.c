@@ -374,13 +374,22 @@ sync_contents(struct append *p)
 		: status_errno(p->a, "sync", errno);
 }
 
+/* All or none, also when killed between the renames and the commit: then files
+ * without rows lie there, which a note says are nobody's.  One that is only
+ * appended may stay, as if it had arrived. */
+static bool
+is_noted(const struct append *p)
+{
+	return p->n > 1 || p->replaced != 0;
+}
+
 /* False: others came between the two transactions. */
 static bool
 try_commit(struct append *p, struct append_result *out, struct status *st)
 {
 	struct pending note = {0};
 	*st = begin(p);
-	if (p->n > 1 && status_is_fine(*st)) {
+	if (is_noted(p) && status_is_fine(*st)) {
 		note = pending_note(p->s, &p->f, p->n, p->stem);
 		*st = index_commit(p->s, p->a);
 		if (status_is_fine(*st))
@@ -388,7 +397,7 @@ try_commit(struct append *p, struct append_result *out, struct status *st)
 	}
 	if (!status_is_fine(*st))
 		return true;
-	if (p->n > 1 && !pending_take(p->s, &p->f, note, p->n)) {
+	if (is_noted(p) && !pending_take(p->s, &p->f, note, p->n)) {
 		index_rollback(p->s);
 		return false;
 	}

@@ -153,12 +153,14 @@ all_or_none(unsigned n, unsigned all)
 /* -------------------------------------------------------------- operations */
 
 static void
-append_some(struct home *h, int n)
+append_some(struct home *h, const char *folder, int n, bool replace)
 {
 	struct append *p;
 	struct append_result r;
 	struct append_message one = {.flags = FLAG_SEEN, .date = 1};
-	ck_fine(append_begin(h->s, h->a, STR("Drafts"), &p));
+	ck_fine(append_begin(h->s, h->a, str_from(folder), &p));
+	if (replace)
+		append_replaces(p, open_box(h->s, h->a, "INBOX"), 3);
 	for (int i = 0; i < n; i++) {
 		ck_fine(append_message(p, &one));
 		ck_fine(append_write(p, STR("Subject: appended\r\n\r\n")));
@@ -170,7 +172,7 @@ append_some(struct home *h, int n)
 static void
 run_append(struct home *h)
 {
-	append_some(h, 1);
+	append_some(h, "Drafts", 1, false);
 }
 
 static void
@@ -185,7 +187,7 @@ check_append(struct home *h, bool done)
 static void
 run_append_many(struct home *h)
 {
-	append_some(h, 4);
+	append_some(h, "Drafts", 4, false);
 }
 
 static void
@@ -194,6 +196,43 @@ check_append_many(struct home *h, bool done)
 	unsigned n = all_or_none(messages_in(h, "Drafts"), 4);
 	ck_assert(n == 4 || !done);
 	check_inbox(h, 1, MESSAGES);
+}
+
+static void
+run_replace(struct home *h)
+{
+	append_some(h, "Drafts", 1, true);
+}
+
+static void
+run_replace_here(struct home *h)
+{
+	append_some(h, "INBOX", 1, true);
+}
+
+/* The old one or the new one, whole, and nothing else. */
+static void
+check_replaced(struct home *h, const char *folder, bool done)
+{
+	unsigned n = copies_in(h, folder, "appended");
+	ck_assert(n == 1 || (n == 0 && !done));
+	ck_assert_uint_eq(copies_in(h, "INBOX", "this is q2."), 1 - n);
+	ck_assert_uint_eq(messages_in(h, "INBOX") + messages_in(h, "Drafts"),
+		MESSAGES);
+	check_inbox(h, 1, 2);
+	check_inbox(h, 4, MESSAGES);
+}
+
+static void
+check_replace(struct home *h, bool done)
+{
+	check_replaced(h, "Drafts", done);
+}
+
+static void
+check_replace_here(struct home *h, bool done)
+{
+	check_replaced(h, "INBOX", done);
 }
 
 static void
@@ -466,6 +505,8 @@ check_rebuild(struct home *h, bool done)
 static const struct operation operations[] = {
 	{"append", NULL, run_append, false, check_append},
 	{"append-many", NULL, run_append_many, false, check_append_many},
+	{"replace", NULL, run_replace, false, check_replace},
+	{"replace-here", NULL, run_replace_here, false, check_replace_here},
 	{"copy", NULL, run_copy, false, check_copy},
 	{"move", NULL, run_move, false, check_move},
 	{"expunge", NULL, run_expunge, false, check_expunge},
