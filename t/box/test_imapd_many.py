@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Many sessions, a program that renames files, one that delivers and one that
+"""Fifty sessions, a program that renames files, one that delivers and one that
 removes, all on one mailbox: every session's view stays true to what it was
 told, and in the end all see the same."""
 import os
@@ -16,7 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import done, ok, same, SLOW
 from imap import Literal, Local
 
-SESSIONS, COMMANDS, MESSAGES = 8, int(os.environ.get("COMMANDS", "120")), 60
+SESSIONS = int(os.environ.get('SESSIONS', 50 if SLOW == 1 else 20))
+COMMANDS, MESSAGES = int(os.environ.get('COMMANDS', '25')), 60
 FLAGS = ['\\Seen', '\\Flagged', '\\Answered', '\\Draft', '$One', '$Two']
 
 
