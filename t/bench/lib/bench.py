@@ -82,8 +82,8 @@ class Place:
     root), else on whatever file system the given or a temporary directory has.
     Everything in it goes at the end."""
 
-    def __init__(self, directory=None):
-        self.device = None
+    def __init__(self, directory=None, mib=DISK_MIB):
+        self.device, self.mib = None, mib
         self.path = tempfile.mkdtemp(prefix='surat-bench.', dir=directory)
         os.chmod(self.path, 0o755)
         atexit.register(self.remove)
@@ -103,16 +103,18 @@ class Place:
         folder = os.path.join(BUILD, 'bench')
         os.makedirs(folder, exist_ok=True)
         image = os.path.join(folder, 'disk.img')
-        if shutil.disk_usage(folder).free < (DISK_MIB + 500) << 20 and \
-                not os.path.exists(image):
+        there = os.path.exists(image) and \
+            os.path.getsize(image) >= self.mib << 20
+        if shutil.disk_usage(folder).free < (self.mib + 500) << 20 and \
+                not there:
             return 'no space for a disk image'
         self.lock = open(image + '.lock', 'w')
         fcntl.flock(self.lock, fcntl.LOCK_EX)  # one bench at a time
         try:
-            if not os.path.exists(image):
+            if not there:
                 # written in full: no allocation below us while we measure
                 subprocess.run(['dd', 'if=/dev/zero', 'of=' + image, 'bs=1M',
-                                'count=%d' % DISK_MIB, 'conv=fsync',
+                                'count=%d' % self.mib, 'conv=fsync',
                                 'status=none'], check=True)
             subprocess.run(['mkfs.ext4', '-q', '-F', image], check=True)
             subprocess.run(['mount', '-o', 'loop', image, self.path],
