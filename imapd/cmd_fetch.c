@@ -251,7 +251,7 @@ static const struct item_row rows[] = {
 	{"BODYSTRUCTURE", write_structure, WANT_STRUCTURE},
 	{"SAVEDATE", write_saved, WANT_DATES},
 	{"EMAILID", write_email, WANT_FILE},
-	{"THREADID", write_thread, WANT_SORT},
+	{"THREADID", write_thread, WANT_THREAD},
 	{"RFC822", write_section, WANT_FILE, .octets = true},
 	{"RFC822.HEADER", write_section, WANT_FILE, SECTION_HEADER, true,
 		true},

@@ -222,8 +222,8 @@ imap_thread(struct imap_session *s, const struct arg *args)
 		!find_compile(s, charset, args, &key, &why))
 		return why;
 	q.arena = new_arena("thread");
-	struct status st = find_messages(s, key,
-		WANT_DATES | WANT_SORT | WANT_HEADERS, add_to_thread, &q);
+	struct status st = find_messages(
+		s, key, WANT_DATES | WANT_THREADING, add_to_thread, &q);
 	if (status_is_fine(st)) {
 		struct thread_forest forest =
 			thread_run(q.arena, how, q.v, q.n);

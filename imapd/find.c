@@ -310,7 +310,7 @@ static const struct {
 	[SEARCH_AGE] = {test_age, WANT_DATES},
 	[SEARCH_SAVED] = {test_saved, WANT_DATES},
 	[SEARCH_EMAIL] = {test_email, WANT_FILE},
-	[SEARCH_THREAD] = {test_thread, WANT_SORT},
+	[SEARCH_THREAD] = {test_thread, WANT_THREAD},
 	[SEARCH_AND] = {test_and},
 	[SEARCH_OR] = {test_or},
 	[SEARCH_SENT] = {test_sent, WANT_DATES, true},

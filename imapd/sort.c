@@ -22,14 +22,14 @@ static const struct {
 	size_t offset;
 } keys[SORT_KEYS] = {
 	KEY("ARRIVAL", WANT_DATES, NUMBER, date),
-	KEY("CC", WANT_SORT, TEXT, sort_cc),
+	KEY("CC", WANT_SORT_CC, TEXT, sort_cc),
 	KEY("DATE", WANT_DATES, NUMBER, sent),
-	KEY("DISPLAYFROM", WANT_SORT, TEXT, display_from),
-	KEY("DISPLAYTO", WANT_SORT, TEXT, display_to),
-	KEY("FROM", WANT_SORT, TEXT, sort_from),
+	KEY("DISPLAYFROM", WANT_DISPLAY, TEXT, display_from),
+	KEY("DISPLAYTO", WANT_DISPLAY, TEXT, display_to),
+	KEY("FROM", WANT_SORT_FROM, TEXT, sort_from),
 	KEY("SIZE", WANT_SIZES, NUMBER, size),
-	KEY("SUBJECT", WANT_SORT, TEXT, sort_subject),
-	KEY("TO", WANT_SORT, TEXT, sort_to),
+	KEY("SUBJECT", WANT_SORT_SUBJECT, TEXT, sort_subject),
+	KEY("TO", WANT_SORT_TO, TEXT, sort_to),
 };
 
 /* A key that was there already decides nothing any more. */

@@ -378,7 +378,7 @@ void scan_row(const struct scan_statement *scan, struct message_row *row);
 /* One row, texts in the arena; within a transaction or not. */
 bool scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	struct message_row *row);
-enum { WANT_ALL = 0x3ff };
+enum { WANT_ALL = WANT_UID - 1 };
 
 /* -------------------------------------------------------------- control */
 /* False when there is none, or it cannot be understood.  Keywords go to the

@@ -62,14 +62,21 @@ enum message_want {
 	WANT_DATES = 1 << 0, /* date, zone, sent, saved */
 	WANT_SIZES = 1 << 1, /* size, file_size */
 	WANT_FILE = 1 << 2, /* name, info, in_new */
-	WANT_SORT = 1 << 3, /* sort_*, display_* and thread */
-	WANT_ENVELOPE = 1 << 4,
-	WANT_BODY = 1 << 5,
-	WANT_STRUCTURE = 1 << 6,
-	WANT_PREVIEW = 1 << 7,
-	WANT_HEADERS = 1 << 8, /* the folded header texts */
-	WANT_FIELDS = 1 << 9,
-	WANT_UID = 1 << 10, /* nothing but that; alone */
+	WANT_SORT_CC = 1 << 3, /* these of themselves: a text costs time */
+	WANT_SORT_FROM = 1 << 4,
+	WANT_SORT_SUBJECT = 1 << 5,
+	WANT_SORT_TO = 1 << 6,
+	WANT_DISPLAY = 1 << 7, /* display_* */
+	WANT_THREAD = 1 << 8,
+	/* message_id, references, subject, sort_subject */
+	WANT_THREADING = 1 << 9,
+	WANT_ENVELOPE = 1 << 10,
+	WANT_BODY = 1 << 11,
+	WANT_STRUCTURE = 1 << 12,
+	WANT_PREVIEW = 1 << 13,
+	WANT_HEADERS = 1 << 14, /* the folded header texts */
+	WANT_FIELDS = 1 << 15,
+	WANT_UID = 1 << 16, /* nothing but that; alone */
 };
 
 struct message_row {
