@@ -147,8 +147,9 @@ rule_is_hop(struct str rule)
 bool
 rule_pipe(struct str_list rules, struct str address, struct str *name)
 {
+	struct str rule;
 	struct hop hop;
-	if (!rule_find(rules, address, name) || !hop_parse(*name, &hop) ||
+	if (!rule_find(rules, address, &rule) || !hop_parse(rule, &hop) ||
 		hop.kind != HOP_PIPE)
 		return false;
 	*name = hop.host;

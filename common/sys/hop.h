@@ -47,7 +47,7 @@ bool hop_parse_host(struct str text, struct str *host, int *port);
  */
 bool rule_find(struct str_list rules, struct str address, struct str *value);
 
-/* Is a command the next hop of this address?  Its name. */
+/* Is a command the next hop of this address?  Only then *name is set. */
 bool rule_pipe(struct str_list rules, struct str address, struct str *name);
 
 /* For the check of the configuration: the rest of a rule is one hop; a hop and

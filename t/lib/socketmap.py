@@ -36,4 +36,7 @@ class Socketmap(threading.Thread):
                 key = rest[:int(size)].decode().split(' ', 1)[1]
                 data = rest[int(size) + 1:]
                 value = self.answers(key)
-                c.sendall(b'%d:%s,' % (len(value), value))
+                try:
+                    c.sendall(b'%d:%s,' % (len(value), value))
+                except OSError:  # waited for too long
+                    return

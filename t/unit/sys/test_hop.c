@@ -78,6 +78,19 @@ START_TEST(rules_by_fit)
 }
 END_TEST
 
+/* What is no command's leaves the name as it was. */
+START_TEST(rules_of_commands)
+{
+	struct str rows[] = {STR("a.b pipe:archive"), STR("c.d smtp:e.f:25")};
+	struct str_list rules = {rows, 2};
+	struct str name = STR("");
+	ck_assert(!rule_pipe(rules, STR("x@c.d"), &name) && name.n == 0);
+	ck_assert(!rule_pipe(rules, STR("x@e.f"), &name) && name.n == 0);
+	ck_assert(rule_pipe(rules, STR("x@a.b"), &name));
+	ck_assert(str_eq(name, STR("archive")));
+}
+END_TEST
+
 START_TEST(rules_checked)
 {
 	ck_assert(rule_is_hop(STR("a.b direct")));
@@ -98,5 +111,6 @@ END_TEST
 Suite *
 suite_hop(void)
 {
-	return SUITE("hop", hops, rules_by_fit, rules_checked);
+	return SUITE("hop", hops, rules_by_fit, rules_of_commands,
+		rules_checked);
 }
