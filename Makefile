@@ -308,7 +308,7 @@ link = ln -sf $(shell realpath -ms --relative-to=$(dir $(2)) $(1)) $(D)$(2)
 # Units whose programs have a root directory of their own.
 ROOTED := smtpd imapd pop3d tls
 UNITS_IN := $(wildcard etc/systemd/surat*.service etc/systemd/surat*.socket \
-	etc/systemd/surat.target)
+	etc/systemd/surat*.path etc/systemd/surat.target)
 DROPINS := $(wildcard etc/systemd/surat-*.d/*.conf)
 
 # name:page, for what is told of on another's page

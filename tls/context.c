@@ -87,18 +87,38 @@ fingerprint(struct arena *a, X509 *cert)
 
 /* The certificate and those that lead from it to a root. */
 static bool
-load_chain(SSL_CTX *x, FILE *f)
+load_chain(SSL_CTX *x, BIO *b)
 {
-	X509 *cert = PEM_read_X509_AUX(f, NULL, NULL, NULL);
+	X509 *cert = PEM_read_bio_X509_AUX(b, NULL, NULL, NULL);
 	if (cert == NULL || SSL_CTX_use_certificate(x, cert) != 1)
 		return false;
 	X509_free(cert);
-	while ((cert = PEM_read_X509(f, NULL, NULL, NULL)) != NULL)
+	while ((cert = PEM_read_bio_X509(b, NULL, NULL, NULL)) != NULL)
 		if (SSL_CTX_add0_chain_cert(x, cert) != 1)
 			return false;
 	unsigned long e = ERR_peek_last_error();
 	ERR_clear_error();
 	return ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+}
+
+/* A context for clients of ours, with that certificate and the key keys has;
+ * NULL, and the library's error, when it cannot be used. */
+static SSL_CTX *
+new_server_context(struct tls *t, BIO *certificate)
+{
+	SSL_CTX *x = new_context(t->program->conf, TLS_server_method());
+	EVP_PKEY *key = NULL;
+	SSL_CTX_set_alpn_select_cb(x, choose_protocol, NULL);
+	SSL_CTX_set_session_cache_mode(x, SSL_SESS_CACHE_OFF);
+	if (load_chain(x, certificate))
+		key = remote_key(t, SSL_CTX_get0_certificate(x));
+	if (key != NULL && SSL_CTX_use_PrivateKey(x, key) == 1) {
+		EVP_PKEY_free(key);
+		return x;
+	}
+	EVP_PKEY_free(key);
+	SSL_CTX_free(x);
+	return NULL;
 }
 
 static void
@@ -108,17 +128,51 @@ load_certificate(struct tls *t, struct str name)
 	char *path = str_cstr(a, name);
 	int fd = program_open(t->program, "certificate", name);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-	if (f == NULL)
+	BIO *b = f == NULL ? NULL : BIO_new_fp(f, BIO_CLOSE);
+	if (b == NULL)
 		fatal("the certificate", path);
-	if (!load_chain(t->server, f))
+	t->server = new_server_context(t, b);
+	if (t->server == NULL)
 		fatal(path, str_cstr(a, context_error(a)));
-	fclose(f);
-	X509 *cert = SSL_CTX_get0_certificate(t->server);
-	t->certificate = fingerprint(a, cert);
-	EVP_PKEY *key = remote_key(t, cert);
-	if (SSL_CTX_use_PrivateKey(t->server, key) != 1)
-		fatal(path, str_cstr(a, context_error(a)));
-	EVP_PKEY_free(key);
+	BIO_free(b);
+	t->certificate = fingerprint(a, SSL_CTX_get0_certificate(t->server));
+}
+
+/*
+ * Another keys may be there than was asked last: one with a renewed
+ * certificate, which is shown from now on.  Links that are there keep theirs.
+ * Whatever goes wrong, the one we have is as good as before.
+ */
+static void
+follow_keys(struct tls *t, struct arena *a)
+{
+	struct message m = MESSAGE(key_which), answer;
+	if (link_is_open(t->keys))
+		return;
+	m.key_which.have = t->certificate;
+	struct status s = link_call_again(t->keys, a, &m, MSG_key_chain,
+		&answer);
+	struct str chain = status_is_fine(s) ? answer.key_chain.chain : STR("");
+	if (chain.n == 0)
+		return;
+	BIO *b = BIO_new_mem_buf(chain.p, (int)chain.n);
+	SSL_CTX *x = b == NULL ? NULL : new_server_context(t, b);
+	BIO_free(b);
+	if (x == NULL) {
+		log_error(LOG_NO_ID, "certificate-unusable",
+			LOG_STR("why", context_error(a)));
+		return;
+	}
+	struct str print = fingerprint(a, SSL_CTX_get0_certificate(x));
+	if (str_eq(print, t->certificate)) {
+		SSL_CTX_free(x);
+		return;
+	}
+	SSL_CTX_free(t->server);
+	t->server = x;
+	t->certificate = str_copy(t->arena, print);
+	log_info(LOG_NO_ID, "certificate-renewed",
+		LOG_STR("sha256", t->certificate));
 }
 
 void
@@ -136,9 +190,6 @@ context_start(struct tls *t)
 	errno = 0;
 	if (path.n == 0)
 		return;
-	t->server = new_context(c, TLS_server_method());
-	SSL_CTX_set_alpn_select_cb(t->server, choose_protocol, NULL);
-	SSL_CTX_set_session_cache_mode(t->server, SSL_SESS_CACHE_OFF);
 	load_certificate(t, path);
 }
 
@@ -227,8 +278,10 @@ new_client(struct tls *t, struct arena *a, const struct msg_tls_start *m,
 }
 
 static SSL *
-new_server(struct tls *t, struct status *s)
+new_server(struct tls *t, struct arena *a, struct status *s)
 {
+	if (t->server != NULL)
+		follow_keys(t, a);
 	SSL *ssl = t->server == NULL ? NULL : SSL_new(t->server);
 	if (t->server == NULL)
 		*s = STATUS(STATUS_LATER, 7, 0,
@@ -262,7 +315,7 @@ context_new(struct tls *t, struct arena *a, const struct msg_tls_start *m,
 	else if (str_eq(m->role, STR("client")))
 		ssl = new_client(t, a, m, s);
 	else
-		ssl = new_server(t, s);
+		ssl = new_server(t, a, s);
 	if (ssl == NULL)
 		return NULL;
 	/* A table's string: it outlives every link. */

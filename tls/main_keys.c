@@ -12,14 +12,17 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { REPORT_EVERY = 100000, RETIRE_MS = 120 * 1000 };
+enum { REPORT_EVERY = 100000, RETIRE_MS = 120 * 1000, CHAIN_MOST = 128 * 1024 };
 
 struct keys {
 	struct loop *loop;
 	struct loop_watch *master;
 	struct peers peers;
+	bool succeeded; /* another listens when this one is told to end */
 	EVP_PKEY *key;
+	struct str chain; /* what the file of its certificate says */
 	uint64_t signatures;
 };
 
@@ -45,9 +48,37 @@ on_sign(struct peer *p, struct arena *a, struct message *m)
 	peer_send(p, &answer);
 }
 
+/* Certificates are public; who restarted us may have renewed ours. */
+static void
+on_which(struct peer *p, struct arena *a, struct message *m)
+{
+	struct keys *k = p->peers->ctx;
+	struct message answer = MESSAGE(key_chain);
+	(void)a, (void)m;
+	answer.key_chain.status = status_fine();
+	answer.key_chain.chain = k->chain;
+	peer_send(p, &answer);
+}
+
 static const struct peer_row rows[] = {
 	{MSG_key_sign, PEER_TLS, on_sign},
+	{MSG_key_which, PEER_TLS, on_which},
 };
+
+/* The whole file; empty when there is none or it is too large for one. */
+static struct str
+read_chain(struct arena *a, int fd)
+{
+	char *text = arena_alloc(a, CHAIN_MOST);
+	size_t n = 0;
+	ssize_t got = 0;
+	while (fd >= 0 && n < CHAIN_MOST &&
+		(got = read(fd, text + n, CHAIN_MOST - n)) > 0)
+		n += (size_t)got;
+	if (fd >= 0)
+		close(fd);
+	return got < 0 || n == CHAIN_MOST ? STR("") : str_of(text, n);
+}
 
 static int
 no_password(char *buf, int size, int writing, void *ctx)
@@ -66,17 +97,17 @@ is_check(const struct program *p)
 /* Who signs with another key than the certificate's is of no use, and would
  * be found out by every client instead of once by us. */
 static void
-check_pair(struct program *p, const struct keys *k)
+check_pair(struct program *p, struct keys *k)
 {
 	struct str name = p->conf->tls.certificate;
 	char *path = str_cstr(p->arena, name);
-	int fd = program_open(p, "certificate", name);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-	X509 *cert = f == NULL ? NULL :
-		PEM_read_X509_AUX(f, NULL, no_password, NULL);
+	k->chain = read_chain(p->arena, program_open(p, "certificate", name));
+	BIO *b = BIO_new_mem_buf(k->chain.p, (int)k->chain.n);
+	X509 *cert = b == NULL ? NULL :
+		PEM_read_bio_X509_AUX(b, NULL, no_password, NULL);
 	if (cert == NULL)
 		fatal(path, "is no certificate in PEM");
-	fclose(f);
+	BIO_free(b);
 	if (X509_check_private_key(cert, k->key) != 1)
 		fatal(path, "does not belong to the private key");
 	if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
@@ -132,6 +163,11 @@ watch_master(void *ctx, int fd, unsigned events)
 	struct keys *k = ctx;
 	(void)fd, (void)events;
 	loop_unwatch(k->master);
+	/* systemd starts another when this one is gone, and tls follows it. */
+	if (!k->succeeded) {
+		loop_stop(k->loop);
+		return;
+	}
 	peers_retire(&k->peers, RETIRE_MS, over);
 }
 
@@ -140,6 +176,7 @@ run(struct program *p)
 {
 	struct keys *k = p->ctx;
 	k->loop = loop_new(p->arena);
+	k->succeeded = program_has_successor(p);
 	k->peers = (struct peers){.loop = k->loop, .rows = rows,
 		.count = sizeof rows / sizeof *rows, .ctx = k,
 		.is_busy = is_needed};

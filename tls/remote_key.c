@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/rsa.h>
 
 /* The handshake in hand waits for its signature: the question takes a tenth
@@ -117,6 +118,8 @@ remote_key(struct tls *t, X509 *certificate)
 	case EVP_PKEY_EC:
 		return remote_ec(public);
 	default:
-		fatal("the certificate's key", "must be RSA or EC");
+		ERR_raise_data(ERR_LIB_SSL, SSL_R_UNKNOWN_PKEY_TYPE,
+			"must be RSA or EC");
+		return NULL;
 	}
 }

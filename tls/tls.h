@@ -59,7 +59,8 @@ void resume_start(struct tls *t);
 void resume_offer(struct arena *a, SSL *ssl, const struct msg_tls_start *m);
 
 /* ----------------------------------------------------------- remote_key.c */
-/* A private key that matches the certificate and asks keys for signatures. */
+/* A private key that matches the certificate and asks keys for signatures;
+ * NULL, and the library's error, when it is neither RSA nor EC. */
 EVP_PKEY *remote_key(struct tls *t, X509 *certificate);
 
 /* ----------------------------------------------------------------- link.c */

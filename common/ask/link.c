@@ -6,6 +6,7 @@
 #include "sys/ipc.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <unistd.h>
 
 enum { PATIENCE = 30 * 1000, RECONNECT_PAUSE = 100, PAUSE_MOST = 2000 };
@@ -47,6 +48,14 @@ unsigned
 link_generation(const struct link *l)
 {
 	return l->generation;
+}
+
+bool
+link_is_open(const struct link *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+	return l->fd >= 0 && (poll(&p, 1, 0) <= 0 ||
+		(p.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0);
 }
 
 void

@@ -44,6 +44,10 @@ enum { LINK_AT_ONCE = 48 };
 struct status link_call_all(struct link *l, struct arena *a,
 	const struct message *questions, size_t n, struct message *answers);
 
+/* Is it connected, and the other side not gone as far as can be told without
+ * asking? */
+bool link_is_open(const struct link *l);
+
 /* Another number after each reconnection: what the other side kept for us
  * before is gone. */
 unsigned link_generation(const struct link *l);

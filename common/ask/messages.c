@@ -62,6 +62,12 @@ FIELDS_TABLE(key_sign)
 #define ROW_OF struct msg_key_signed
 FIELDS_TABLE(key_signed)
 #undef ROW_OF
+#define ROW_OF struct msg_key_which
+FIELDS_TABLE(key_which)
+#undef ROW_OF
+#define ROW_OF struct msg_key_chain
+FIELDS_TABLE(key_chain)
+#undef ROW_OF
 #define ROW_OF struct msg_body_open
 FIELDS_TABLE(body_open)
 #undef ROW_OF

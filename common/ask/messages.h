@@ -170,6 +170,12 @@ enum peer_who {
 	F(TEXT, certificate) F(TEXT, algorithm) F(BYTES, digest)
 #define FIELDS_key_signed(F) \
 	F(STATUS, status) F(BYTES, signature)
+/* Of which certificate is the key?  have: the one the asker shows (as in
+ * key_sign), for the log.  chain: its PEM file, empty when there is none. */
+#define FIELDS_key_which(F) \
+	F(TEXT, have)
+#define FIELDS_key_chain(F) \
+	F(STATUS, status) F(BYTES, chain)
 
 /* ---------------------------------------------------------------- queue */
 /* A file for a large body, to be written, synced and named in submit.  With
@@ -333,6 +339,7 @@ enum peer_who {
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \
 	M(tls_start, FD_MAY) M(tls_ready, FD_MAY) \
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \
+	M(key_which, FD_NO) M(key_chain, FD_NO) \
 	M(body_open, FD_NO) M(submit, FD_NO) M(submitted, FD_NO) \
 	M(job, FD_MAY) M(job_result, FD_NO) M(checkpoint, FD_NO) \
 	M(room, FD_NO) \

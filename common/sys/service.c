@@ -116,6 +116,12 @@ make_master(struct program *p)
 	signal(SIGTERM, on_term);
 }
 
+bool
+program_has_successor(const struct program *p)
+{
+	return program_fd(p, "master", 0) >= 0 && end_of_link < 0;
+}
+
 /* inetd makes the client's socket standard error too: what we have to say is
  * not for the client.  True when it was so. */
 static bool

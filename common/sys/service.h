@@ -115,6 +115,10 @@ struct str program_path(const struct program *p, struct str path);
  * -1 with errno. */
 int program_open(const struct program *p, const char *name, struct str path);
 
+/* Told to end, is another one there already?  suratd starts it first; systemd
+ * does when this one is gone. */
+bool program_has_successor(const struct program *p);
+
 /* From now on SIGTERM ends nothing by itself but makes this descriptor
  * readable, so that a session can say good bye. */
 int program_stop_fd(void);

@@ -10,6 +10,7 @@ import poplib
 import shutil
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from house import done, message, need_programs, ok, same, until
 from installed import make_install, sysusers, table
 from mx import Server
 from root import hashed, need_root
-from units import System, be_system, enter
+from units import System, Unit, be_system, enter
 
 CONF = '''general { hostname = "mail.example.test" domains = {"example.test"} }
 tls { certificate = "/etc/surat/tls/certificate.pem"
@@ -72,6 +73,50 @@ def prepare(root):
 def send(to):
     with smtplib.SMTP('127.0.0.1', 25, timeout=30) as s:
         s.sendmail('s@remote.test', to, message('by units'))
+
+
+def shown():
+    """The name in the certificate that clients see."""
+    context = ssl._create_unverified_context()
+    with socket.create_connection(('127.0.0.1', 993), 30) as s, \
+            context.wrap_socket(s) as t:
+        out = subprocess.run(
+            ['openssl', 'x509', '-noout', '-subject', '-inform', 'DER'],
+            input=t.getpeercert(True), capture_output=True).stdout
+    return out.decode().split('CN')[1].strip(' =\n')
+
+
+def renewal():
+    """What surat-certificate.path starts when a file has changed."""
+    unit = Unit(system.units, 'surat-certificate.path')
+    same(sorted(unit['PathChanged']), sorted(
+        c.split(':')[1] for c in Unit(
+            system.units, 'surat-keys.service')['LoadCredential']),
+         'both files are watched')
+    stays, _ = read('alice', 'secret')
+    before = {n: system.running[n].pid for n in ('surat-tls', 'surat-keys')}
+    subprocess.run(
+        ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days',
+         '2', '-subj', '/CN=renewed.test', '-keyout', '/etc/surat/tls/key.new',
+         '-out', '/etc/surat/tls/certificate.new'], check=True,
+        stderr=subprocess.DEVNULL)
+    os.rename('/etc/surat/tls/certificate.new',
+              '/etc/surat/tls/certificate.pem')
+    same(system.run('surat-certificate'), False, 'half of a pair is refused')
+    ok('does not belong to the private key' in ''.join(system.log[-2:]),
+       'with the reason', system.log[-2:])
+    same((shown(), system.running['surat-keys'].pid),
+         ('mail.example.test', before['surat-keys']), 'and changes nothing')
+    os.rename('/etc/surat/tls/key.new', '/etc/surat/tls/key.pem')
+    same(system.run('surat-certificate'), True, 'a pair is taken')
+    same([shown() for _ in range(3)], ['renewed.test'] * 3, 'and shown')
+    same(stays.noop()[0], 'OK', 'sessions go on')
+    stays.logout()
+    same(system.running['surat-tls'].pid, before['surat-tls'],
+         'tls is the same process')
+    ok(system.running['surat-keys'].pid != before['surat-keys'],
+       'keys another')
+    same(read('alice', 'secret')[0].logout()[0], 'BYE', 'and logins work')
 
 
 def files(maildir):
@@ -172,6 +217,7 @@ try:
     same(held.noop()[0], 'OK', 'and drops nobody')
     same([l for l in system.log if 'ended with' in l or ' died ' in l], [],
          'nobody died')
+    renewal()
 finally:
     if system:
         if os.environ.get('SHOW'):

@@ -217,6 +217,41 @@ class System:
         os.closerange(3 + len(numbers), 300)
         os.environ['LISTEN_PID'] = str(os.getpid())
 
+    def run(self, service):
+        """A Type=oneshot, to its end; False when a step failed."""
+        unit = Unit(self.units, service + '.service')
+        uid = int(subprocess.run(['id', '-u', unit.one('User')],
+                                 capture_output=True, text=True).stdout)
+        directory = self.credentials(unit, uid)
+        env = self.environment(unit, directory)
+        env['CREDENTIALS_DIRECTORY'] = directory
+        try:
+            return self.steps(unit, env)
+        finally:
+            shutil.rmtree(directory)
+
+    def steps(self, unit, env):
+        for line in list(unit['ExecStart']):
+            again = re.match(r'\+systemctl try-restart (\S+)\.service$', line)
+            if again:
+                self.restart(again[1])
+                continue
+            unit['ExecStart'] = [line]
+            done = subprocess.run(self.command(unit, unit.one('User')),
+                                  env=env, capture_output=True, text=True)
+            self.log.append(done.stderr)
+            if done.returncode:
+                return False
+        return True
+
+    def restart(self, service):
+        """Its socket starts it again when it is asked for."""
+        process = self.running.get(service)
+        if process:
+            os.kill(process.pid, signal.SIGTERM)
+            while service in self.running:
+                time.sleep(0.02)
+
     def spawn(self, command, env, fds):
         env['LISTEN_FDS'] = str(len(fds))
         env['LISTEN_FDNAMES'] = ':'.join(name for _, name in fds)
