@@ -136,7 +136,7 @@ def forms(h):
     ok(len(set(RECIPIENTS)) >= 60, '%d forms' % len(set(RECIPIENTS)))
     for sender in (FAR, NULL, HERE):
         same(recipients(h, 'smtp', sender), [],
-             'from %s: none is taken' % sender)
+             'row 41: from %s: none is taken' % sender)
     same(recipients(h, 'smtp', FAR, 'HELO ' + HOST), [],
          'from one who takes our name: none is taken')
     same(recipients(h, 'submission', FAR), [],

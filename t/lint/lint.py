@@ -136,8 +136,8 @@ def rows_named(path):
 def check_rows():
     """The table of edge cases and the names of tests say the same."""
     table = 't/rows.md'
-    rows = re.findall(r'^\| (\d+) \| [^|]+ \| ([^|]+) \|$',
-                      open(table).read(), re.M)
+    text = open(table).read()
+    rows = re.findall(r'^\| (\d+) \| [^|]+ \| ([^|]+) \|$', text, re.M)
     if [int(n) for n, _ in rows] != list(range(1, 79)):
         errors.append(table + ': not the rows 1 to 78, each once')
     said = {(int(n), path) for n, where in rows for path in where.split()
@@ -152,6 +152,21 @@ def check_rows():
     for n, path in sorted(found - said):
         errors.append('t/%s: named after row %d, which does not name it' %
                       (path, n))
+    rules = re.findall(r'^\| S(\d+) \| [^|]+ \| ([^|]+) \|$', text, re.M)
+    if [int(n) for n, _ in rules] != list(range(1, 25)):
+        errors.append(table + ': not the rules S1 to S24, each once')
+    for n, where in rules:
+        for path, words in re.findall(r'(\S+) "([^"]+)"', where):
+            if words not in read('t/' + path):
+                errors.append('%s: S%s: %s does not say "%s"' %
+                              (table, n, path, words))
+
+
+def read(path):
+    try:
+        return open(path, errors='replace').read()
+    except OSError:
+        return ''
 
 
 def main():
