@@ -232,7 +232,7 @@ $(B)/t/model_smtp: $(MODEL_OBJS) $(foreach r,$(UNDER_smtpd),$(call room_lib,$(r)
 # All rooms are linked; what an entry needs besides, it names here.
 FUZZ := $(patsubst t/fuzz/fuzz_%.c,%,$(wildcard t/fuzz/fuzz_*.c))
 FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
-	flags.c match.c reply.c resync.c sort.c thread.c url.c)
+	flags.c match.c reply.c result.c resync.c sort.c thread.c url.c)
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))

@@ -222,8 +222,19 @@ static const struct status_item {
 
 enum { STATUS_ITEMS = sizeof status_items / sizeof *status_items };
 
+/* RFC 9051, appendix E: no RECENT. */
+static bool
+is_item(const struct imap_session *s, const struct arg *word, size_t i)
+{
+	bool gone = (s->enabled & IMAP_REV2) &&
+		status_items[i].offset == offsetof(struct folder, recent) &&
+		status_items[i].put == NULL;
+	return !gone && arg_is(word, status_items[i].name);
+}
+
 bool
-status_parse_items(const struct arg *list, unsigned *items)
+status_parse_items(const struct imap_session *s, const struct arg *list,
+	unsigned *items)
 {
 	const struct arg *word;
 	*items = 0;
@@ -231,7 +242,7 @@ status_parse_items(const struct arg *list, unsigned *items)
 		return false;
 	for (; word != NULL; word = word->next) {
 		size_t i = 0;
-		while (i < STATUS_ITEMS && !arg_is(word, status_items[i].name))
+		while (i < STATUS_ITEMS && !is_item(s, word, i))
 			i++;
 		if (i == STATUS_ITEMS)
 			return false;
@@ -278,7 +289,7 @@ imap_status(struct imap_session *s, const struct arg *args)
 	struct imap_reply why;
 	struct folder f;
 	unsigned items;
-	if (arg_count(args) != 2 || !status_parse_items(args->next, &items))
+	if (arg_count(args) != 2 || !status_parse_items(s, args->next, &items))
 		return REPLY_BAD("STATUS mailbox (item ...)");
 	if (!take_name(s, args, &name, &why))
 		return why;

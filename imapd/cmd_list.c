@@ -100,7 +100,7 @@ take_returns(struct listing *l, const struct arg *arg)
 		if (bit != LIST_STATUS)
 			continue;
 		word = word->next;
-		if (!status_parse_items(word, &l->items))
+		if (!status_parse_items(l->s, word, &l->items))
 			return false;
 	}
 	return true;

@@ -40,7 +40,8 @@ struct folder;
 /* cmd_folders.c, cmd_list.c */
 /* "(MESSAGES UNSEEN ...)" as a set, at least one; and what was asked for as a
  * line. */
-bool status_parse_items(const struct arg *list, unsigned *items);
+bool status_parse_items(const struct imap_session *s, const struct arg *list,
+	unsigned *items);
 void status_put(
 	struct imap_session *s, const struct folder *f, unsigned items);
 COMMAND(imap_create);

@@ -436,6 +436,7 @@ find_compile(struct imap_session *s, struct str charset,
 	struct search_world world = {.last_seq = mailbox_count(s->mailbox),
 		.last_uid = mailbox_last_uid(s->mailbox),
 		.now = clock_wall(),
+		.rev2 = (s->enabled & IMAP_REV2) != 0,
 		.saved = view_saved(s),
 		.charset = charset};
 	const char *words;

@@ -13,7 +13,7 @@
  *	parse		a command's arguments as a tree
  *	seqset, flags, section, search, resync
  *			the words clients use, as values
- *	find, sort, thread, result
+ *	find, sort, thread, result, answer.c
  *			which messages, in which order, as which answer
  *	reply.c		what is sent
  *	view		the selected mailbox: news, names, sets

@@ -60,7 +60,7 @@ struct uid_set result_saved(struct arena *a, const struct result *r);
 /* MODSEQ of the answer (RFC 4731 3.2). */
 uint64_t result_modseq(const struct result *r);
 
-/* "* SEARCH 2 3 5", or the ESEARCH response the options ask for; saves. */
+/* answer.c: "* SEARCH 2 3 5", or the ESEARCH response the options ask for; saves. */
 void result_put(
 	struct imap_session *s, const char *name, const struct result *r);
 /* The reply of a command that found nothing because it failed: with SAVE, `$`

@@ -36,6 +36,7 @@ struct key_row {
 	bool negated;
 	unsigned flag;
 	const char *field;
+	bool rev1; /* IMAP4rev2 does not know it */
 };
 
 static bool
@@ -332,9 +333,9 @@ static const struct key_row rows[] = {
 	{STR_INIT("UID"), SEARCH_UID, parse_uid},
 	{STR_INIT("NOT"), SEARCH_AND, parse_not, true},
 	{STR_INIT("OR"), SEARCH_OR, parse_or},
-	{STR_INIT("RECENT"), SEARCH_RECENT},
-	{STR_INIT("OLD"), SEARCH_RECENT, .negated = true},
-	{STR_INIT("NEW"), SEARCH_AND, parse_new},
+	{STR_INIT("RECENT"), SEARCH_RECENT, .rev1 = true},
+	{STR_INIT("OLD"), SEARCH_RECENT, .negated = true, .rev1 = true},
+	{STR_INIT("NEW"), SEARCH_AND, parse_new, .rev1 = true},
 	{STR_INIT("MODSEQ"), SEARCH_MODSEQ, parse_modseq},
 };
 
@@ -412,7 +413,8 @@ static struct search_key *
 parse_word(struct compiler *c, struct str word)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		if (!str_eq_nocase(word, rows[i].word))
+		if (!str_eq_nocase(word, rows[i].word) ||
+			(rows[i].rev1 && c->world->rev2))
 			continue;
 		struct search_key *key = new_key(c, rows[i].op);
 		key->negated = rows[i].negated;

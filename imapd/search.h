@@ -52,6 +52,7 @@ struct search_key {
 struct search_world {
 	uint32_t last_seq, last_uid; /* for `*` */
 	int64_t now;
+	bool rev2; /* RFC 9051, appendix E: no RECENT, NEW, OLD */
 	struct uid_set saved; /* UIDs that `$` stands for (RFC 5182) */
 	/* Of texts; empty: CHARSET may stand before the keys. */
 	struct str charset;

@@ -8,6 +8,7 @@
 #include "imapd/flags.h"
 #include "imapd/match.h"
 #include "imapd/parse.h"
+#include "imapd/result.h"
 #include "imapd/resync.h"
 #include "imapd/search.h"
 #include "imapd/section.h"
@@ -153,6 +154,36 @@ check_resync(struct arena *a, const struct arg *list)
 	assert(best == 0 || uid_set_has(&r.match_uids, best));
 }
 
+/* Options of SEARCH and SORT, and what they take of an order that is not
+ * ascending and has as many messages as there are octets. */
+static void
+check_result(struct arena *a, const struct arg *args, size_t size)
+{
+	const unsigned all = RESULT_MIN | RESULT_MAX | RESULT_ALL |
+		RESULT_COUNT | RESULT_PARTIAL | RESULT_SAVE;
+	struct result r = {.tells_modseq = true};
+	const struct arg *rest = args;
+	if (!result_parse(&rest, &r.options))
+		return;
+	assert(r.options.extended == (rest != args));
+	assert((r.options.items & ~all) == 0);
+	assert(r.options.extended || r.options.items == 0);
+	uint32_t n = (uint32_t)(size % 1000);
+	for (uint32_t i = 0; i < n; i++)
+		result_add(a, &r, i % 2 == 0 ? n + i : n - i, i + 1);
+	assert(uid_set_count(&r.order) == n);
+	assert(result_modseq(&r) <= n && (result_modseq(&r) > 0 || n == 0));
+	struct uid_set saved = result_saved(a, &r);
+	assert(uid_set_count(&saved) <= n);
+	if (!(r.options.items & RESULT_PARTIAL))
+		return;
+	struct partial *p = &r.options.partial;
+	assert(p->first >= 1 && p->first <= p->last);
+	struct uid_set part = partial_pick(a, &r.order, p);
+	assert(uid_set_count(&part) <= n &&
+		uid_set_count(&part) <= (uint64_t)p->last - p->first + 1);
+}
+
 static void
 check_sort(struct arena *a, const struct arg *list)
 {
@@ -234,6 +265,7 @@ static void
 check_values(struct arena *a, const struct arg *args)
 {
 	const struct arg *first;
+	check_result(a, args, arg_count(args) * 37);
 	check_search(a, args);
 	check_flags(a, args);
 	check_threads(a, args);
