@@ -11,8 +11,9 @@
 #   make install  under PREFIX (/usr/local), configuration in /etc; DESTDIR
 #
 # Folder = program, room = archive, sources found by pattern: a new file
-# needs no edit here.  FLAVOUR=san|fuzz builds beside the plain one.
+# needs no edit here.  FLAVOUR=san|fuzz|steps builds beside the plain one.
 
+comma := ,
 FLAVOUR ?=
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
@@ -57,6 +58,12 @@ CC := clang
 OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=undefined
 LDSAN := -fsanitize=address,undefined
+else ifeq ($(FLAVOUR),steps)
+# Counts what a parser does (t/fuzz/steps.c) for t/fuzz/test_worst.py.
+OPT := -O1 -g -fsanitize-coverage=trace-pc
+STEPS := $(B)/o/t/fuzz/steps.o
+LDSAN := $(addprefix -Wl$(comma)--wrap=,memcpy memmove memset memcmp memchr \
+	memrchr memmem strlen)
 else
 DEFS += -D_FORTIFY_SOURCE=2
 endif
@@ -245,7 +252,8 @@ FUZZ_ROOMS := $(foreach r,store ask mail sys base,$(call room_lib,$(r)))
 
 define fuzz_entry
 $(B)/t/fuzz_$(1): $(B)/o/t/fuzz/fuzz_$(1).o $(B)/o/t/fuzz/replay.o \
-		$(patsubst %.c,$(B)/o/%.o,$(FUZZ_EXTRA_$(1))) $(FUZZ_ROOMS)
+		$(patsubst %.c,$(B)/o/%.o,$(FUZZ_EXTRA_$(1))) $(FUZZ_ROOMS) \
+		$(STEPS)
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS)
 $(B)/bin/fuzz_$(1): $(B)/o/t/fuzz/fuzz_$(1).o \
@@ -254,6 +262,9 @@ $(B)/bin/fuzz_$(1): $(B)/o/t/fuzz/fuzz_$(1).o \
 	$$(CC) -fsanitize=fuzzer $$(LDFLAGS) -o $$@ $$^ $$(FUZZ_LIBS)
 endef
 $(foreach x,$(FUZZ),$(eval $(call fuzz_entry,$(x))))
+$(B)/o/t/fuzz/steps.o: t/fuzz/steps.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g $(WARN) $(DEFS) -fno-builtin -c -o $@ $<
 $(B)/o/t/fuzz/%.o: t/fuzz/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -I. -c -o $@ $<
@@ -285,6 +296,7 @@ deps:
 
 check: deps
 	@$(AGAIN) all unit fuzz-replay
+	@$(AGAIN) FLAVOUR=steps fuzz-replay
 	@t/run $(B)
 
 run: deps

@@ -268,12 +268,15 @@ step(struct smtp_data *d, char c, struct buf *out)
 	return IN_LINE;
 }
 
-/* Octets up to the next CR or LF need no looking at. */
+/* Octets up to the next CR or LF need no looking at.  Not further than a line
+ * may be: who sends nothing but one of the two would have us look for the other
+ * through all that follows, each time. */
 static size_t
 run_length(struct str s)
 {
-	size_t cr = str_find(s, '\r');
-	return str_find(str_head(s, cr), '\n');
+	enum { RUN_MOST = 1000 };
+	s = str_head(s, RUN_MOST);
+	return str_find(str_head(s, str_find(s, '\r')), '\n');
 }
 
 size_t
