@@ -149,6 +149,7 @@ struct auth {
 	size_t table_count;
 	struct policy_rule *rules;
 	size_t rule_count;
+	struct str mbox_gid; /* of general.mbox_group; empty: Maildirs */
 	struct pipe_user *pipe_users; /* one for each of pipe.commands */
 	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;

@@ -431,13 +431,26 @@ add_final(struct expansion *e, const struct final *f)
 		o->command.n = n + 1;
 }
 
+/* Who has an mbox is delivered to as the user, with the group that may make
+ * its file and its lock (Debian policy 11.6). */
+static struct str
+delivery_ids(struct lookup *l, const struct user *u)
+{
+	struct str gid = l->auth->mbox_gid;
+	if (gid.n == 0 || str_eq(u->ids, STR("-")))
+		return u->ids;
+	return str_printf(l->arena, "%.*s:%.*s",
+		STR_ARG(str_head(u->ids, str_find(u->ids, ':'))),
+		STR_ARG(gid));
+}
+
 static void
 add_user(struct expansion *e, struct str address, const struct user *u)
 {
 	struct str key = str_printf(
 		e->l->arena, "\\%.*s", STR_ARG(u->name));
 	const struct final f = {STR("local"), address, u->name, u->home,
-		u->ids, STR("")};
+		delivery_ids(e->l, u), STR("")};
 	if (map_get(e->seen, key) == NULL)
 		add_final(e, &f);
 	map_set(e->seen, key, e);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <libgen.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -76,6 +77,23 @@ make_decoy_key(struct auth *x)
 	errno = 0;
 }
 
+static void
+find_mbox_group(struct auth *x, struct buf *errors)
+{
+	const struct conf_general *c = &x->conf->general;
+	if (c->mbox.n == 0)
+		return;
+	const struct group *g = getgrnam(str_cstr(x->arena, c->mbox_group));
+	if (g != NULL && g->gr_gid != 0)
+		x->mbox_gid = str_printf(
+			x->arena, "%u", (unsigned)g->gr_gid);
+	else
+		buf_printf(errors, "general.mbox_group: %.*s %s\n",
+			STR_ARG(c->mbox_group),
+			g == NULL ? "does not exist" : "is root's");
+	errno = 0;
+}
+
 /* `surat check` asks about the tables, which nobody else reads. */
 static void
 check_and_exit(struct auth *x, struct buf *errors)
@@ -97,11 +115,12 @@ prepare(struct program *p)
 	tables_open(x);
 	struct buf *errors = buf_new(p->arena);
 	pipes_open(x, errors);
+	find_mbox_group(x, errors);
 	if (p->argc > 0 && strcmp(p->argv[0], "--check") == 0)
 		check_and_exit(x, errors);
 	struct str rest = buf_str(errors), line;
 	while (str_cut(&rest, '\n', &line) && line.n > 0)
-		log_error(LOG_NO_ID, "no-pipe-user", LOG_STR("why", line));
+		log_error(LOG_NO_ID, "no-account", LOG_STR("why", line));
 	x->finders = finders_fork(x);
 	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
 }

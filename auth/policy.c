@@ -209,7 +209,9 @@ ask_for_room(struct decision *d, const struct user *u)
 {
 	struct msg_rcpt_result *out = d->out;
 	struct str limits = users_limits(d->l->arena, d->l->auth->conf, u);
-	if (str_starts(limits, STR("0 0 ")) || out->address.n > 0)
+	bool mbox = d->l->auth->conf->general.mbox.n > 0 &&
+		!str_eq(u->ids, STR("-"));
+	if (mbox || str_starts(limits, STR("0 0 ")) || out->address.n > 0)
 		return;
 	lookup_why(d->l, "limits of %.*s: %.*s", STR_ARG(u->name),
 		STR_ARG(limits));

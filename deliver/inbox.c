@@ -14,6 +14,7 @@
 #include "mail/trace.h"
 #include "store/deliver.h"
 #include "store/quota.h"
+#include "store/spool.h"
 #include "store/store.h"
 
 #include <sys/stat.h>
@@ -52,6 +53,7 @@ struct gathered {
 struct mailbox_batch {
 	struct list link;
 	struct str home;
+	struct str mbox; /* its file's name; empty: a Maildir */
 	struct parcel *first, *last;
 	size_t n;
 };
@@ -63,6 +65,7 @@ struct inbox {
 	bool commands; /* and commands in them */
 	struct str plus;
 	const struct conf *limits; /* NULL: none */
+	const struct spool *spool; /* NULL: everybody has a Maildir */
 	struct arena *batch;
 	struct gathered *jobs[JOBS_MOST];
 	size_t job_count;
@@ -119,6 +122,12 @@ inbox_limit(struct inbox *x, const struct conf *c)
 	x->limits = c;
 }
 
+void
+inbox_spool(struct inbox *x, const struct spool *s)
+{
+	x->spool = s;
+}
+
 static void
 forget_systems(struct inbox *x)
 {
@@ -158,14 +167,27 @@ lines_before(struct arena *a, struct str sender, struct str rcpt)
 		STR_ARG(sender), STR_ARG(rcpt));
 }
 
+/* The account's, where it is known, else the user's. */
+static struct str
+mbox_of(const struct inbox *x, const struct gathered *g, size_t i)
+{
+	struct str user = i < g->job.user.n ? g->job.user.v[i] : STR("");
+	if (x->spool == NULL || g->job.own != 1)
+		return STR("");
+	if (x->spool->name.n > 0)
+		return x->spool->name;
+	return str_starts(user, STR("\\")) ? str_skip(user, 1) : user;
+}
+
 static struct mailbox_batch *
-mailbox_of(struct inbox *x, struct str home)
+mailbox_of(struct inbox *x, struct str home, struct str mbox)
 {
 	struct mailbox_batch *b = map_get(x->by_home, home);
 	if (b != NULL)
 		return b;
 	b = arena_one(x->batch, struct mailbox_batch);
 	b->home = home;
+	b->mbox = mbox;
 	list_add(&x->mailboxes, &b->link);
 	map_set(x->by_home, home, b);
 	return b;
@@ -199,6 +221,7 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 		.head = lines_before(x->batch, g->job.sender, g->job.rcpt.v[i]),
 		.content = g->content,
 		.date = g->job.arrival,
+		.sender = g->job.sender,
 		.verify = g->job.verify != 0,
 		.rewrite = g->job.verify == 2,
 	};
@@ -212,7 +235,8 @@ add_parcel(struct inbox *x, struct gathered *g, size_t i)
 	if (is_forwarded(x, g, i) && (p->unseen || !p->delivery.verify))
 		return;
 	p->delivery.only_look = p->forward.n > 0;
-	struct mailbox_batch *b = mailbox_of(x, g->job.home.v[i]);
+	struct mailbox_batch *b = mailbox_of(
+		x, g->job.home.v[i], mbox_of(x, g, i));
 	if (b->last == NULL)
 		b->first = p;
 	else
@@ -352,31 +376,54 @@ forget_store(struct inbox *x)
 	k->store = NULL;
 }
 
+static void
+into_maildir(struct inbox *x, const struct mailbox_batch *b,
+	struct delivery *v)
+{
+	struct store *s;
+	bool trouble = false;
+	struct status st = store_of(x, b->home, &s);
+	if (status_is_fine(st)) {
+		note_system(x, s);
+		store_deliver(s, x->batch, v, b->n, x->rules);
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		if (!status_is_fine(st))
+			v[i].status = st;
+		trouble = trouble || status_is_later(v[i].status);
+	}
+	if (trouble)
+		forget_store(x);
+}
+
+static bool
+into_mbox(struct inbox *x, const struct mailbox_batch *b, struct delivery *v)
+{
+	struct spool s = *x->spool;
+	s.name = b->mbox;
+	return spool_deliver(&s, x->batch, v, b->n, x->rules) ==
+		SPOOL_UNSEEN;
+}
+
 /* One mailbox.  False when it is locked. */
 static bool
 deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
 {
 	struct delivery *v = arena_array(x->batch, b->n, sizeof *v);
-	struct store *s;
 	size_t i = 0;
-	struct status st = store_of(x, b->home, &s);
+	bool busy = false, unseen = false;
 	for (struct parcel *p = b->first; p != NULL; p = p->next)
 		v[i++] = p->delivery;
-	if (status_is_fine(st)) {
-		note_system(x, s);
-		store_deliver(s, x->batch, v, b->n, x->rules);
-	}
-	bool busy = is_busy(st), trouble = false;
+	if (b->mbox.n > 0)
+		unseen = into_mbox(x, b, v);
+	else
+		into_maildir(x, b, v);
 	i = 0;
 	for (struct parcel *p = b->first; p != NULL; p = p->next, i++) {
-		if (!status_is_fine(st))
-			v[i].status = st;
 		busy = busy || is_busy(v[i].status);
-		trouble = trouble || status_is_later(v[i].status);
 		p->delivery = v[i];
+		p->unseen = p->unseen || unseen;
 	}
-	if (trouble)
-		forget_store(x);
 	return !busy;
 }
 

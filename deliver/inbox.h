@@ -16,6 +16,7 @@ struct arena;
 struct conf;
 struct delivery_rules;
 struct inbox;
+struct spool;
 
 /* rules: of store/deliver.h; they live as long. */
 struct inbox *inbox_new(struct arena *a, const struct delivery_rules *rules);
@@ -23,6 +24,9 @@ void inbox_free(struct inbox *x);
 /* Obeys .forward files (forward.h); plus: separators of an extension;
  * commands: those of users with ids of their own may name commands. */
 void inbox_forward(struct inbox *x, struct str plus, bool commands);
+/* Mail of users with an id of their own goes into an mbox file; a spool
+ * without a name: that of the user. */
+void inbox_spool(struct inbox *x, const struct spool *s);
 /* Accounts hold no more than c says (store/quota.h). */
 void inbox_limit(struct inbox *x, const struct conf *c);
 

@@ -14,13 +14,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/deliver.h"
+#include "store/spool.h"
 #include "store/store.h"
 #include "sys/ipc.h"
 #include "sys/service.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct local_agent {
 	int queue;
@@ -116,20 +119,55 @@ run(struct program *p)
 		inbox_forward(g.inbox, p->conf->general.plus,
 			p->conf->pipe.forward);
 	inbox_limit(g.inbox, p->conf);
+	if (p->ctx != NULL)
+		inbox_spool(g.inbox, p->ctx);
 	while (!g.over)
 		turn(&g);
 	inbox_free(g.inbox);
 }
 
-/* The Maildir of the user it is started for; the mail root of those who share
- * an id. */
+/* Started for one account, its file is known; else it is each user's, whose
+ * ids are one. */
+static void
+prepare(struct program *p)
+{
+	struct str directory = p->conf->general.mbox;
+	const struct passwd *pw;
+	if (directory.n == 0)
+		return;
+	struct spool *s = arena_one(p->arena, struct spool);
+	s->directory = directory;
+	p->ctx = s;
+	if (getenv("SURAT_HOME") == NULL)
+		return;
+	pw = getpwuid(getuid());
+	if (pw == NULL)
+		fatal("mbox", "the user is nobody the system knows");
+	s->name = str_copy(p->arena, str_from(pw->pw_name));
+	s->shut_in = true;
+	if (!spool_prepare(p->arena, s))
+		log_error(LOG_NO_ID, "no-mbox", LOG_STR("name", s->name),
+			LOG_CSTR("why", strerror(errno)));
+	errno = 0;
+}
+
+/* The mailbox of the user it is started for; the mail root, and the directory
+ * of mbox files, of those who share an id. */
 static const char **
 trees(struct program *p)
 {
-	const char **v = arena_array(p->arena, 2, sizeof *v);
+	const char **v = arena_array(p->arena, 3, sizeof *v);
 	const char *home = getenv("SURAT_HOME");
+	const struct spool *s = p->ctx;
 	if (home == NULL) {
 		v[0] = str_cstr(p->arena, p->conf->general.mail);
+		if (s != NULL)
+			v[1] = str_cstr(p->arena, s->directory);
+		return v;
+	}
+	if (s != NULL) {
+		v[0] = str_cstr(p->arena, str_printf(p->arena, "%.*s/%.*s",
+			STR_ARG(s->directory), STR_ARG(s->name)));
 		return v;
 	}
 	if (!store_make_home(p->arena, str_from(home)))
@@ -148,13 +186,26 @@ readable(struct program *p)
 		: forward_files(p->arena, str_from(home));
 }
 
+/* Where the lock of an mbox file stands. */
+static const char **
+lockable(struct program *p)
+{
+	const struct spool *s = p->ctx;
+	const char **v = arena_array(p->arena, 2, sizeof *v);
+	if (s != NULL)
+		v[0] = str_cstr(p->arena, s->directory);
+	return v;
+}
+
 static const struct service service = {
 	.name = "deliver-local",
 	.profile = SANDBOX_TREE,
+	.prepare = prepare,
+	.lockable = lockable,
 	.trees = trees,
 	.readable = readable,
 	.run = run,
-	.usage = "Delivers queued mail into Maildirs.  Started by suratd for "
+	.usage = "Delivers queued mail into mailboxes.  Started by suratd for "
 		 "the queue, whose end of a socket it inherits.",
 };
 

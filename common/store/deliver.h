@@ -25,6 +25,7 @@ struct delivery {
 	struct str head; /* our own lines, CRLF, before the content */
 	struct str content; /* CRLF */
 	int64_t date; /* seconds since 1970 */
+	struct str sender; /* for an mbox (store/spool.h) */
 	bool verify; /* it may have been done before */
 	bool only_look; /* with verify: if not, write nothing (fine, and
 			 * was_there false) */

@@ -562,7 +562,7 @@ static const struct check checks[] = {
 	CHECK(general, domains, is_domain, "a domain"),
 	ABSOLUTE(general, users), ABSOLUTE(general, aliases),
 	ABSOLUTE(general, state), ABSOLUTE(general, runtime),
-	ABSOLUTE(general, mail), ABSOLUTE(general, libexec),
+	ABSOLUTE(general, mbox), ABSOLUTE(general, mail), ABSOLUTE(general, libexec),
 	ABSOLUTE(tls, certificate), ABSOLUTE(tls, key), ABSOLUTE(tls, roots),
 	ABSOLUTE(resolve, trust_anchor),
 	CHECK(smtp, relay_networks, is_network, "ADDRESS or ADDRESS/BITS"),

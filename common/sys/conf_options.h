@@ -32,6 +32,10 @@ OPTION(general, runtime, TEXT, "/run/surat", 0, 0,
 	"Directory of the sockets, one subdirectory per asking program.")
 OPTION(general, mail, TEXT, "/var/mail/surat", 0, 0,
 	"Mail root of users who have no system account.")
+OPTION(general, mbox, TEXT, "", 0, 0,
+	"Directory of mbox files for users with an id of their own; empty: Maildir.")
+OPTION(general, mbox_group, TEXT, "mail", 0, 0,
+	"Group that may make files in the directory of mbox files.")
 OPTION(general, quota, SIZE, "0", 0, 0,
 	"Octets of mail an account may hold; 0 for any number.")
 OPTION(general, quota_messages, NUMBER, "0", 0, 0,

@@ -335,6 +335,8 @@ allow_all(const struct ruleset *r, const struct sandbox *s)
 		allow_path(r, *p, FS_CHANGE);
 	for (p = s->readable; p != NULL && *p != NULL; p++)
 		allow_path(r, *p, FS_READ);
+	for (p = s->lockable; p != NULL && *p != NULL; p++)
+		allow_path(r, *p, FS_MAKE_REG | FS_REMOVE_FILE);
 	for (const uint16_t *n = s->ports; n != NULL && *n != 0; n++)
 		allow_port(r, *n, NET_CONNECT_TCP);
 	/* Any port of the kernel's choice: a source address. */

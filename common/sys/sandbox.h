@@ -48,6 +48,9 @@ struct sandbox {
 	 * there is no right to it. */
 	const char *const *trees; /* to read and change */
 	const char *const *readable;
+	/* Directories in which a lock file may be made and any file removed,
+	 * but none opened. */
+	const char *const *lockable;
 	/* TCP ports it may connect to, 0-ended; NULL: any (with INET). */
 	const uint16_t *ports;
 	unsigned files; /* most open descriptors; 0: as many as allowed */

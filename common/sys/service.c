@@ -280,6 +280,7 @@ confine(const struct service *s, struct program *p)
 {
 	const char **trees = s->trees == NULL ? NULL : s->trees(p);
 	const char **readable = s->readable == NULL ? NULL : s->readable(p);
+	const char **lockable = s->lockable == NULL ? NULL : s->lockable(p);
 	struct sandbox box = {.rights = s->profile, .files = s->files,
 		.megabytes = s->megabytes};
 	if (s->ports != NULL)
@@ -291,6 +292,7 @@ confine(const struct service *s, struct program *p)
 	change_root(p);
 	box.trees = inside(p, trees);
 	box.readable = inside(p, readable);
+	box.lockable = inside(p, lockable);
 	sandbox_enter(&box);
 }
 

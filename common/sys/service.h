@@ -80,6 +80,7 @@ struct service {
 	 * NULL. */
 	const char **(*trees)(struct program *p);
 	const char **(*readable)(struct program *p);
+	const char **(*lockable)(struct program *p);
 	const uint16_t *(*ports)(struct program *p);
 	unsigned files; /* most open descriptors; 0: as many as allowed */
 	unsigned megabytes; /* most memory; 0: the usual gigabyte */

@@ -154,6 +154,8 @@ static const struct masked masked[] = {
 	WHEN(WRITE, chmod, 1, FOREIGN_BITS, 0),
 	WHEN(WRITE, fchmod, 1, FOREIGN_BITS, 0),
 	WHEN(WRITE, fchmodat, 2, FOREIGN_BITS, 0),
+	/* an ordinary file, without opening it */
+	WHEN(WRITE, mknodat, 2, S_IFMT, S_IFREG),
 	WHEN(UNIX, socket, 0, ALL, AF_UNIX),
 	WHEN(INET, socket, 0, ALL, AF_INET),
 	WHEN(INET, socket, 0, ALL, AF_INET6),

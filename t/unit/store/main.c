@@ -15,6 +15,7 @@ main(void)
 		suite_rebuild,
 		suite_crash,
 		suite_quota,
+		suite_spool,
 		suite_check,
 	};
 	return run_suites(suites, sizeof suites / sizeof *suites);

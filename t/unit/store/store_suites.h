@@ -24,6 +24,7 @@ Suite *suite_sync(void);
 Suite *suite_rebuild(void);
 Suite *suite_crash(void);
 Suite *suite_quota(void);
+Suite *suite_spool(void);
 Suite *suite_check(void);
 
 /* An account in a directory of its own, removed by home_gone. */

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: ISC */
+#include "store/spool.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "mail/mbox.h"
+#include "store/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	PATIENCE_MS = 1000,
+	PAUSE_MS = 20, /* and up to as much again, by chance */
+	STALE_SECONDS = 5 * 60, /* a lock file nobody renews */
+	LOCK_MODE = 0200, /* of no other program's */
+	TAIL_MOST = 64,
+	NAME_MOST = 250,
+};
+
+#define MARK "X-Surat-Delivery: "
+
+struct box {
+	const struct spool *spool;
+	struct arena *arena;
+	int dir, fd;
+	const char *name, *lock;
+	bool dotted; /* the lock file is ours */
+	off_t size; /* where the batch began */
+};
+
+/* ------------------------------------------------------------------- names */
+
+static bool
+is_good_name(struct str name)
+{
+	return name.n > 0 && name.n <= NAME_MOST && name.p[0] != '.' &&
+		!str_has(name, '/') && !str_has(name, '\0');
+}
+
+static int
+open_directory(struct arena *a, const struct spool *s)
+{
+	return open(str_cstr(a, s->directory),
+		O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int
+open_file(int dir, const char *name)
+{
+	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int fd = openat(dir, name, flags);
+	if (fd < 0 && errno == ENOENT)
+		fd = openat(dir, name, flags | O_CREAT | O_EXCL, 0600);
+	return fd;
+}
+
+/* NULL, or why mail is not put there. */
+static const char *
+check_file(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return strerror(errno);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return "the mailbox is no ordinary file";
+	if (st.st_uid != geteuid())
+		return "the mailbox is somebody else's";
+	return st.st_mode & S_IWOTH ? "anybody may write to the mailbox"
+				    : NULL;
+}
+
+bool
+spool_prepare(struct arena *a, struct spool *s)
+{
+	struct stat st;
+	if (!is_good_name(s->name)) {
+		errno = EINVAL;
+		return false;
+	}
+	int dir = open_directory(a, s);
+	int fd = dir < 0 ? -1 : open_file(dir, str_cstr(a, s->name));
+	bool ok = fd >= 0 && fstat(fd, &st) == 0;
+	if (ok)
+		s->inode = st.st_ino;
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	if (dir >= 0)
+		close(dir);
+	errno = err;
+	return ok;
+}
+
+/* ------------------------------------------------------------------- locks */
+
+/* Nobody's any more.  Ours are told by their mode: whoever of us lived would
+ * have the other lock, which we have. */
+static bool
+is_stale(const struct box *b)
+{
+	struct stat st;
+	if (fstatat(b->dir, b->lock, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return false;
+	return clock_wall() - st.st_mtime > STALE_SECONDS ||
+		(st.st_mode == (S_IFREG | LOCK_MODE) && st.st_size == 0 &&
+			st.st_uid == geteuid());
+}
+
+/* A node is made or is not, and is not opened.  False: somebody has it.  A
+ * directory that is not ours to write to has no lock files of ours. */
+static bool
+take_dot(struct box *b)
+{
+	for (int i = 0; i < 2; i++) {
+		b->dotted = mknodat(
+			b->dir, b->lock, S_IFREG | LOCK_MODE, 0) == 0;
+		if (b->dotted || errno != EEXIST)
+			return b->dotted || errno == EACCES ||
+				errno == EPERM || errno == EROFS;
+		if (!is_stale(b) || unlinkat(b->dir, b->lock, 0) != 0)
+			return false;
+	}
+	return false;
+}
+
+static bool
+set_lock(int fd, int type)
+{
+	struct flock l = {.l_type = (short)type, .l_whence = SEEK_SET};
+	return fcntl(fd, F_SETLK, &l) == 0;
+}
+
+static bool
+take_both(struct box *b)
+{
+	if (!set_lock(b->fd, F_WRLCK))
+		return false;
+	if (take_dot(b))
+		return true;
+	set_lock(b->fd, F_UNLCK);
+	return false;
+}
+
+static void
+let_go(struct box *b)
+{
+	if (b->dotted)
+		unlinkat(b->dir, b->lock, 0);
+	if (b->fd >= 0)
+		close(b->fd);
+	b->fd = -1;
+	b->dotted = false;
+}
+
+/* Somebody may have put another file in its place while we waited. */
+static bool
+is_current(const struct box *b)
+{
+	struct stat ours, there;
+	return fstat(b->fd, &ours) == 0 &&
+		fstatat(b->dir, b->name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+		ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
+static bool
+is_unseen(const struct box *b)
+{
+	struct stat st;
+	return b->spool->shut_in &&
+		(fstatat(b->dir, b->name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+			st.st_ino != b->spool->inode);
+}
+
+static struct status
+open_locked(struct box *b, enum spool_result *result)
+{
+	int64_t deadline = clock_in(PATIENCE_MS);
+	const char *wrong;
+	for (;;) {
+		b->fd = open_file(b->dir, b->name);
+		if (b->fd < 0 && is_unseen(b))
+			*result = SPOOL_UNSEEN;
+		if (b->fd < 0)
+			return status_errno(b->arena, "mailbox", errno);
+		wrong = check_file(b->fd);
+		if (wrong == NULL && take_both(b) && is_current(b))
+			return status_fine();
+		let_go(b);
+		if (wrong != NULL)
+			return status_later(3, 0, str_from(wrong));
+		if (clock_left(deadline) <= 0)
+			return status_later(2, 0,
+				STR("the mailbox is locked"));
+		struct timespec pause = {.tv_nsec =
+			(PAUSE_MS + random() % PAUSE_MS) * 1000000L};
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* ------------------------------------------------------------------- texts */
+
+static struct str
+text_of(struct arena *a, const struct delivery *d, size_t *mark)
+{
+	struct buf *all = buf_new(a), *plain = buf_new(a);
+	char before = '\0';
+	mbox_from_line(all, d->sender, d->date);
+	*mark = all->n;
+	buf_printf(all, MARK "%.*s\n", STR_ARG(d->name));
+	message_to_disk(plain, d->head, &before);
+	message_to_disk(plain, d->content, &before);
+	mbox_message(all, buf_str(plain));
+	return buf_str(all);
+}
+
+/* --------------------------------------------------------- earlier copies */
+
+/* Where the next message begins, or the end. */
+static size_t
+next_message(struct str file, size_t from)
+{
+	struct str rest = str_skip(file, from + 1);
+	return from + 1 + str_search(rest, STR("\nFrom ")) +
+		(str_search(rest, STR("\nFrom ")) < rest.n ? 1 : 0);
+}
+
+enum copy { COPY_NONE, COPY_WHOLE, COPY_TORN };
+
+/* Where the message begins whose first two lines are those of the text; the
+ * end of the file when there is none.  In a body there is no such first line:
+ * it would be quoted. */
+static size_t
+find_begin(struct str file, struct str lines)
+{
+	size_t at = 0;
+	while (at < file.n) {
+		at += str_search(str_skip(file, at), lines);
+		if (at == 0 || at == file.n || file.p[at - 1] == '\n')
+			break;
+		at++;
+	}
+	return at;
+}
+
+/*
+ * Readers write fields of their own into the header: what begins and ends as
+ * it was written, as far as its body, is whole.  Torn, and the last of the file: *cut is where it
+ * begins.  Torn before others it stays as it is.
+ */
+static enum copy
+find_copy(struct str file, struct str text, size_t mark, size_t *cut)
+{
+	size_t lines = mark + str_find(str_skip(text, mark), '\n') + 1;
+	size_t start = find_begin(file, str_head(text, lines));
+	if (start == file.n)
+		return COPY_NONE;
+	size_t end = next_message(file, start);
+	struct str there = str_head(str_skip(file, start), end - start);
+	size_t tail = text.n - str_search(text, STR("\n\n")) - 1;
+	if (tail > TAIL_MOST)
+		tail = TAIL_MOST;
+	if (str_ends(there, str_skip(text, text.n - tail)))
+		return COPY_WHOLE;
+	if (end < file.n)
+		return COPY_NONE;
+	*cut = start;
+	return COPY_TORN;
+}
+
+/* The beginning of the last message may be all that was written of it, with
+ * zeros behind it. */
+static enum copy
+find_stump(struct str file, struct str text, size_t *cut)
+{
+	size_t last = 0;
+	for (size_t i = 0; i < file.n; i = next_message(file, i))
+		last = i;
+	struct str stump = str_skip(file, last);
+	while (str_ends(stump, STR("\0")))
+		stump.n--;
+	if (stump.n < sizeof "From " || !str_starts(text, stump))
+		return COPY_NONE;
+	*cut = last;
+	return COPY_TORN;
+}
+
+/* Only after a crash: the whole file is looked through. */
+static enum copy
+look_for(struct box *b, struct str text, size_t mark)
+{
+	struct stat st;
+	size_t cut = 0;
+	if (fstat(b->fd, &st) != 0 || st.st_size == 0)
+		return COPY_NONE;
+	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE,
+		b->fd, 0);
+	if (p == MAP_FAILED)
+		return COPY_NONE;
+	struct str file = str_of(p, (size_t)st.st_size);
+	enum copy c = find_copy(file, text, mark, &cut);
+	if (c == COPY_NONE)
+		c = find_stump(file, text, &cut);
+	munmap(p, (size_t)st.st_size);
+	if (c == COPY_TORN && ftruncate(b->fd, (off_t)cut) != 0)
+		return COPY_NONE;
+	return c;
+}
+
+/* ----------------------------------------------------------------- writing */
+
+static bool
+write_all(int fd, struct str text)
+{
+	while (text.n > 0) {
+		ssize_t n = write(fd, text.p, text.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text = str_skip(text, (size_t)n);
+	}
+	return true;
+}
+
+/* A line somebody left without its end would swallow our first. */
+static bool
+begin_line(int fd, off_t size)
+{
+	char last[2] = "\n\n";
+	size_t n = size < 2 ? (size_t)size : 2;
+	if (n > 0 && pread(fd, last + 2 - n, n, size - (off_t)n) != (ssize_t)n)
+		return false;
+	if (size == 0 || (last[0] == '\n' && last[1] == '\n'))
+		return true;
+	return write_all(fd, last[1] == '\n' ? STR("\n") : STR("\n\n"));
+}
+
+/* Appended whole, or not at all. */
+static struct status
+append(struct box *b, struct str text)
+{
+	off_t size = lseek(b->fd, 0, SEEK_END);
+	if (size >= 0 && begin_line(b->fd, size) && write_all(b->fd, text))
+		return status_fine();
+	struct status st = status_errno(b->arena, "mailbox", errno);
+	if (size >= 0 && ftruncate(b->fd, size) != 0)
+		st = status_errno(b->arena, "mailbox cannot be cut", errno);
+	return st;
+}
+
+static void
+look_one(struct box *b, struct delivery *d)
+{
+	size_t mark;
+	struct arena_mark before = arena_mark(b->arena);
+	if (!d->verify && !d->rewrite)
+		return;
+	struct str text = text_of(b->arena, d, &mark);
+	d->was_there = look_for(b, text, mark) == COPY_WHOLE;
+	arena_rewind(b->arena, before);
+}
+
+static void
+append_one(struct box *b, struct delivery *d)
+{
+	size_t mark;
+	struct arena_mark before = arena_mark(b->arena);
+	d->status = status_fine();
+	if (d->only_look && !d->was_there)
+		return;
+	if (!d->was_there)
+		d->status = append(b, text_of(b->arena, d, &mark));
+	if (!status_is_fine(d->status))
+		return;
+	arena_rewind(b->arena, before);
+	d->file = str_printf(b->arena, "%.*s/%s",
+		STR_ARG(b->spool->directory), b->name);
+}
+
+/* The kernel tells of it once: nothing of the batch may be taken for there. */
+static void
+take_back(struct box *b, struct delivery *v, size_t n)
+{
+	struct status st = status_errno(b->arena, "sync", errno);
+	if (ftruncate(b->fd, b->size) == 0)
+		fsync(b->fd);
+	for (size_t i = 0; i < n; i++)
+		if (status_is_fine(v[i].status) && !v[i].was_there &&
+			!v[i].only_look)
+			v[i].status = st;
+}
+
+/* A torn one can be cut off as long as nothing stands behind it. */
+static void
+deliver_all(struct box *b, struct delivery *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		look_one(b, &v[i]);
+	b->size = lseek(b->fd, 0, SEEK_END);
+	for (size_t i = 0; i < n; i++)
+		append_one(b, &v[i]);
+	if (fsync(b->fd) != 0)
+		take_back(b, v, n);
+}
+
+static struct status
+refuse(const struct spool *s, const struct delivery *v, size_t n)
+{
+	if (!is_good_name(s->name))
+		return status_never(3, 0, STR("bad name of a mailbox"));
+	for (size_t i = 0; i < n; i++)
+		if (v[i].name.n > DELIVERY_NAME_MOST ||
+			str_has(v[i].name, '\n'))
+			return status_never(3, 0, STR("bad file name"));
+	return status_fine();
+}
+
+enum spool_result
+spool_deliver(const struct spool *s, struct arena *a, struct delivery *v,
+	size_t n, const struct delivery_rules *rules)
+{
+	enum spool_result result = SPOOL_DONE;
+	struct status st = refuse(s, v, n);
+	struct box b = {.spool = s, .arena = a, .fd = -1,
+		.dir = open_directory(a, s), .name = str_cstr(a, s->name),
+		.lock = str_cstr(a, str_printf(
+			a, "%.*s.lock", STR_ARG(s->name)))};
+	if (status_is_fine(st) && b.dir < 0)
+		st = status_errno(a, "mailbox", errno);
+	if (status_is_fine(st))
+		st = open_locked(&b, &result);
+	if (status_is_fine(st) && rules->is_wanted != NULL &&
+		!rules->is_wanted(rules->ctx))
+		st = status_later(3, 0,
+			STR("nobody waits for this delivery"));
+	if (status_is_fine(st))
+		deliver_all(&b, v, n);
+	for (size_t i = 0; i < n && !status_is_fine(st); i++)
+		v[i].status = st;
+	let_go(&b);
+	if (b.dir >= 0)
+		close(b.dir);
+	return result;
+}
