@@ -251,6 +251,52 @@ START_TEST(sqlite)
 }
 END_TEST
 
+/* ------------------------------------------------------------ hostile keys */
+
+/* None of them is bob or alice (rule S8). */
+static const struct str hostile_keys[] = {
+	STR_INIT("bob\n"), STR_INIT("\nbob"), STR_INIT("alice\nbob"),
+	STR_INIT("bob\r\n"), STR_INIT("alice\rbob"), STR_INIT("bob\0"),
+	STR_INIT("bob\0alice"), STR_INIT("\0bob"), STR_INIT("alice\0\nbob"),
+	STR_INIT("bob\\"), STR_INIT("\\bob"), STR_INIT("bob\\n"),
+	STR_INIT(" bob"), STR_INIT("bob "), STR_INIT("bob\t1"),
+	STR_INIT("bob 1\nalice 2"), STR_INIT("bob: 1"), STR_INIT("#bob"),
+	STR_INIT("bob' --"), STR_INIT("bob' OR '1'='1"), STR_INIT("bo%"),
+	STR_INIT("bo_"), STR_INIT("*"), STR_INIT("?1"), STR_INIT(""),
+	STR_INIT("\\Ebob\\Q"), STR_INIT("$1"), STR_INIT("${0}"),
+};
+
+static void
+finds_none(struct arena *a, struct table *t, const char *type)
+{
+	struct table_value v;
+	ck_assert_msg(str_eq(find(a, t, "bob"), STR("1")), "%s", type);
+	for (size_t i = 0; i < sizeof hostile_keys / sizeof *hostile_keys; i++)
+		ck_assert_msg(table_find(t, a, hostile_keys[i], &v) ==
+			TABLE_NONE, "%s: key %zu", type, i);
+}
+
+START_TEST(hostile_keys_find_nothing)
+{
+	struct arena *a = arena_new("test");
+	const char *path = test_file(a, "bob 1\nalice 2\n");
+	finds_none(a, open_table(a, "text", path), "text");
+	rewrite_file(path, "/^bob$/ 1\n/^alice$/ 2\n");
+	finds_none(a, open_table(a, "pcre", path), "pcre");
+	unlink(path);
+	sqlite3 *db;
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "CREATE TABLE t (k TEXT, v TEXT);"
+		"INSERT INTO t VALUES ('bob', '1'), ('alice', '2')", NULL, NULL,
+		NULL), SQLITE_OK);
+	finds_none(a, open_table(a, "sqlite", str_cstr(a, str_printf(a,
+		"%s SELECT v FROM t WHERE k = ?1", path))), "sqlite");
+	sqlite3_close(db);
+	unlink(path);
+	arena_free(a);
+}
+END_TEST
+
 /* --------------------------------------------------------------- socketmap */
 
 static const struct {
@@ -338,5 +384,5 @@ Suite *
 suite_table(void)
 {
 	return SUITE("table", text, passwd, changes_are_noticed, never_good, cidr,
-		pcre, sqlite, socketmap);
+		pcre, sqlite, hostile_keys_find_nothing, socketmap);
 }
