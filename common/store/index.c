@@ -210,7 +210,7 @@ try_open(struct store *s)
 	set_up(s, s->ix.db);
 	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
-		"PRAGMA temp_store=MEMORY");
+		"PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF");
 	if (rc == SQLITE_OK)
 		rc = version_of(s, &version);
 	if (rc == SQLITE_OK && version == 0)
