@@ -268,7 +268,7 @@ bool finder_answer(struct auth *x, struct arena *a, const struct message *m,
 	struct message *answer);
 
 /* ---------------------------------------------------------------- room.c */
-struct rooms *rooms_new(struct arena *a);
+struct rooms *rooms_new(struct arena *a, struct loop *l);
 /* Sends the answer; one that names a home only when there is room in it. */
 void rooms_answer(struct auth *x, struct peer *p, struct message *answer);
 /* The peer is gone. */

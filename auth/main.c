@@ -189,7 +189,7 @@ run(struct program *p)
 	x->loop = loop_new(p->arena);
 	x->cache = map_new(p->arena);
 	x->limits = limits_new(p->arena);
-	x->rooms = rooms_new(p->arena);
+	x->rooms = rooms_new(p->arena, x->loop);
 	if (getrandom(x->cache_key, sizeof x->cache_key, 0) !=
 		sizeof x->cache_key)
 		fatal("getrandom", NULL);

@@ -29,7 +29,6 @@ struct room_agent {
 	struct auth *auth;
 	struct arena *arena;
 	struct str ids, home;
-	struct peers peers; /* of one: the agent */
 	struct peer *peer; /* NULL: being started */
 	struct list kept;
 	struct loop_timer *idle;
@@ -37,6 +36,7 @@ struct room_agent {
 };
 
 struct rooms {
+	struct peers peers; /* the agents; a peer's data is its agent */
 	struct list agents;
 	size_t count;
 };
@@ -100,13 +100,13 @@ drop_agent(struct room_agent *g)
 static void
 on_lost(struct peer *p)
 {
-	drop_agent(p->peers->ctx);
+	drop_agent(p->data);
 }
 
 static void
 on_done(struct peer *p, struct arena *a, struct message *m)
 {
-	struct room_agent *g = p->peers->ctx;
+	struct room_agent *g = p->data;
 	struct kept_answer *k = list_first(&g->kept, struct kept_answer, link);
 	(void)a;
 	if (k == NULL)
@@ -160,10 +160,8 @@ started(void *ctx, struct arena *a, struct message *m)
 		drop_agent(g);
 		return;
 	}
-	g->peers = (struct peers){.loop = g->auth->loop, .rows = rows,
-		.count = sizeof rows / sizeof *rows, .ctx = g,
-		.asks = true, .on_close = on_lost};
-	g->peer = peers_take(&g->peers, fd, ~0u);
+	g->peer = peers_take(&g->auth->rooms->peers, fd, ~0u);
+	g->peer->data = g;
 	watch_idle(g);
 	list_each(&g->kept, at, save)
 		peer_send(g->peer,
@@ -206,10 +204,13 @@ agent_for(struct auth *x, const struct msg_rcpt_result *r)
 /* ---------------------------------------------------------------- asking */
 
 struct rooms *
-rooms_new(struct arena *a)
+rooms_new(struct arena *a, struct loop *l)
 {
 	struct rooms *r = arena_one(a, struct rooms);
 	list_init(&r->agents);
+	r->peers = (struct peers){.loop = l, .rows = rows,
+		.count = sizeof rows / sizeof *rows, .ctx = r,
+		.asks = true, .on_close = on_lost};
 	return r;
 }
 

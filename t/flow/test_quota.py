@@ -5,6 +5,7 @@ be read and deleted, and then there is room again, also when another program
 made it.  Limits of the table of users go before those of the configuration, are
 noticed when they change, and hold for mail that no RCPT was asked about."""
 import os
+import signal
 import smtplib
 import sys
 
@@ -46,6 +47,8 @@ def one_full(h):
     for n in range(2):
         h.send('alice@example.test', message('fits %d' % n))
     h.wait_mail('alice', 2)
+    # a file is there a moment before its row
+    until(lambda: rcpt(h, 'alice')[0] == 552)
     code, text = rcpt(h, 'alice')
     ok(code == 552 and '5.2.2' in text and 'full' in text,
        'RCPT is refused', (code, text))
@@ -56,6 +59,10 @@ def one_full(h):
     ok(any(b'5.2.2' in t and b'full' in t for t in texts),
        'a report says that the mailbox is full', texts)
     same(len(h.mails('alice')), 2, 'nothing more came in')
+    for pid in h.pids('deliver-local'):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: rcpt(h, 'alice')[0] == 552)
+    same(rcpt(h, 'alice')[0], 552, 'also after the agents have died')
     c = Imap(h.port('imap'))
     c.login('alice', 'secret')
     ok(c.command('SELECT INBOX').ok, 'it can be read')
@@ -69,6 +76,7 @@ def one_full(h):
     ok(c.command('EXPUNGE').ok, 'and emptied')
     h.send('alice@example.test', message('fits again'))
     h.wait_mail('alice', 1)
+    until(lambda: rcpt(h, 'alice')[0] == 552)
     same(rcpt(h, 'alice')[0], 552, 'full again')
     c.close()
     os.unlink(h.mails('alice')[0])

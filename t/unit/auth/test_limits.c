@@ -13,7 +13,7 @@ begin(struct arena *a, const char *conf)
 {
 	struct auth *x = test_auth(a, conf, "alice:{PLAIN}a\n", "");
 	x->limits = limits_new(a);
-	x->rooms = rooms_new(a);
+	x->rooms = rooms_new(a, x->loop);
 	return x;
 }
 
