@@ -70,7 +70,7 @@ struct inbox {
 	struct gathered *jobs[JOBS_MOST];
 	size_t job_count;
 	size_t octets;
-	struct map *by_home;
+	struct map *by_home, *forwards; /* home to what is there now */
 	struct list mailboxes;
 	struct kept_store stores[STORES_MOST];
 	struct list lru;
@@ -90,6 +90,7 @@ begin(struct inbox *x)
 	x->batch = arena_new("batch");
 	arena_limit(x->batch, (size_t)2 << 30);
 	x->by_home = map_new(x->batch);
+	x->forwards = map_new(x->batch);
 	list_init(&x->mailboxes);
 	x->job_count = 0;
 	x->octets = 0;
@@ -193,18 +194,49 @@ mailbox_of(struct inbox *x, struct str home, struct str mbox)
 	return b;
 }
 
+/* What a home's .forward says to one user. */
+struct known_forward {
+	struct str user, targets;
+	bool commands;
+	enum forward_found found;
+};
+
+/* A batch is one moment: a file is looked for once for all that goes to one
+ * user of a home, extensions apart. */
+static enum forward_found
+find_forward(struct inbox *x, const struct gathered *g, size_t i,
+	struct str *targets)
+{
+	struct str home = g->job.home.v[i], rcpt = g->job.rcpt.v[i];
+	const struct forward_rules rules = {g->job.user.v[i], x->plus,
+		x->commands && g->job.own == 1, g->job.id};
+	struct known_forward *k = map_get(x->forwards, home);
+	bool plain = forward_extension(rcpt, rules.user, x->plus).n == 0;
+	if (plain && k != NULL && str_eq(k->user, rules.user) &&
+		k->commands == rules.commands) {
+		*targets = k->targets;
+		return k->found;
+	}
+	enum forward_found found =
+		forward_find(x->batch, home, rcpt, &rules, targets);
+	if (plain) {
+		k = arena_one(x->batch, struct known_forward);
+		*k = (struct known_forward){
+			rules.user, *targets, rules.commands, found};
+		map_set(x->forwards, home, k);
+	}
+	return found;
+}
+
 /* "\user" is what a .forward of that user said: not asked again. */
 static bool
 is_forwarded(struct inbox *x, struct gathered *g, size_t i)
 {
 	struct parcel *p = &g->parcels[i];
 	struct str user = i < g->job.user.n ? g->job.user.v[i] : STR("");
-	const struct forward_rules rules = {user, x->plus,
-		x->commands && g->job.own == 1, g->job.id};
 	enum forward_found found = FORWARD_NONE;
 	if (x->forward && user.n > 0 && !str_starts(user, STR("\\")))
-		found = forward_find(x->batch, g->job.home.v[i],
-			g->job.rcpt.v[i], &rules, &p->forward);
+		found = find_forward(x, g, i, &p->forward);
 	p->unseen = found == FORWARD_UNSEEN;
 	p->delivery.status = p->unseen
 		? STATUS(STATUS_LATER, 3, 0, "the .forward is a new one")
@@ -478,8 +510,10 @@ void
 inbox_deliver(struct inbox *x, inbox_reply reply, void *ctx)
 {
 	deliver_all(x);
+	log_gather(true);
 	for (size_t i = 0; i < x->job_count; i++)
 		answer(x, x->jobs[i], reply, ctx);
+	log_gather(false);
 	arena_free(x->batch);
 	begin(x);
 }

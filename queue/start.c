@@ -134,6 +134,7 @@ end_turn(void *ctx)
 		dispatch(q);
 	batch_flush(q);
 	finish_look(q);
+	log_flush();
 }
 
 static void
@@ -169,5 +170,7 @@ queue_run(struct program *p)
 	q->recovery_deadline = clock_in(RECOVERY_MOST_MS);
 	check_recovery(q);
 	batch_flush(q);
+	log_gather(true);
 	loop_run(q->loop);
+	log_gather(false);
 }

@@ -6,11 +6,12 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINE_MAX_OCTETS = 4096, VALUE_MAX = 1024 };
+/* What a pipe takes in one piece is not torn by another program's lines. */
+enum { LINE_MAX_OCTETS = 4096, VALUE_MAX = 1024, GATHERED_MOST = 4096 };
 
 static struct {
 	const char *ident;
@@ -18,6 +19,13 @@ static struct {
 	enum log_format as;
 	int level;
 } log_state = {"surat", LOG_TO_STDERR, LOG_AS_TEXT, LOG_INFO};
+
+static struct {
+	bool on;
+	pid_t pid; /* 0: not asked yet */
+	size_t n;
+	char text[GATHERED_MOST];
+} gathered;
 
 struct line {
 	char text[LINE_MAX_OCTETS];
@@ -40,6 +48,40 @@ log_level(int level)
 	log_state.level = level;
 }
 
+/* A full or closed log must never block or end a session. */
+static void
+put(const char *text, size_t n)
+{
+	ssize_t ignored = n > 0 ? write(STDERR_FILENO, text, n) : 0;
+	(void)ignored;
+}
+
+void
+log_flush(void)
+{
+	put(gathered.text, gathered.n);
+	gathered.n = 0;
+}
+
+/* A child is another process, and what waits is its parent's to write. */
+static void
+in_child(void)
+{
+	gathered.on = false;
+	gathered.pid = 0;
+}
+
+static pid_t
+own_pid(void)
+{
+	static bool watched;
+	if (!watched)
+		watched = pthread_atfork(log_flush, NULL, in_child) == 0;
+	if (gathered.pid == 0 || !watched)
+		gathered.pid = getpid();
+	return gathered.pid;
+}
+
 /* One octet stays free for the newline. */
 static void
 add(struct line *l, struct str s)
@@ -55,8 +97,15 @@ static void
 add_number(struct line *l, int64_t number)
 {
 	char digits[24];
-	int n = snprintf(digits, sizeof digits, "%lld", (long long)number);
-	add(l, str_of(digits, (size_t)n));
+	size_t at = sizeof digits;
+	uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0);
+	if (number < 0)
+		digits[--at] = '-';
+	add(l, str_of(digits + at, sizeof digits - at));
 }
 
 static void
@@ -146,7 +195,7 @@ format_json(struct line *l, struct str id, const char *event,
 	add(l, STR("{\"program\":\""));
 	add(l, str_from(log_state.ident));
 	add(l, STR("\",\"pid\":"));
-	add_number(l, getpid());
+	add_number(l, own_pid());
 	add(l, STR(",\"id\":\""));
 	add_escaped(l, id, "\\u00");
 	add(l, STR("\",\"event\":\""));
@@ -157,6 +206,14 @@ format_json(struct line *l, struct str id, const char *event,
 	add(l, STR("}"));
 }
 
+void
+log_gather(bool on)
+{
+	log_flush();
+	own_pid();
+	gathered.on = on;
+}
+
 static void
 emit(int level, struct line *l)
 {
@@ -165,9 +222,16 @@ emit(int level, struct line *l)
 		return;
 	}
 	l->text[l->n++] = '\n';
-	/* A full or closed log must never block or end a session. */
-	ssize_t ignored = write(STDERR_FILENO, l->text, l->n);
-	(void)ignored;
+	if (gathered.n + l->n > sizeof gathered.text)
+		log_flush();
+	if (!gathered.on) {
+		put(l->text, l->n);
+		return;
+	}
+	memcpy(gathered.text + gathered.n, l->text, l->n);
+	gathered.n += l->n;
+	if (level <= LOG_WARNING)
+		log_flush();
 }
 
 void
@@ -186,7 +250,7 @@ log_write(int level, struct str id, const char *event,
 	if (log_state.to == LOG_TO_STDERR) {
 		add(&l, str_from(log_state.ident));
 		add(&l, STR("["));
-		add_number(&l, getpid());
+		add_number(&l, own_pid());
 		add(&l, STR("]: "));
 	}
 	format_text(&l, id, event, fields);

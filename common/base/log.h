@@ -45,6 +45,16 @@ void log_level(int level);
 void log_write(int level, struct str id, const char *event,
 	const struct log_field *fields);
 
+/*
+ * For a program that does much in one turn: lines are written together, at
+ * log_flush, when a few thousand octets are there, or with the first that is a
+ * warning or worse.  What is killed in between loses them.  Until it is told
+ * otherwise each line is written at once; so it is again in a forked child.
+ * One thread logs.
+ */
+void log_gather(bool on);
+void log_flush(void);
+
 /* log_info(id, "accepted", LOG_STR("from", s), LOG_NUM("size", n)); an id
  * with nothing in it is written as "-". */
 #define log_at(level, id, event, ...) \
