@@ -236,6 +236,8 @@ struct status lookup_rcpt(struct lookup *l, struct str address,
 	enum domain_class *class, const struct user **user);
 void lookup_route(struct lookup *l, struct str address,
 	struct msg_route_result *out);
+void lookup_routes(struct lookup *l, struct str_list addresses,
+	struct msg_routes_result *out);
 
 /* ------------------------------------------------------------- senders.c */
 /* Addresses the user may send from, as far as they can be listed. */

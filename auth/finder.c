@@ -50,6 +50,11 @@ finder_answer(struct auth *x, struct arena *a, const struct message *m,
 		lookup_route(&l, m->route.address, &answer->route_result);
 		answer->route_result.why = why;
 		return true;
+	case MSG_routes:
+		*answer = MESSAGE(routes_result);
+		begin(&l, x, a, 0, &why);
+		lookup_routes(&l, m->routes.addresses, &answer->routes_result);
+		return true;
 	case MSG_sender:
 		*answer = MESSAGE(sender_result);
 		begin(&l, x, a, 0, &why);
@@ -169,6 +174,7 @@ on_lost(struct peer *p)
 static const struct peer_row rows[] = {
 	{MSG_rcpt_result, ~0u, on_answer},
 	{MSG_route_result, ~0u, on_answer},
+	{MSG_routes_result, ~0u, on_answer},
 	{MSG_sender_result, ~0u, on_answer},
 };
 

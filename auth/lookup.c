@@ -387,8 +387,39 @@ struct expansion {
 	struct str *queue; /* addresses still to be looked at */
 	size_t count, cap, next;
 	struct msg_route_result *out;
+	size_t first; /* of its own in there */
+	size_t room; /* in its lists */
 	struct status worst;
 };
+
+enum { COLUMNS = 6 };
+
+static void
+columns(struct msg_route_result *o, struct str_list *lists[COLUMNS])
+{
+	struct str_list *all[COLUMNS] = {
+		&o->agent, &o->address, &o->user, &o->home, &o->ids,
+		&o->command};
+	memcpy(lists, all, sizeof all);
+}
+
+static void
+make_room(struct expansion *e)
+{
+	struct str_list *lists[COLUMNS];
+	size_t n = e->out->agent.n;
+	if (n < e->room)
+		return;
+	e->room = n == 0 ? 4 : n * 2;
+	columns(e->out, lists);
+	for (size_t i = 0; i < COLUMNS; i++) {
+		struct str *more = arena_array(
+			e->l->arena, e->room, sizeof *more);
+		if (n > 0)
+			memcpy(more, lists[i]->v, n * sizeof *more);
+		lists[i]->v = more;
+	}
+}
 
 static void
 want(struct expansion *e, struct str address)
@@ -416,11 +447,12 @@ add_final(struct expansion *e, const struct final *f)
 {
 	struct msg_route_result *o = e->out;
 	size_t n = o->agent.n;
-	if (n == FINAL_MOST) {
+	if (n - e->first == FINAL_MOST) {
 		e->worst = STATUS(STATUS_NEVER, 4, 6,
 			"The alias leads to too many recipients");
 		return;
 	}
+	make_room(e);
 	o->agent.v[n] = f->agent;
 	o->address.v[n] = f->address;
 	o->user.v[n] = f->user;
@@ -540,30 +572,66 @@ expand_one(struct expansion *e, struct str text)
 	}
 }
 
+/* Adds an address's final recipients to those of others; returns how it went
+ * with this one. */
+static struct status
+expand(struct lookup *l, struct str address, struct msg_route_result *out,
+	size_t *room)
+{
+	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
+		.first = out->agent.n, .room = *room,
+		.worst = status_fine()};
+	struct str_list *lists[COLUMNS];
+	want(&e, address);
+	while (e.next < e.count && e.next < STEPS_MOST)
+		expand_one(&e, e.queue[e.next++]);
+	*room = e.room;
+	if (l->later) {
+		columns(out, lists);
+		for (size_t i = 0; i < COLUMNS; i++)
+			lists[i]->n = e.first;
+		return not_now();
+	}
+	/* One good recipient is worth more than one lost alias target, which
+	 * the administrator's log will show; but a table that could not be
+	 * asked may know more of them. */
+	if (out->agent.n > e.first)
+		return status_fine();
+	return status_is_fine(e.worst) ? STATUS(STATUS_NEVER, 4, 6,
+		"The alias leads in a circle") : e.worst;
+}
+
 void
 lookup_route(struct lookup *l, struct str address,
 	struct msg_route_result *out)
 {
-	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
-		.worst = status_fine()};
-	struct str_list *lists[] = {&out->agent, &out->address, &out->user,
-		&out->home, &out->ids, &out->command};
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-		lists[i]->v = arena_array(
-			l->arena, FINAL_MOST, sizeof(struct str));
-	want(&e, address);
-	while (e.next < e.count && e.next < STEPS_MOST)
-		expand_one(&e, e.queue[e.next++]);
-	/* One good recipient is worth more than one lost alias target, which
-	 * the administrator's log will show; but a table that could not be
-	 * asked may know more of them. */
-	out->status = out->agent.n > 0 ? status_fine() : e.worst;
-	if (out->agent.n == 0 && status_is_fine(out->status))
-		out->status = STATUS(STATUS_NEVER, 4, 6,
-			"The alias leads in a circle");
-	if (!l->later)
-		return;
-	out->status = not_now();
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-		lists[i]->n = 0;
+	size_t room = 0;
+	out->status = expand(l, address, out, &room);
+}
+
+void
+lookup_routes(struct lookup *l, struct str_list addresses,
+	struct msg_routes_result *out)
+{
+	struct arena *a = l->arena;
+	struct msg_route_result all = {.status = status_fine()};
+	size_t room = 0, n = addresses.n;
+	out->status = (struct str_list){
+		arena_array(a, n, sizeof(struct str)), n};
+	out->finals = (struct str_list){
+		arena_array(a, n, sizeof(struct str)), n};
+	for (size_t i = 0; i < n; i++) {
+		size_t before = all.agent.n;
+		l->later = false;
+		struct status s = expand(l, addresses.v[i], &all, &room);
+		out->status.v[i] = status_format(a, s);
+		out->finals.v[i] = str_printf(
+			a, "%zu", all.agent.n - before);
+	}
+	out->agent = all.agent;
+	out->address = all.address;
+	out->user = all.user;
+	out->home = all.home;
+	out->ids = all.ids;
+	out->command = all.command;
 }

@@ -48,7 +48,8 @@ on_rcpt_lookup(struct peer *p, struct arena *a, struct message *m)
 
 static const struct peer_row rows[] = {
 	{MSG_rcpt_lookup, PEER_SMTPD | PEER_SURAT, on_rcpt_lookup},
-	{MSG_route, PEER_QUEUE | PEER_SURAT, on_question},
+	{MSG_route, PEER_SURAT, on_question},
+	{MSG_routes, PEER_QUEUE, on_question},
 	{MSG_sender, PEER_SMTPD | PEER_SURAT, on_question},
 	{MSG_client, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, client_message},
 	{MSG_auth_step, PEER_SMTPD | PEER_IMAPD | PEER_POP3D, login_step},

@@ -121,7 +121,9 @@ write_defer(struct queue *q, struct rcpt *r, const struct result *x,
 	int64_t next)
 {
 	struct arena *a = arena_new("reply");
-	struct op o = op_of(OP_DEFER, r);
+	struct op way = op_of(OP_ROUTE, r), o = op_of(OP_DEFER, r);
+	if (r->unwritten)
+		batch_add(q, &way);
 	o.state = r->agent.n == 0 ? ROW_NEW : ROW_DUE;
 	o.next = next;
 	o.reply = status_format(a, x->status);

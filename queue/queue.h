@@ -47,6 +47,7 @@ struct lane;
 struct agent;
 struct seen;
 struct order;
+struct routing;
 
 enum {
 	INLINE_MOST = 64 * 1024, /* larger content lies in a body file */
@@ -105,6 +106,7 @@ struct rcpt {
 	bool verify; /* may have been delivered before a crash */
 	bool rewrite; /* what was delivered may not be on the disk */
 	bool recovers; /* sessions wait for its verification */
+	bool unwritten; /* its row does not say yet where it goes */
 	const struct order *wish; /* of an operator, while an agent has it */
 	int64_t started, took; /* the attempt, microseconds, since 1970 */
 	struct str detail; /* what its agent said of it */
@@ -216,6 +218,7 @@ struct queue {
 	int64_t finish_deadline;
 	struct loop_watch *master_watch;
 
+	struct routing *to_route; /* not asked yet, or NULL */
 	struct map *lanes, *providers;
 	struct list lane_list; /* all */
 	struct list ready[READY_KINDS]; /* could use an agent, in turn */
@@ -421,7 +424,9 @@ struct seen *seen_new(struct arena *a);
 bool seen_add(struct seen *s, struct str text);
 
 /* -------------------------------------------------------------- route.c */
+/* Auth is asked at the end of the turn. */
 void route_rcpt(struct queue *q, struct rcpt *r);
+void route_flush(struct queue *q);
 /* The user wants it elsewhere (job_result's forward); false when it has been
  * sent on too often. */
 bool route_forward(struct queue *q, struct rcpt *r, struct str targets);

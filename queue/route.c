@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Recipients become final recipients: auth knows aliases, users and domains,
- * the queue only remembers what it said.  Asked once per recipient, at its
- * first attempt; a recipient auth cannot judge now is tried again later.
+ * the queue only remembers what it said.  Asked once about a recipient, at its
+ * first attempt, together with all others of that turn; one auth cannot judge
+ * now is tried again later.
  */
 #include "queue.h"
 #include "base/arena.h"
@@ -11,16 +12,21 @@
 #include "base/log.h"
 #include "mail/encode.h"
 
+#include <stdlib.h>
+
 enum {
 	AWAY_MS = 500,
 	SHIFT_STEP = 10, /* auth gives at most 1000 */
 	SHIFT_MOST = 50,
 	FORWARDS_MOST = 100,
+	ROUTES_AT_ONCE = 50,
 };
 
+/* One question: all that was to be asked in a turn. */
 struct routing {
 	struct queue *queue;
-	struct rcpt *rcpt;
+	size_t n;
+	struct rcpt *rcpts[ROUTES_AT_ONCE];
 };
 
 static void ask(struct routing *t);
@@ -87,7 +93,8 @@ final_of(struct arena *a, const struct way *w, struct str address)
 			STR("|")) ? STR("") : address));
 }
 
-/* Where a message that was not just taken goes already. */
+/* Where a message that was not just taken goes already.  What a duplicate was of
+ * may not be written yet, and is not to be taken for one of it. */
 static void
 recall(struct queue *q, struct msg *m)
 {
@@ -122,9 +129,9 @@ is_double(struct queue *q, struct rcpt *r)
 }
 
 /* Into its lane; or, when that has more of this message than its share, off
- * memory until it has not. */
+ * memory until it has not.  only: nobody else was made of it. */
 static void
-go(struct queue *q, struct rcpt *r, enum op_kind kind)
+go(struct queue *q, struct rcpt *r, enum op_kind kind, bool only)
 {
 	struct op o = op_of(kind, r);
 	struct msg *m = r->msg;
@@ -134,12 +141,16 @@ go(struct queue *q, struct rcpt *r, enum op_kind kind)
 	struct lane *l = lane_of(q, r);
 	bool fits = lane_fits(q, l, m);
 	o.lazy = fits && !twice;
+	/* Most are delivered at once, and what becomes of one says where it
+	 * went: only a row that stays has to (outcome.c). */
+	r->unwritten = only && m->fresh && (fits || twice);
 	if (!twice && !fits) {
 		rcpt_move(q, r, RCPT_LEAVING);
 		o.forget = r;
 		lane_skip(q, l);
 	}
-	batch_add(q, &o);
+	if (!r->unwritten)
+		batch_add(q, &o);
 	if (twice) {
 		log_info(str_from(m->qid), "duplicate",
 			LOG_STR("rcpt", r->address));
@@ -170,16 +181,17 @@ expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 	int shift = shift_for(r->number);
 	keep_original(r, m->agent.n > 1 ? STR("") : m->address.v[0]);
 	set_final(r, m, 0);
-	for (size_t i = 1; i < m->agent.n; i++) {
+	size_t i = 1;
+	for (; i < m->agent.n; i++) {
 		int64_t number = ((int64_t)i << shift) + r->number;
 		struct rcpt *more = rcpt_new(q, msg, number);
 		more->orcpt = r->orcpt;
 		more->notify = r->notify;
 		more->verify = r->verify;
 		set_final(more, m, i);
-		go(q, more, OP_RCPT);
+		go(q, more, OP_RCPT, false);
 	}
-	go(q, r, OP_ROUTE);
+	go(q, r, OP_ROUTE, i == 1);
 }
 
 /* ------------------------------------------------------------ forwarding */
@@ -194,7 +206,7 @@ keep_copy(struct queue *q, const struct rcpt *r, struct rcpt *more)
 	more->home = r->home;
 	more->ids = r->ids;
 	more->destination = r->destination;
-	go(q, more, OP_RCPT);
+	go(q, more, OP_RCPT, false);
 }
 
 /* Run as the user whose .forward has it. */
@@ -207,7 +219,7 @@ give_command(struct queue *q, const struct rcpt *r, struct rcpt *more,
 	more->home = r->home;
 	more->ids = r->ids;
 	more->destination = str_copy(r->msg->arena, command);
-	go(q, more, OP_RCPT);
+	go(q, more, OP_RCPT, false);
 }
 
 static void
@@ -271,22 +283,54 @@ route_forward(struct queue *q, struct rcpt *r, struct str targets)
 
 /* --------------------------------------------------------------- routing */
 
-static void
-answered(void *ctx, struct arena *a, struct message *m)
+/* What auth said of all, cut into what it said of each. */
+struct routes {
+	struct msg_routes_result *all;
+	size_t at; /* in the lists of final recipients */
+};
+
+static struct str_list
+part(struct str_list l, size_t at, size_t n)
 {
-	struct routing *t = ctx;
-	struct queue *q = t->queue;
-	struct rcpt *r = t->rcpt;
-	(void)a;
-	if (m == NULL || m->kind != MSG_route_result) {
-		loop_timer(q->loop, clock_in(AWAY_MS), ask_again, t);
-		return;
-	}
-	struct result x = {.status = m->route_result.status};
-	bool sound = is_route(&m->route_result) && (m->route_result.agent.n ==
-		1 || shift_for(r->number) <= SHIFT_MOST);
+	return (struct str_list){n == 0 ? NULL : l.v + at, n};
+}
+
+/* False when it says something else than it was asked. */
+static bool
+next_route(struct routes *x, size_t i, struct msg_route_result *out)
+{
+	const struct msg_routes_result *all = x->all;
+	uint64_t n;
+	if (!status_parse(all->status.v[i], &out->status) ||
+		!str_number(all->finals.v[i], all->agent.n - x->at, &n))
+		return false;
+	out->agent = part(all->agent, x->at, (size_t)n);
+	out->address = part(all->address, x->at, (size_t)n);
+	out->user = part(all->user, x->at, (size_t)n);
+	out->home = part(all->home, x->at, (size_t)n);
+	out->ids = part(all->ids, x->at, (size_t)n);
+	out->command = part(all->command, x->at, (size_t)n);
+	x->at += (size_t)n;
+	return true;
+}
+
+static bool
+are_routes(const struct msg_routes_result *m, size_t asked)
+{
+	size_t n = m->agent.n;
+	return m->status.n == asked && m->finals.n == asked &&
+		m->address.n == n && m->user.n == n && m->home.n == n &&
+		m->ids.n == n;
+}
+
+static void
+routed(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
+{
+	struct result x = {.status = m->status};
+	bool sound = is_route(m) &&
+		(m->agent.n == 1 || shift_for(r->number) <= SHIFT_MOST);
 	if (status_is_fine(x.status) && sound) {
-		expand(q, r, &m->route_result);
+		expand(q, r, m);
 		return;
 	}
 	if (status_is_fine(x.status))
@@ -296,17 +340,59 @@ answered(void *ctx, struct arena *a, struct message *m)
 }
 
 static void
+answered(void *ctx, struct arena *a, struct message *m)
+{
+	struct routing *t = ctx;
+	(void)a;
+	if (m == NULL || m->kind != MSG_routes_result) {
+		loop_timer(t->queue->loop, clock_in(AWAY_MS), ask_again, t);
+		return;
+	}
+	struct routes x = {.all = &m->routes_result};
+	bool sound = are_routes(x.all, t->n);
+	for (size_t i = 0; i < t->n; i++) {
+		struct msg_route_result one = {.status = status_fine()};
+		sound = sound && next_route(&x, i, &one);
+		if (!sound)
+			one = (struct msg_route_result){
+				.status = status_fine()};
+		routed(t->queue, t->rcpts[i], &one);
+	}
+	free(t);
+}
+
+static void
 ask(struct routing *t)
 {
-	struct message m = MESSAGE(route);
-	m.route.address = t->rcpt->address;
+	struct str addresses[ROUTES_AT_ONCE];
+	struct message m = MESSAGE(routes);
+	for (size_t i = 0; i < t->n; i++)
+		addresses[i] = t->rcpts[i]->address;
+	m.routes.addresses = (struct str_list){addresses, t->n};
 	asker_ask(t->queue->auth, &m, answered, t);
+}
+
+void
+route_flush(struct queue *q)
+{
+	struct routing *t = q->to_route;
+	q->to_route = NULL;
+	if (t != NULL)
+		ask(t);
 }
 
 void
 route_rcpt(struct queue *q, struct rcpt *r)
 {
-	struct routing *t = arena_one(r->msg->arena, struct routing);
-	*t = (struct routing){q, r};
-	ask(t);
+	struct routing *t = q->to_route;
+	if (t == NULL) {
+		t = q->to_route = malloc(sizeof *t);
+		if (t == NULL)
+			fatal("out of memory", 0);
+		t->queue = q;
+		t->n = 0;
+	}
+	t->rcpts[t->n++] = r;
+	if (t->n == ROUTES_AT_ONCE)
+		route_flush(q);
 }

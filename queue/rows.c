@@ -118,18 +118,25 @@ fits_row(const struct filter *f, sqlite3_stmt *s)
 
 /* ---------------------------------------------------------------- a row */
 
+static const struct rcpt *
+in_memory(struct queue *q, sqlite3_stmt *s)
+{
+	struct msg *m = msg_find(q, sqlite3_column_int64(s, COL_MESSAGE));
+	return m == NULL ? NULL
+		: rcpt_find(m, sqlite3_column_int64(s, COL_NUMBER));
+}
+
 static struct str
-state_of(struct queue *q, sqlite3_stmt *s)
+state_of(const struct rcpt *r, sqlite3_stmt *s)
 {
 	static const char *const where[RCPT_WHERES] = {
 		[RCPT_ACTIVE] = "active", [RCPT_DELIVERED] = "delivered",
 		[RCPT_FAILED] = "leaving", [RCPT_LEAVING] = "leaving"};
-	struct msg *m = msg_find(q, sqlite3_column_int64(s, COL_MESSAGE));
-	struct rcpt *r = m == NULL ? NULL
-		: rcpt_find(m, sqlite3_column_int64(s, COL_NUMBER));
 	if (r != NULL && where[r->where] != NULL)
 		return str_from(where[r->where]);
 	int64_t state = sqlite3_column_int64(s, COL_STATE);
+	if (r != NULL && r->unwritten)
+		state = ROW_DUE;
 	if (state == ROW_HELD)
 		return STR("held");
 	if (state != ROW_NEW && state != ROW_DUE)
@@ -171,7 +178,18 @@ fill_row(struct queue *q, struct arena *a, sqlite3_stmt *s,
 		*texts[i].text = view(s, texts[i].column);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		*numbers[i].number = sqlite3_column_int64(s, numbers[i].column);
-	r->state = r->finished > 0 ? view(s, COL_OUTCOME) : state_of(q, s);
+	if (r->finished > 0) {
+		r->state = view(s, COL_OUTCOME);
+		return id;
+	}
+	const struct rcpt *now = in_memory(q, s);
+	r->state = state_of(now, s);
+	if (now != NULL && now->unwritten) {
+		r->rcpt = now->address;
+		r->orcpt = now->orcpt;
+		r->agent = now->agent;
+		r->destination = now->destination;
+	}
 	return id;
 }
 

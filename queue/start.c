@@ -130,6 +130,7 @@ static void
 end_turn(void *ctx)
 {
 	struct queue *q = ctx;
+	route_flush(q);
 	if (q->dispatching)
 		dispatch(q);
 	batch_flush(q);

@@ -94,8 +94,10 @@ static const char *const texts[STATEMENTS] = {
 		" WHERE message = ?1 AND number = ?2",
 	[INSERT_HISTORY] = "INSERT OR REPLACE INTO history SELECT r.message,"
 		" r.number, ?3, ?4, m.sender, m.size, m.arrival, m.origin,"
-		" m.client, m.user, r.address, r.orcpt, r.agent, r.user,"
-		" r.destination, r.attempts + (?7 > 0),"
+		" m.client, m.user, ifnull(?10, r.address),"
+		" ifnull(?11, r.orcpt), ifnull(?12, r.agent),"
+		" ifnull(?13, r.user), ifnull(?14, r.destination),"
+		" r.attempts + (?7 > 0),"
 		" CASE ?5 WHEN '' THEN r.reply ELSE ?5 END, ?6, m.session,"
 		" m.message_id, m.trace, ?7, ?8, ?9"
 		" FROM recipient r JOIN message m ON m.id = r.message"
@@ -152,7 +154,7 @@ static const char *const texts[STATEMENTS] = {
 		" WHERE message = ?1 AND agent <> '' UNION ALL"
 		" SELECT mailbox, address, agent, destination"
 		" FROM history WHERE message = ?1"
-		" AND agent <> ''",
+		" AND agent <> '' AND outcome <> 'duplicate'",
 	[SELECT_LAST_NUMBER] = "SELECT max(n) FROM (SELECT"
 		" max(number & 1048575) AS n FROM recipient"
 		" WHERE message = ?1 UNION ALL SELECT max(number & 1048575)"

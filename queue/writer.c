@@ -241,6 +241,11 @@ finish(struct table *t, struct arena *a, struct op *o)
 	sqlite3_bind_int64(s, 7, o->started);
 	sqlite3_bind_int64(s, 8, o->took);
 	table_bind_text(s, 9, o->detail);
+	/* Where it went its row may not say: unwritten. */
+	const struct str texts[] = {o->address, o->orcpt, o->agent, o->user,
+		o->destination};
+	for (int i = 0; o->address.n > 0 && i < 5; i++)
+		table_bind_text(s, 10 + i, texts[i]);
 	return table_run(s) && table_run(of_row(t, DELETE_RCPT, o)) &&
 		drop_message(t, a, o);
 }

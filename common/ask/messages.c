@@ -44,6 +44,12 @@ FIELDS_TABLE(route)
 #define ROW_OF struct msg_route_result
 FIELDS_TABLE(route_result)
 #undef ROW_OF
+#define ROW_OF struct msg_routes
+FIELDS_TABLE(routes)
+#undef ROW_OF
+#define ROW_OF struct msg_routes_result
+FIELDS_TABLE(routes_result)
+#undef ROW_OF
 #define ROW_OF struct msg_auth_step
 FIELDS_TABLE(auth_step)
 #undef ROW_OF

@@ -114,7 +114,7 @@ enum peer_who {
 	F(TEXT, user) F(LIST, addresses)
 #define FIELDS_sender_result(F) \
 	F(STATUS, status) F(LIST, addresses)
-/* Where does mail for this address go?  (queue)  Aliases are expanded. */
+/* Where does mail for this address go?  (surat)  Aliases are expanded. */
 #define FIELDS_route(F) \
 	F(TEXT, address) F(NUM, explain)
 /*
@@ -127,6 +127,15 @@ enum peer_who {
 #define FIELDS_route_result(F) \
 	F(STATUS, status) F(LIST, agent) F(LIST, address) F(LIST, user) \
 	F(LIST, home) F(LIST, ids) F(LIST, command) F(LIST, why)
+/* The same of several at once (queue). */
+#define FIELDS_routes(F) \
+	F(LIST, addresses)
+/* One entry per address: its status, as status_format writes it, and how many
+ * final recipients it has.  Those follow, of the first address first. */
+#define FIELDS_routes_result(F) \
+	F(LIST, status) F(LIST, finals) F(LIST, agent) F(LIST, address) \
+	F(LIST, user) F(LIST, home) F(LIST, ids) \
+	F(LIST, command)
 /*
  * One step of a SASL dialogue; mechanism is set in the first step and empty
  * in later ones.  service: smtp, submission, imap, pop3.  tls: 1 when the
@@ -335,6 +344,7 @@ enum peer_who {
 	M(rcpt_lookup, FD_NO) M(rcpt_result, FD_NO) \
 	M(sender, FD_NO) M(sender_result, FD_NO) \
 	M(route, FD_NO) M(route_result, FD_NO) \
+	M(routes, FD_NO) M(routes_result, FD_NO) \
 	M(client, FD_NO) M(client_result, FD_NO) \
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \
 	M(tls_start, FD_MAY) M(tls_ready, FD_MAY) \

@@ -112,23 +112,29 @@ class QueueHouse:
         self.selector.unregister(s)
         s.close()
 
-    def on_route(self, s, m):
-        local, _, domain = m['address'].partition('@')
-        status, final = '2.0.0 - OK', [m['address']]
-        if m['address'] == 'list@example.test':
-            final = ['alice@example.test', 'bob@example.test']
-        if m['address'] == 'nobody@example.test':
-            status, final = '5.1.1 - There is no such user here', []
-        if m['address'] == 'later@example.test':
-            status, final = '4.3.0 - Not now', []
+    @staticmethod
+    def route(address):
+        if address == 'list@example.test':
+            return '2.0.0 - OK', ['alice@example.test', 'bob@example.test']
+        if address == 'nobody@example.test':
+            return '5.1.1 - There is no such user here', []
+        if address == 'later@example.test':
+            return '4.3.0 - Not now', []
+        return '2.0.0 - OK', [address]
+
+    def on_routes(self, s, m):
+        each = [self.route(a) for a in m['addresses']]
+        final = [a for _, finals in each for a in finals]
         ours = [a.endswith('@example.test') for a in final]
-        send(s, 'route_result', status=status, address=final,
+        send(s, 'routes_result', status=[status for status, _ in each],
+             finals=[str(len(finals)) for _, finals in each], address=final,
              agent=['local' if o else 'remote' for o in ours],
              user=[a.split('@')[0] if o else '' for a, o in
                    zip(final, ours)],
              home=['%s/mail/%s' % (self.dir, a.split('@')[0]) if o else ''
                    for a, o in zip(final, ours)],
-             ids=['-' if o else '' for o in ours])
+             ids=['-' if o else '' for o in ours],
+             command=['' for _ in ours])
 
     def on_service(self, s, m):
         self.recovered += m['verb'] == 'recovered'

@@ -140,6 +140,43 @@ START_TEST(routes)
 }
 END_TEST
 
+/* Each as if it were asked about alone, one behind the other. */
+START_TEST(routes_of_several)
+{
+	struct arena *a = arena_new("test");
+	const struct auth *x = test_auth(a, conf, users, aliases);
+	struct lookup l = {.auth = x, .arena = a};
+	struct msg_routes_result r = {.status = {NULL, 0}};
+	struct str v[] = {STR("sales@example.org"), STR("nobody@example.org"),
+		STR("everybody@example.org"), STR("x@elsewhere.test"),
+		STR("alice@example.org")};
+	static const size_t finals[] = {4, 0, 5, 1, 1};
+	size_t n = sizeof v / sizeof *v, at = 0;
+	lookup_routes(&l, (struct str_list){v, n}, &r);
+	ck_assert_uint_eq(r.status.n, n);
+	ck_assert_uint_eq(r.finals.n, n);
+	ck_assert_uint_eq(r.agent.n, 11);
+	for (size_t i = 0; i < n; i++) {
+		struct msg_route_result one = {.status = status_fine()};
+		struct lookup alone = {.auth = x, .arena = a};
+		lookup_route(&alone, v[i], &one);
+		ck_assert(str_eq(status_format(a, one.status), r.status.v[i]));
+		ck_assert(str_eq(str_printf(a, "%zu", finals[i]),
+			r.finals.v[i]));
+		ck_assert_uint_eq(one.agent.n, finals[i]);
+		for (size_t k = 0; k < finals[i]; k++, at++) {
+			ck_assert(str_eq(one.agent.v[k], r.agent.v[at]));
+			ck_assert(str_eq(one.address.v[k], r.address.v[at]));
+			ck_assert(str_eq(one.user.v[k], r.user.v[at]));
+			ck_assert(str_eq(one.home.v[k], r.home.v[at]));
+			ck_assert(str_eq(one.ids.v[k], r.ids.v[at]));
+			ck_assert(str_eq(one.command.v[k], r.command.v[at]));
+		}
+	}
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(too_many)
 {
 	struct arena *a = arena_new("test");
@@ -443,7 +480,8 @@ END_TEST
 Suite *
 suite_lookup(void)
 {
-	return SUITE("lookup", commands, recipients, routes, too_many, senders, logins,
+	return SUITE("lookup", commands, recipients, routes,
+		routes_of_several, too_many, senders, logins,
 		domain_classes, relay_recipients, table_away, table_users,
 		rewriting, ownership, row73_utf8);
 }

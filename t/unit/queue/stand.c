@@ -37,7 +37,7 @@ keep(struct arena *a, struct message *m)
 /* ----------------------------------------------------------------- auth */
 
 static void
-add_route(struct arena *a, struct msg_route_result *r, struct str address)
+add_route(struct arena *a, struct msg_routes_result *r, struct str address)
 {
 	size_t at = str_find_last(address, '@');
 	struct str domain = str_skip(address, at + 1);
@@ -63,33 +63,49 @@ add_route(struct arena *a, struct msg_route_result *r, struct str address)
 }
 
 static void
-on_route(struct peer *p, struct arena *a, struct message *m)
+route_one(struct stand *s, struct arena *a, struct str address,
+	struct msg_routes_result *r, size_t i)
 {
-	struct stand *s = p->peers->ctx;
-	struct message answer = MESSAGE(route_result);
-	struct msg_route_result *r = &answer.route_result;
-	struct str_list *lists[] = {
-		&r->agent, &r->address, &r->user, &r->home, &r->ids,
-		&r->command};
-	s->routes++;
-	if (s->auth_silent)
-		return;
-	for (int i = 0; i < 6; i++)
-		lists[i]->v = arena_array(a, 64, sizeof(struct str));
-	struct str *to = map_get(s->aliases, m->route.address);
-	struct str rest = to != NULL ? *to : m->route.address, one;
-	r->status = status_fine();
+	struct str *to = map_get(s->aliases, address);
+	struct str rest = to != NULL ? *to : address, one;
+	struct status st = status_fine();
+	size_t before = r->agent.n;
 	while (str_word(&rest, &one))
 		add_route(a, r, one);
-	if (str_eq(m->route.address, STR("later@local.test")))
-		r->status = STATUS(STATUS_LATER, 3, 0, "try later");
-	if (str_eq(m->route.address, STR("unknown@local.test")))
-		r->status = STATUS(STATUS_NEVER, 1, 1, "no such user");
+	if (str_eq(address, STR("later@local.test")))
+		st = STATUS(STATUS_LATER, 3, 0, "try later");
+	if (str_eq(address, STR("unknown@local.test")))
+		st = STATUS(STATUS_NEVER, 1, 1, "no such user");
+	r->status.v[i] = status_format(a, st);
+	r->finals.v[i] = str_printf(a, "%zu", r->agent.n - before);
+	if (str_eq(address, STR("nonsense@local.test")))
+		r->finals.v[i] = STR("9");
+}
+
+static void
+on_routes(struct peer *p, struct arena *a, struct message *m)
+{
+	enum { EACH = 64 };
+	struct stand *s = p->peers->ctx;
+	struct message answer = MESSAGE(routes_result);
+	struct msg_routes_result *r = &answer.routes_result;
+	struct str_list *lists[] = {&r->status, &r->finals, &r->agent,
+		&r->address, &r->user, &r->home, &r->ids, &r->command};
+	size_t n = m->routes.addresses.n;
+	s->questions++;
+	s->routes += n;
+	if (s->auth_silent)
+		return;
+	for (int i = 0; i < 8; i++)
+		lists[i]->v = arena_array(a, EACH * n, sizeof(struct str));
+	r->status.n = r->finals.n = n;
+	for (size_t i = 0; i < n; i++)
+		route_one(s, a, m->routes.addresses.v[i], r, i);
 	peer_send(p, &answer);
 }
 
 static const struct peer_row auth_rows[] = {
-	{MSG_route, PEER_QUEUE, on_route}};
+	{MSG_routes, PEER_QUEUE, on_routes}};
 
 void
 stand_alias(struct stand *s, const char *from, const char *to)

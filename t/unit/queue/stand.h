@@ -47,6 +47,7 @@ struct stand {
 	struct map *aliases;
 	bool auth_silent; /* routes are not answered but kept: */
 	size_t routes; /* asked */
+	size_t questions; /* in so many questions */
 	stand_agent_fn agent;
 	struct list jobs;
 	size_t jobs_seen, agents_started, agents_alive, checkpoints;

@@ -97,8 +97,9 @@ START_TEST(nor_after_a_restart)
 	s->agent = NULL;
 	ck_assert(stand_submit(s, "bulk@b.test", list, "x\r\n").n > 0);
 	struct str id = stand_submit(s, "one@b.test", "x@far.test", "x\r\n");
+	/* Those in memory are not written as such. */
 	stand_until(s, stand_sql(s,
-		"SELECT count(*) FROM recipient WHERE state = 0") == 0);
+		"SELECT count(*) FROM recipient WHERE state = 1") >= 9000);
 	stand_kill(s);
 	s->agent = count_order;
 	bulk_done = single_at = 0;
@@ -557,10 +558,80 @@ START_TEST(row03_without_auth_mail_waits)
 }
 END_TEST
 
+/* One that was a duplicate is in history, and may be all that says where the
+ * other goes. */
+START_TEST(what_a_duplicate_was_of_is_not_lost_by_a_crash)
+{
+	struct stand *s = stand_new("");
+	stand_alias(s, "bob@local.test", "alice@local.test");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@local.test bob@local.test", "x\r\n");
+	stand_until(s, jobs_held(s) == 1 && stand_sql(s,
+		"SELECT count(*) FROM history") == 1);
+	stand_kill(s);
+	s->agent = stand_fine;
+	s->jobs_seen = 0;
+	stand_start(s);
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_uint_eq(s->jobs_seen, 1);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'delivered' AND mailbox = 'alice' AND"
+		" address = 'alice@local.test'"), 1);
+	stand_free(s);
+}
+END_TEST
+
+/* What becomes of it says where it went, and one that waits says it too. */
+START_TEST(a_way_is_written_by_who_needs_it)
+{
+	struct stand *s = stand_new("");
+	stand_alias(s, "bob@local.test", "x@far.test");
+	stand_alias(s, "carol@local.test", "y@near.test");
+	s->agent = NULL;
+	struct str id = stand_submit(s, "a@b.test", "bob@local.test", "x\r\n");
+	stand_until(s, jobs_held(s) == 1);
+	ck_assert(str_eq(stand_state(s, id), STR("active")));
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE state = 0 AND address = 'bob@local.test'"), 1);
+	s->agent = host_down;
+	stand_submit(s, "a@b.test", "carol@local.test", "x\r\n");
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE state = 1 AND address = 'y@near.test' AND"
+		" destination = 'near.test' AND attempts = 1"
+		" AND orcpt = 'rfc822;carol@local.test'") == 1);
+	stand_free(s);
+}
+END_TEST
+
+/* A question for all of a turn; an answer that does not fit is none. */
+START_TEST(auth_is_asked_about_many_at_once)
+{
+	struct stand *s = stand_new("");
+	char rcpts[120 * 24], *at = rcpts;
+	for (int i = 0; i < 120; i++)
+		at += sprintf(at, "u%d@local.test ", i);
+	struct str id = stand_submit(s, "a@b.test", rcpts, "x\r\n");
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_uint_eq(s->routes, 120);
+	ck_assert_uint_eq(s->questions, 3);
+	stand_alias(s, "some@local.test", "a@local.test b@local.test");
+	stand_submit(s, "a@b.test", "some@local.test nonsense@local.test "
+		"alice@local.test", "x\r\n");
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM history") == 122 &&
+		stand_sql(s, "SELECT count(*) FROM recipient WHERE reply LIKE"
+			" '%malformed route' AND state = 0") == 2);
+	stand_free(s);
+}
+END_TEST
+
 Suite *
 suite_dispatch(void)
 {
 	return SUITE("dispatch",
+		what_a_duplicate_was_of_is_not_lost_by_a_crash,
+		a_way_is_written_by_who_needs_it,
+		auth_is_asked_about_many_at_once,
 		one_recipient_is_not_stuck_behind_ten_thousand,
 		a_destination_may_have_a_rate,
 		a_provider_has_a_limit_for_all_its_domains,

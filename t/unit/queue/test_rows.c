@@ -30,6 +30,13 @@ check_alive(struct stand *s)
 	stand_until(s, stand_state(s, id).n == 0);
 }
 
+/* A row that waits says where it goes. */
+static void
+not_now(struct stand *s, struct stand_job *j)
+{
+	stand_result(s, j, "4.2.2 452 not now", "recipient");
+}
+
 /* Every field of a row changed to every kind of nonsense. */
 START_TEST(rows_of_nonsense_are_set_aside)
 {
@@ -42,7 +49,7 @@ START_TEST(rows_of_nonsense_are_set_aside)
 		"1e300", "'a@b' || char(13) || char(10) || 'c'"};
 	struct stand *s = stand_new("");
 	char sql[256];
-	s->agent = NULL;
+	s->agent = not_now;
 	for (int i = 0; i < 17; i++)
 		stand_submit(s, "a@b.test", i % 2 == 0 ? "alice@local.test"
 			: "x@far.test", "x\r\n");
