@@ -462,6 +462,72 @@ START_TEST(row02_what_was_forwarded_again_is_verified)
 }
 END_TEST
 
+/* A command's mail goes one after the other, and what is forwarded to one is
+ * run as whose .forward it was. */
+START_TEST(row71_commands)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	stand_submit(s, "a@b.test", "cmd@pipe.test", "x\r\n");
+	struct str id = stand_submit(s, "a@b.test", "cmd@pipe.test", "y\r\n");
+	struct stand_job *j = stand_job(s);
+	ck_assert_view(j->job.destination, "|cmd");
+	ck_assert_uint_eq(j->job.user.n, 1);
+	stand_turn(s, 200);
+	ck_assert(s->jobs.next == s->jobs.prev);
+	stand_fine(s, j);
+	j = stand_job(s);
+	ck_assert_view(j->content, "y\r\n");
+	/* done is done: no sync is waited for */
+	size_t syncs = s->checkpoints;
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	ck_assert_uint_eq(s->checkpoints, syncs);
+	id = stand_submit(s, "a@b.test", "alice@ids7.test", "z\r\n");
+	j = stand_job(s);
+	ck_assert_int_eq(j->job.own, 1);
+	stand_forward(s, j, "\\\n|/bin/x a, b");
+	stand_until(s, s->jobs.next != s->jobs.prev);
+	struct stand_job *copy = stand_job(s);
+	struct stand_job *command = list_entry(
+		s->jobs.prev, struct stand_job, link);
+	if (copy->job.destination.n > 0) {
+		struct stand_job *swap = copy;
+		copy = command;
+		command = swap;
+	}
+	ck_assert_view(copy->job.user.v[0], "\\alice");
+	ck_assert_view(command->job.destination, "|/bin/x a, b");
+	ck_assert_view(command->job.user.v[0], "alice");
+	stand_fine(s, copy);
+	stand_result(s, command, "5.1.1 - no", "recipient");
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
+/* One that was shut in before what it should see was there. */
+START_TEST(an_agent_asks_for_a_successor)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "alice@ids7.test", "x\r\n");
+	struct stand_job *j = stand_job(s);
+	size_t started = s->agents_started;
+	stand_result(s, j, "4.3.0 - new", "agent");
+	j = stand_job(s);
+	ck_assert_uint_eq(s->agents_started, started + 1);
+	ck_assert_int_eq(j->job.verify, 0);
+	struct stand_rows rows = stand_list(
+		s, &(struct msg_queue_list){.id = id});
+	ck_assert_int_eq(rows.v[0].attempts, 0);
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(row70_after_a_failed_sync_it_is_written_anew)
 {
 	struct stand *s = stand_new("");
@@ -646,6 +712,7 @@ suite_dispatch(void)
 		what_a_dead_agent_had_is_verified,
 		row02_what_a_dead_agent_delivered_is_verified,
 		row02_what_was_forwarded_again_is_verified,
+		row71_commands, an_agent_asks_for_a_successor,
 		row70_after_a_failed_sync_it_is_written_anew,
 		a_message_that_kills_its_agent_is_held,
 		row03_without_agents_mail_waits_quietly, row03_without_auth_mail_waits);
