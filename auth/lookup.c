@@ -147,6 +147,12 @@ user_named(struct lookup *l, struct str name)
 	return NULL;
 }
 
+static bool
+has_mbox(const struct lookup *l, const struct user *u)
+{
+	return l->auth->mbox_gid.n > 0 && !str_eq(u->ids, STR("-"));
+}
+
 /* "name@domain" has its own line, or the name alone stands for every local
  * domain. */
 static const struct user *
@@ -159,8 +165,10 @@ find_user(struct lookup *l, enum domain_class class, struct str local,
 	if (u == NULL && class == DOMAIN_LOCAL)
 		u = user_named(l, local);
 	if (u != NULL)
-		lookup_why(l, "user %.*s, mail in %.*s", STR_ARG(u->name),
-			STR_ARG(u->home));
+		lookup_why(l, "user %.*s, mail in %s%.*s", STR_ARG(u->name),
+			has_mbox(l, u) ? "an mbox in " : "",
+			STR_ARG(has_mbox(l, u) ? l->auth->conf->general.mbox
+					       : u->home));
 	return u;
 }
 
@@ -469,7 +477,7 @@ static struct str
 delivery_ids(struct lookup *l, const struct user *u)
 {
 	struct str gid = l->auth->mbox_gid;
-	if (gid.n == 0 || str_eq(u->ids, STR("-")))
+	if (!has_mbox(l, u))
 		return u->ids;
 	return str_printf(l->arena, "%.*s:%.*s",
 		STR_ARG(str_head(u->ids, str_find(u->ids, ':'))),

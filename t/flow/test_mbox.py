@@ -116,6 +116,8 @@ def delivered(h):
          'and she has none')
     h.send(['root@example.test', 'daemon@localhost'], message('to root'))
     same(wait(h, 'carol', 2), 2, 'root\'s mail is where its alias leads')
+    out = h.surat('explain', 'carol@example.test').stdout
+    ok('mail in an mbox in ' + h.path('spool') in out, 'explained', out)
     ok(until(lambda: os.listdir(spool(h)) == ['carol']), 'no lock is left',
        os.listdir(spool(h)))
 
