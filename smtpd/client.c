@@ -72,10 +72,14 @@ client_leave(struct session *s)
 
 static int stop_pipe[2] = {-1, -1};
 
+static volatile sig_atomic_t stopping;
+
+/* The pipe is for who waits. */
 static void
 on_term(int signal)
 {
 	(void)signal;
+	stopping = 1;
 	if (write(stop_pipe[1], "", 1) < 0)
 		return;
 }
@@ -94,14 +98,8 @@ client_heed_stop(bool heed)
 static bool
 is_over(const struct session *s, enum conn_wait waited)
 {
-	char octet;
 	bool busy = (s->state & (SMTP_MAIL | SMTP_RCPT | SMTP_CHUNKS)) != 0;
-	if (waited == WAIT_OTHER)
-		return true;
-	if (busy || read(stop_pipe[0], &octet, 1) != 1)
-		return false;
-	on_term(0);
-	return true;
+	return waited == WAIT_OTHER || (stopping && !busy);
 }
 
 /* -------------------------------------------------------------- patience */

@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { SLOW_AFTER_MS = 30 * 1000 };
+enum { SLOW_AFTER_MS = 30 * 1000, USUAL_SIZE = 8 * 1024, TRACE_SIZE = 512 };
 
 struct incoming {
 	struct session *s;
@@ -116,6 +116,7 @@ prepare(struct incoming *in)
 		content_refuse(in, st);
 		return;
 	}
+	buf_room(out, have.n + TRACE_SIZE);
 	add_trace(in, out);
 	if (!s->submission)
 		buf_add(out, header);
@@ -245,6 +246,8 @@ content_begin(struct session *s, bool dots)
 		str_eq(s->conf->smtp.bare_newline, STR("normalise"))
 			? SMTP_NORMALISE_BARE : SMTP_REFUSE_BARE);
 	in->reader.dots = dots;
+	/* Most are small; they are not to grow step by step. */
+	buf_room(in->content, USUAL_SIZE);
 	arena_hook(a, keep_body, in);
 	return in;
 }
@@ -331,8 +334,11 @@ fill(struct incoming *in, struct msg_submit *m)
 	struct session *s = in->s;
 	const struct transaction *t = &s->t;
 	size_t i = 0;
-	m->token = str_printf(
-		in->arena, "%.*s/%u", STR_ARG(s->id), s->transactions);
+	/* The time first: what the queue notes it in grows at its end alone,
+	 * and a commit writes one page of it, not one for each session. */
+	m->token = str_printf(in->arena, "%llx/%.*s/%u",
+		(unsigned long long)clock_wall_us(), STR_ARG(s->id),
+		s->transactions);
 	m->session = s->id;
 	m->origin = s->lmtp ? STR("lmtp")
 		: s->submission ? STR("submission") : STR("smtp");

@@ -14,9 +14,7 @@ enum { ARENA_MOST = 16 << 20, RESOLVE_PATIENCE = 15 * 1000 };
 void
 session_reset(struct session *s)
 {
-	arena_free(s->transaction_arena);
-	s->transaction_arena = arena_new("transaction");
-	arena_limit(s->transaction_arena, ARENA_MOST);
+	arena_rewind(s->transaction_arena, (struct arena_mark){0});
 	s->t = (struct transaction){.count = 0};
 	s->t.last = &s->t.first;
 }
@@ -288,6 +286,8 @@ start(struct session *s, struct program *p, struct client *c)
 	s->client = c;
 	s->arena = arena_new("session");
 	arena_limit(s->arena, ARENA_MOST);
+	s->transaction_arena = arena_new("transaction");
+	arena_limit(s->transaction_arena, ARENA_MOST);
 	s->command_arena = arena_new("command");
 	arena_limit(s->command_arena, ARENA_MOST);
 	s->conn = conn_new(s->arena, c->in, c->out);

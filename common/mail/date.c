@@ -256,23 +256,53 @@ date_parse_imap(struct str s, struct date *out)
 
 /* ------------------------------------------------------------- writing */
 
-struct str
-date_format(struct arena *a, struct date d)
-{
-	struct date_parts p = date_split(d);
-	int zone = d.zone < 0 ? -d.zone : d.zone;
-	return str_printf(a, "%.3s, %d %.3s %04lld %02d:%02d:%02d %c%02d%02d",
-		days + p.weekday * 3, p.day, months + (p.month - 1) * 3,
-		(long long)p.year, p.hour, p.minute, p.second,
-		d.zone < 0 ? '-' : '+', zone / 60, zone % 60);
-}
-
 static char *
 put_two(char *to, int n)
 {
 	*to++ = (char)('0' + n / 10 % 10);
 	*to++ = (char)('0' + n % 10);
 	return to;
+}
+
+static char *
+put_clock(char *to, const struct date_parts *p, int zone)
+{
+	*to++ = ' ';
+	to = put_two(to, p->hour);
+	*to++ = ':';
+	to = put_two(to, p->minute);
+	*to++ = ':';
+	to = put_two(to, p->second);
+	*to++ = ' ';
+	*to++ = zone < 0 ? '-' : '+';
+	zone = zone < 0 ? -zone : zone;
+	return put_two(put_two(to, zone / 60), zone % 60);
+}
+
+/* By hand, as below: each message taken has one.  But for years nobody
+ * writes. */
+struct str
+date_format(struct arena *a, struct date d)
+{
+	enum { LONGEST = sizeof "Tue, 13 Nov 2026 17:00:00 +0000" - 1 };
+	struct date_parts p = date_split(d);
+	char clock[sizeof " 17:00:00 +0000"] = "", *text, *to;
+	put_clock(clock, &p, d.zone);
+	if (p.year < 0 || p.year > 9999)
+		return str_printf(a, "%.3s, %d %.3s %04lld%s",
+			days + p.weekday * 3, p.day, months + (p.month - 1) * 3,
+			(long long)p.year, clock);
+	text = to = arena_alloc(a, LONGEST + 1);
+	to = mempcpy(mempcpy(to, days + p.weekday * 3, 3), ", ", 2);
+	if (p.day >= 10)
+		*to++ = (char)('0' + p.day / 10);
+	*to++ = (char)('0' + p.day % 10);
+	*to++ = ' ';
+	to = mempcpy(to, months + (p.month - 1) * 3, 3);
+	*to++ = ' ';
+	to = put_two(put_two(to, (int)p.year / 100), (int)p.year);
+	to = mempcpy(to, clock, sizeof clock - 1);
+	return str_of(text, (size_t)(to - text));
 }
 
 /* By hand: listing a mailbox writes one for each message.  The grammar has
@@ -282,7 +312,6 @@ date_format_imap(struct arena *a, struct date d)
 {
 	enum { LENGTH = sizeof " 3-Nov-2026 17:00:00 +0000" - 1 };
 	struct date_parts p = date_split(d);
-	int zone = d.zone < 0 ? -d.zone : d.zone;
 	int year = p.year < 0 ? 0 : p.year > 9999 ? 9999 : (int)p.year;
 	char *text = arena_alloc(a, LENGTH), *to = put_two(text, p.day);
 	if (text[0] == '0')
@@ -290,15 +319,6 @@ date_format_imap(struct arena *a, struct date d)
 	*to++ = '-';
 	to = mempcpy(to, months + (p.month - 1) * 3, 3);
 	*to++ = '-';
-	to = put_two(put_two(to, year / 100), year);
-	*to++ = ' ';
-	to = put_two(to, p.hour);
-	*to++ = ':';
-	to = put_two(to, p.minute);
-	*to++ = ':';
-	to = put_two(to, p.second);
-	*to++ = ' ';
-	*to++ = d.zone < 0 ? '-' : '+';
-	put_two(put_two(to, zone / 60), zone % 60);
+	put_clock(put_two(put_two(to, year / 100), year), &p, d.zone);
 	return str_of(text, LENGTH);
 }

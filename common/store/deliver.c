@@ -178,6 +178,7 @@ prepare(struct batch *b, struct parcel *p)
 	map_set(b->names, p->d->name, p);
 	struct buf *raw = buf_new(b->a);
 	char before = '\0';
+	buf_room(raw, p->d->head.n + p->d->content.n);
 	message_to_disk(raw, p->d->head, &before);
 	message_to_disk(raw, p->d->content, &before);
 	p->raw = buf_str(raw);

@@ -61,10 +61,23 @@ put_list(struct buf *out, struct str_list list)
 }
 
 static void
+put_number(struct buf *out, int64_t n)
+{
+	if (n < 0)
+		buf_addc(out, '-');
+	buf_addn(out, n < 0 ? -(uint64_t)n : (uint64_t)n);
+}
+
+static void
 put_status(struct buf *out, struct status s)
 {
 	int class = s.class == 0 ? STATUS_FINE : s.class;
-	buf_printf(out, "%d.%d.%d ", class, s.subject, s.detail);
+	put_number(out, class);
+	buf_addc(out, '.');
+	put_number(out, s.subject);
+	buf_addc(out, '.');
+	put_number(out, s.detail);
+	buf_addc(out, ' ');
 	if (s.reply != 0)
 		buf_addn(out, s.reply);
 	else
@@ -78,7 +91,7 @@ put_field(struct buf *out, enum ipc_kind kind, const void *value)
 {
 	switch (kind) {
 	case IPC_NUM:
-		buf_printf(out, "%lld", (long long)*(const int64_t *)value);
+		put_number(out, *(const int64_t *)value);
 		break;
 	case IPC_TEXT:
 		put_text(out, *(const struct str *)value);
