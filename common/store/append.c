@@ -438,7 +438,7 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 struct status
 append_commit(struct append *p, struct append_result *out)
 {
-	enum { TRIES = 8, BURY_MS = 50 };
+	enum { TRIES = 8 };
 	*out = (struct append_result){.uidvalidity = p->f.uidvalidity};
 	if (p->n == 0)
 		return status_fine();

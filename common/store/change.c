@@ -161,10 +161,7 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 
 /* -------------------------------------------------------------- expunge */
 
-/* Files go before the client hears of it, if they are not too many. */
 /* The files of a few go at once, those of many when the client is silent. */
-enum { BURY_MS = 10 };
-
 static struct status
 try_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	bool force, bool *any)

@@ -316,7 +316,6 @@ take_back(struct copying *c)
 static struct status
 finish(struct copying *c)
 {
-	enum { BURY_MS = 1000 };
 	struct status st = make_durable(c);
 	if (!status_is_fine(st)) {
 		take_back(c);

@@ -301,6 +301,8 @@ char *folder_path(struct arena *a, struct str dir, const char *sub);
 /* Unlinks files of expunged messages until the deadline, in transactions of
  * its own; false when time ran out. */
 bool row_bury(struct store *s, int64_t folder, int64_t deadline);
+/* How long a client's command waits for that; the others go when it is silent. */
+enum { BURY_MS = 10 };
 
 /* Where a delivery of this name lies; past: it came and went. */
 struct earlier {
