@@ -457,7 +457,8 @@ try:
         shutil.copy(HERE + '/stub/stub.py', lib + '/' + p)
         os.chmod(lib + '/' + p, 0o755)
     for test in (test_users, test_config, test_help, test_manuals,
-                 test_sendmail, test_stdio, test_run_wrong, test_run, test_run_table, test_run_root):
+                 test_sendmail, test_stdio, test_run_wrong, test_run,
+                 test_run_table, test_run_root):
         test()
 finally:
     shutil.rmtree(top, ignore_errors=True)
