@@ -104,9 +104,6 @@ packet_end(const struct said *s, int mode, size_t at, size_t end)
 static void
 fill_stream(const struct said *s, int mode, int fd, size_t from, size_t to)
 {
-	int room = ROOM;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) != 0)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 	while (from < to) {
 		size_t end = packet_end(s, mode, from, to);
 		ssize_t n = send(fd, s->octets->p + from, end - from,
@@ -158,11 +155,19 @@ read_replies(struct played *p)
 	}
 }
 
+/* Nobody reads before the other side has said all: there must be room, for the
+ * replies too. */
 static void
 make_stream(int pair[2])
 {
+	int room = ROOM;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		fatal("socketpair", strerror(errno));
+	for (int i = 0; i < 2; i++)
+		if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &room,
+			sizeof room) != 0)
+			setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &room,
+				sizeof room);
 }
 
 /* One stream for each TLS and one more: whoever begins TLS when it should not
