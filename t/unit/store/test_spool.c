@@ -208,6 +208,7 @@ START_TEST(no_lock_file)
 {
 	setup();
 	put(at("alice"), STR(""));
+	chmod(directory, 0555);
 	pid_t pid = fork();
 	if (pid == 0) {
 		if (geteuid() == 0 && (chown(at("alice"), 65534, 65534) != 0 ||
@@ -218,7 +219,6 @@ START_TEST(no_lock_file)
 		_exit(!status_is_fine(d.status));
 	}
 	int status;
-	chmod(directory, 0555);
 	waitpid(pid, &status, 0);
 	chmod(directory, 0755);
 	ck_assert_int_eq(status, 0);
