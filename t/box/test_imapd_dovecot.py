@@ -61,6 +61,9 @@ LEGITIMATE = (
      r"(esearch.*|search|SORT|THREAD): .* <-> (None|'0'|\[\])$",
      'UNDELETED, one of two that may hold, is to Dovecot a reason to find '
      'nothing where all are \\Deleted; UNSEEN likewise'),
+    (r'(YOUNGER|OLDER).*(YOUNGER|OLDER)',
+     r'(esearch.*|search|SORT|THREAD): ',
+     'of two ages Dovecot heeds one'),
     ('LSUB', r"LSUB.*: \['.*Noselect'\] <-> \[\]$",
      'a folder that is subscribed to and not there may say so'),
     ('BINARY', r".*BINARY\[1\]( of [\d and]+, at \d+)?: ((?!<->).)*"
@@ -94,6 +97,10 @@ UNDECIDED = {
         'mime4j-weird-boundary mimekit-empty-multipart',
     'a type without a subtype': 'mime4j-multi-digest mimekit-missing-subtype',
     'Dovecot ends a FETCH at an encoding it does not know': 'mime4j-x-gzip64',
+    'SEARCH BODY in message/delivery-status: a text to Dovecot, not to surat':
+        'mailparser-delivery-status mimekit-bounce mimekit-delivery- '
+        'status-multiple-blank-lines mimekit-delivery-status-no- '
+        'blank-line mimekit-delivery-status mimekit-delivery-status2',
     'an empty part: the empty line is its header\'s or the boundary\'s':
         'mailparser-decoderended mimekit-body.4',
     'Dovecot counts the line end before a boundary (RFC 2046 5.1.1)':
