@@ -270,6 +270,15 @@ search_header(struct arena *a, struct str header, struct str needle)
 	return has(folded, needle);
 }
 
+/* What a person would read: a delivery report's part too, and others of
+ * message/ that are no message (RFC 3464, 8098, 5965). */
+static bool
+is_readable(const struct mime_part *p)
+{
+	return p->child == NULL && (str_eq(p->major, STR("text")) ||
+		str_eq(p->major, STR("message")));
+}
+
 bool
 text_search(struct arena *a, struct str message, struct mime_part *root,
 	struct str folded, bool header)
@@ -282,8 +291,7 @@ text_search(struct arena *a, struct str message, struct mime_part *root,
 		bool inner = p->parent != NULL && p->parent->message;
 		bool found = (header || inner) && search_header(
 			a, mime_header(message, p), folded);
-		if (!found && p->child == NULL &&
-			str_eq(p->major, STR("text")))
+		if (!found && is_readable(p))
 			found = search_part(a, message, p, folded);
 		arena_rewind(a, m);
 		if (found)

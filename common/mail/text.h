@@ -26,7 +26,8 @@ void text_preview(struct arena *a, struct str message,
 
 /*
  * Does folded (charset_fold) occur in the body: in the decoded, folded text
- * of any text part, or in the header of a message within?  With header, all
+ * of any part of text/ or of message/ that is no message, or in the header of a
+ * message within?  With header, all
  * headers are searched too (the TEXT key of IMAP SEARCH).
  */
 bool text_search(struct arena *a, struct str message, struct mime_part *root,

@@ -7,6 +7,8 @@ octets, never the order in which things may be said.
 
     test_imapd_dovecot.py [COMMANDS]    400; of a sanitizer build 200
 
+With a number of COMMANDS they are others each time, without it always the same:
+what nobody has looked at yet is found by hand, not by who builds it.
 SEED=n in the environment plays a run again.  A round is 200 commands on a new
 account, so that a difference does not spread.  Which server is right the
 RFCs say; where Dovecot is not, or both may differ, LEGITIMATE says why.
@@ -32,7 +34,7 @@ from imap import Literal
 
 COMMANDS = int(sys.argv[1]) if len(sys.argv) > 1 else 400 if SLOW == 1 else 200
 ROUND = 200
-SEED = int(os.environ.get('SEED', time.time()))
+SEED = int(os.environ.get('SEED', time.time() if len(sys.argv) > 1 else 1))
 PROGRAM = '/usr/lib/dovecot/imap'
 MOST = 60               # messages in a mailbox
 
@@ -57,10 +59,11 @@ LEGITIMATE = (
      'nothing to copy, and no such folder: that it is not there, or OK'),
     (r'SPECIAL-USE.*RETURN \(SUBSCRIBED', r'LIST\.\w+\.1: .*Subscribed',
      'who asks for SUBSCRIBED is told (RFC 5258 3.1), by Dovecot not here'),
-    (r'\bOR\b.*\b(UN)?(DELETED|SEEN)\b',
+    (r'\b(OR\b|NOT \().*\b(UN)?(DELETED|SEEN)\b',
      r"(esearch.*|search|SORT|THREAD): .* <-> (None|'0'|\[\])$",
      'UNDELETED, one of two that may hold, is to Dovecot a reason to find '
-     'nothing where all are \\Deleted; UNSEEN likewise'),
+     'nothing where all are \\Deleted; UNSEEN and what NOT makes of it '
+     'likewise'),
     (r'(YOUNGER|OLDER).*(YOUNGER|OLDER)',
      r'(esearch.*|search|SORT|THREAD): ',
      'of two ages Dovecot heeds one'),
@@ -97,10 +100,6 @@ UNDECIDED = {
         'mime4j-weird-boundary mimekit-empty-multipart',
     'a type without a subtype': 'mime4j-multi-digest mimekit-missing-subtype',
     'Dovecot ends a FETCH at an encoding it does not know': 'mime4j-x-gzip64',
-    'SEARCH BODY in message/delivery-status: a text to Dovecot, not to surat':
-        'mailparser-delivery-status mimekit-bounce mimekit-delivery- '
-        'status-multiple-blank-lines mimekit-delivery-status-no- '
-        'blank-line mimekit-delivery-status mimekit-delivery-status2',
     'an empty part: the empty line is its header\'s or the boundary\'s':
         'mailparser-decoderended mimekit-body.4',
     'Dovecot counts the line end before a boundary (RFC 2046 5.1.1)':

@@ -304,6 +304,24 @@ START_TEST(searching_decoded_text)
 }
 END_TEST
 
+START_TEST(searching_a_delivery_report)
+{
+	struct str m = STR("Content-Type: multipart/report; boundary=b\r\n\r\n"
+		"--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+		"Reporting-MTA: dns; mx.example.test\r\n\r\n"
+		"Diagnostic-Code: smtp; 550 No Such User\r\n"
+		"--b\r\nContent-Type: image/png\r\n\r\n"
+		"picture\r\n--b--\r\n");
+	struct arena *a = arena_new("test");
+	struct mime_part *root = mime_parse(a, m);
+	ck_assert(text_search(
+		a, m, root, folded(a, STR("no such user")), false));
+	ck_assert(!text_search(
+		a, m, root, folded(a, STR("picture")), false));
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(a_match_across_pieces_is_found)
 {
 	struct arena *a = arena_new("test");
@@ -344,5 +362,5 @@ suite_text(void)
 		words_there_and_back, mailbox_names, folding, subjects,
 		facts_of_a_message, fields_as_they_stand, previews_of_long_texts,
 		searching_decoded_text,
-		a_match_across_pieces_is_found, wire_form_and_parts_of_it);
+		searching_a_delivery_report, a_match_across_pieces_is_found, wire_form_and_parts_of_it);
 }
