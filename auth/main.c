@@ -100,8 +100,10 @@ static void
 check_and_exit(struct auth *x, struct buf *errors)
 {
 	tables_check(x, errors);
+	if (errors->n == 0)
+		exit(EX_OK);
 	fwrite(errors->p, 1, errors->n, stderr);
-	exit(errors->n > 0 ? EX_CONFIG : EX_OK);
+	exit(EX_CONFIG);
 }
 
 static void

@@ -21,8 +21,8 @@ LINKS = {
     'usr/bin/surat': 'surat', 'usr/bin/mailq': 'sendmail',
     'usr/bin/newaliases': 'sendmail',
 }
-OTHERS = set("""crypt cron gsasl mbsync mutt procmail sd_listen_fds sd_notify
-ssh sysexits.h systemd.unit syslog""".split())
+OTHERS = set("""crypt cron fcntl gsasl mail mbsync mutt procmail sd_listen_fds
+sd_notify ssh sysexits.h systemd.unit syslog""".split())
 
 
 def everything(root):
@@ -88,7 +88,7 @@ def users(root):
     same(sysusers(root).returncode, 0, 'they are made')
     rows = table(root + '/etc/passwd')
     same(sorted(r[0] for r in rows), sorted(
-        '_surat' + u for u in 'auth dns key mail net out q tls'.split()),
+        '_surat' + u for u in 'auth dns key mail net out pipe q tls'.split()),
          'the users')
     same({(len(r), r[5], r[6]) for r in rows}, {(7, '/', '/usr/sbin/nologin')},
          'none can log in')
