@@ -94,7 +94,7 @@ TABLES = (
     ('general { users = "%s" }', 'a:{PLAIN}x::::::\na:{PLAIN}y::::::\n'),
     ('general { aliases = "%s" }', 'root: alice\npostmaster root\n'),
     ('general { aliases = "%s" }', 'root: alice\nspam: /dev/null\n'),
-    ('general { aliases = "%s" }', 'root: alice\nlist: "|program"\n'),
+    ('general { aliases = "%s" }', 'root: alice\nlist: /var/list\n'),
     ('general { aliases = "%s" }', 'root: alice\nroot: bob\n'),
     ('address { relay_recipients = {"pcre:%s"} }',
      '/^a@/ yes\n/(b@/ yes\n'),
