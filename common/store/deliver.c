@@ -132,10 +132,21 @@ find_copies(struct batch *b)
 
 /* -------------------------------------------------------------- writing */
 
+/* What an earlier attempt left, or somebody put there, goes: it may be a link
+ * to another file. */
+static int
+make_tmp(struct batch *b, const char *path)
+{
+	int fd = control_tmp(b->s, b->a, b->f.dir, path, O_EXCL);
+	if (fd >= 0 || errno != EEXIST || unlinkat(b->s->dir, path, 0) != 0)
+		return fd;
+	return control_tmp(b->s, b->a, b->f.dir, path, O_EXCL);
+}
+
 static bool
 write_parcel(struct batch *b, struct parcel *p)
 {
-	int fd = control_tmp(b->s, b->a, b->f.dir, p->tmp, O_TRUNC);
+	int fd = make_tmp(b, p->tmp);
 	if (fd < 0)
 		return false;
 	struct str rest = p->raw;

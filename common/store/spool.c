@@ -159,14 +159,17 @@ let_go(struct box *b)
 	b->dotted = false;
 }
 
-/* Somebody may have put another file in its place while we waited. */
+/* Somebody may have put another file in its place while we waited; or have
+ * taken away the name of one that is another's, so that it had a single link
+ * when we counted, and be back with it. */
 static bool
 is_current(const struct box *b)
 {
 	struct stat ours, there;
 	return fstat(b->fd, &ours) == 0 &&
 		fstatat(b->dir, b->name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-		ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+		ours.st_ino == there.st_ino && ours.st_dev == there.st_dev &&
+		there.st_nlink == 1;
 }
 
 static bool

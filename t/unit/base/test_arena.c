@@ -38,6 +38,33 @@ START_TEST(rewind_gives_memory_back_zeroed)
 }
 END_TEST
 
+/* In a build with AddressSanitizer; elsewhere there is none to ask. */
+extern int __asan_address_is_poisoned(const void *) __attribute__((weak));
+
+/* A pointer kept past the rewind is found out at its first use, and so is one
+ * past the end of what was asked for. */
+START_TEST(what_was_given_back_is_poisoned)
+{
+	struct arena *a = arena_new("test");
+	struct arena_mark m = arena_mark(a);
+	char *small = arena_alloc(a, 24);
+	char *large = arena_alloc(a, 20000);
+	if (__asan_address_is_poisoned == NULL) {
+		arena_free(a);
+		return;
+	}
+	ck_assert(!__asan_address_is_poisoned(small + 23));
+	ck_assert(__asan_address_is_poisoned(small + 24));
+	arena_rewind(a, m);
+	ck_assert(__asan_address_is_poisoned(small));
+	ck_assert(__asan_address_is_poisoned(large));
+	ck_assert_ptr_eq(arena_alloc(a, 8), small);
+	ck_assert(!__asan_address_is_poisoned(small + 7));
+	ck_assert(__asan_address_is_poisoned(small + 16));
+	arena_free(a);
+}
+END_TEST
+
 static char order[8];
 
 static void
@@ -109,6 +136,7 @@ suite_arena(void)
 {
 	Suite *s = SUITE("arena", memory_is_zeroed_and_aligned,
 		rewind_gives_memory_back_zeroed,
+		what_was_given_back_is_poisoned,
 		hooks_run_last_first_and_only_past_the_mark,
 		descriptors_go_with_the_arena, buffer_grows_and_drops);
 	TCase *ends = tcase_create("ends");

@@ -131,6 +131,34 @@ START_TEST(test_verify)
 }
 END_TEST
 
+/* The name in tmp/ can be foreseen: whatever was put there is neither followed
+ * nor written to, and goes. */
+START_TEST(test_somebody_was_there_first)
+{
+	static const char *const there[] = {
+		"ln -s ../surat/mine tmp/1764000000.%s.host",
+		"ln surat/mine tmp/1764000000.%s.host",
+		"ln -s nowhere tmp/1764000000.%s.host",
+		"echo half > tmp/1764000000.%s.host"};
+	struct home h;
+	char command[256], name[8];
+	home_new(&h);
+	ck_assert_int_eq(shell(&h, "mkdir -p tmp; echo mine > surat/mine"), 0);
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof name, "r%d", i);
+		snprintf(command, sizeof command, there[i], name);
+		ck_assert_int_eq(shell(&h, "%s", command), 0);
+		struct delivery d = deliver(&h, one(h.a, name, "\r\nx\r\n"));
+		ck_fine(d.status);
+		ck_assert_int_eq(shell(&h, "test ! -L %s && test $(stat -c "
+			"%%h.%%s %s) = 1.19", d.file.p, d.file.p), 0);
+	}
+	ck_assert_int_eq(shell(&h, "test \"$(cat surat/mine)\" = mine && test "
+		"$(stat -c %%h surat/mine) = 1 && ! test -e tmp/nowhere"), 0);
+	home_gone(&h);
+}
+END_TEST
+
 /* Moved by the user before the crash, which took the index along. */
 START_TEST(test_verify_finds_it_elsewhere)
 {
@@ -351,6 +379,7 @@ suite_deliver(void)
 {
 	return SUITE("deliver", test_what_lies_there, test_repeated,
 		test_repeated_after_rm, test_verify,
-		test_verify_finds_it_elsewhere, test_unwanted, test_batch, test_marks,
-		test_no_room, test_missing_directories, test_at_once);
+		test_somebody_was_there_first, test_verify_finds_it_elsewhere,
+		test_unwanted, test_batch, test_marks, test_no_room,
+		test_missing_directories, test_at_once);
 }

@@ -144,6 +144,44 @@ START_TEST(whose_it_must_be)
 }
 END_TEST
 
+/* Names that come and go between our steps: the victim's file, by a link of
+ * either kind. */
+static void
+change_names(void)
+{
+	const char *alice = at("alice"), *bob = at("bob");
+	for (;;) {
+		for (int i = 0; i < 50; i++) {
+			if (link(bob, alice) == 0)
+				unlink(alice);
+		}
+		if (symlink(bob, alice) == 0)
+			unlink(alice);
+	}
+}
+
+/* Whoever may make links in the directory gets no mail into another's file. */
+START_TEST(links_at_any_moment)
+{
+	setup();
+	put(at("bob"), STR("mine\n"));
+	pid_t pid = fork();
+	if (pid == 0)
+		change_names();
+	int64_t end = clock_in(1000);
+	int tried = 0;
+	while (clock_left(end) > 0) {
+		deliver("1", MESSAGE, false);
+		tried++;
+	}
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert_int_gt(tried, 0);
+	ck_assert(str_eq(contents(at("bob")), STR("mine\n")));
+	teardown();
+}
+END_TEST
+
 /* Another process has the fcntl lock until told. */
 static pid_t
 locker(int *end)
@@ -335,7 +373,7 @@ END_TEST
 Suite *
 suite_spool(void)
 {
-	return SUITE("spool", what_is_written, whose_it_must_be, locks,
-		no_lock_file, row06_no_space, row02_torn_anywhere,
-		row02_what_was_there, another_file);
+	return SUITE("spool", what_is_written, whose_it_must_be,
+		links_at_any_moment, locks, no_lock_file, row06_no_space,
+		row02_torn_anywhere, row02_what_was_there, another_file);
 }
