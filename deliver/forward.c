@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "mail/address.h"
 #include "mail/target.h"
+#include "sys/alone.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,13 +106,13 @@ forward_parse(struct arena *a, struct str text,
 
 /* NULL, or why it is not believed. */
 static const char *
-check_file(int fd)
+check_file(int fd, int dir, const char *name)
 {
 	struct stat st;
 	if (fstat(fd, &st) != 0)
 		return strerror(errno);
-	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-		return "it is no ordinary file";
+	if (!S_ISREG(st.st_mode) || !is_alone(dir, name, fd))
+		return "it is no ordinary file, or changes";
 	if (st.st_uid != geteuid() && st.st_uid != 0)
 		return "it is somebody else's";
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
@@ -196,7 +197,7 @@ obey(struct arena *a, int dir, const char *name,
 	if (fd < 0)
 		return errno == EACCES && is_unseen(dir, name)
 			? FORWARD_UNSEEN : FORWARD_NONE;
-	wrong = check_file(fd);
+	wrong = check_file(fd, dir, name);
 	if (wrong == NULL && !read_file(a, fd, &text))
 		wrong = strerror(errno);
 	close(fd);

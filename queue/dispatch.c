@@ -179,13 +179,26 @@ throw_out(struct peer *p, const struct msg_job_result *m)
 	end_agent(p->data);
 }
 
+/* What a server said, by way of an agent that it may have taken over: it goes
+ * into rows and reports, where control characters would make lines of their
+ * own.  All but one are blanks here. */
+static struct str
+text_of_agent(struct arena *a, struct str s, char but)
+{
+	char *p = arena_copy(a, s.p, s.n);
+	for (size_t i = 0; i < s.n; i++)
+		if (((unsigned char)p[i] < ' ' || p[i] == 0x7f) && p[i] != but)
+			p[i] = ' ';
+	return str_of(p, s.n);
+}
+
 static void
 on_result(struct peer *p, struct arena *a, struct message *m)
 {
 	struct agent *g = p->data;
 	struct queue *q = g->queue;
 	struct msg_job_result *res = &m->job_result;
-	(void)a;
+	struct str remote = text_of_agent(a, res->remote, ' ');
 	if (res->number.n == 0 || res->number.n != res->status.n) {
 		throw_out(p, res);
 		return;
@@ -195,12 +208,13 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 	for (size_t i = 0; i < res->number.n; i++) {
 		uint64_t number;
 		struct rcpt *r;
-		struct result x = {.remote = res->remote,
+		struct result x = {.remote = remote,
 			.detail = res->detail, .scope = res->scope};
 		if (g->local && i < res->forward.n)
 			x.forward = res->forward.v[i];
 		if (!str_number(res->number.v[i], INT64_MAX, &number) ||
-			!status_parse(res->status.v[i], &x.status)) {
+			!status_parse(text_of_agent(a, res->status.v[i], '\n'),
+				&x.status)) {
 			throw_out(p, res);
 			return;
 		}

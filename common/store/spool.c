@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "mail/mbox.h"
 #include "store/message.h"
+#include "sys/alone.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -159,19 +160,6 @@ let_go(struct box *b)
 	b->dotted = false;
 }
 
-/* Somebody may have put another file in its place while we waited; or have
- * taken away the name of one that is another's, so that it had a single link
- * when we counted, and be back with it. */
-static bool
-is_current(const struct box *b)
-{
-	struct stat ours, there;
-	return fstat(b->fd, &ours) == 0 &&
-		fstatat(b->dir, b->name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-		ours.st_ino == there.st_ino && ours.st_dev == there.st_dev &&
-		there.st_nlink == 1;
-}
-
 static bool
 is_unseen(const struct box *b)
 {
@@ -193,7 +181,9 @@ open_locked(struct box *b, enum spool_result *result)
 		if (b->fd < 0)
 			return status_errno(b->arena, "mailbox", errno);
 		wrong = check_file(b->fd);
-		if (wrong == NULL && take_both(b) && is_current(b))
+		/* Another may have its place since, or it was a link. */
+		if (wrong == NULL && take_both(b) &&
+			is_alone(b->dir, b->name, b->fd))
 			return status_fine();
 		let_go(b);
 		if (wrong != NULL)

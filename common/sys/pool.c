@@ -57,7 +57,7 @@ become(struct pool *p, int link)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(p->argv[0], p->argv);
-	execvp("/proc/self/exe", p->argv);
+	execv("/proc/self/exe", p->argv);
 	fatal("exec", p->argv[0]);
 }
 

@@ -8,6 +8,7 @@ test_relay_tls.py."""
 import os
 import socket
 import ssl
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
@@ -214,6 +215,33 @@ def tickets(h):
     ok(own, 'S12: (while its own takes it)')
 
 
+def client(h, service, more, said=''):
+    """What openssl's client sees of a service."""
+    starts = {'smtp': ['-starttls', 'smtp']}.get(service, [])
+    out = subprocess.run(
+        ['openssl', 's_client', '-connect', '127.0.0.1:%d' % h.port(service)] +
+        starts + more, input=said, capture_output=True, text=True,
+        timeout=60 * SLOW)
+    return out.stdout + out.stderr
+
+
+def little_of_tls(h):
+    """S12: what is not asked for cannot be parsed wrongly."""
+    for service in ['smtp'] + list(TLS):
+        for version in ('-tls1_2', '-tls1_3'):
+            got = client(h, service, [version])
+            ok('No client certificate CA names sent' in got and
+               'Client Certificate Types' not in got and
+               'Compression: NONE' in got,
+               'S12: %s: no certificate is asked for, %s' %
+               (service, version[1:]), got)
+        got = client(h, service, ['-tls1_2'], 'R\n')
+        ok('RENEGOTIATING' in got and 'no renegotiation' in got,
+           'S12: %s: no renegotiation' % service, got)
+        got = client(h, service, ['-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'])
+        ok('Cipher is (NONE)' in got, 'S12: %s: no TLS 1.1' % service, got)
+
+
 def main():
     h = House(options=())
     h.sets.append('listen.lmtp=127.0.0.1:%d' % h.port('lmtp'))
@@ -226,6 +254,7 @@ def main():
         clear(h)
         protocols(h)
         tickets(h)
+        little_of_tls(h)
         same(h.grep(r'AddressSanitizer|runtime error| died '), [],
              'nobody died of it')
     done()

@@ -15,7 +15,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 import mx  # noqa: E402
 from ports import free_port  # noqa: E402
-from house import (House, PROGRAMS, done, message, ok, same,  # noqa: E402
+from house import (BUILD, House, PROGRAMS, done, message, ok, same,  # noqa: E402
                    until)
 
 TOUCH = 'touch${IFS}CANARY'
@@ -67,6 +67,23 @@ class Watch(threading.Thread):
     def run(self):
         while not self.over.wait(0.02):
             self.seen |= set(self.h.children().values())
+
+
+# Names of libc by which a text becomes a program or is expanded.
+CALLS = ['system', 'popen', 'wordexp', 'execlp', 'execvp', 'execvpe',
+         'posix_spawnp', 'glob']
+
+
+def calls():
+    """No program could call them: no symbol table has the name.  (That of a
+    sanitizer's build has its runtime's.)"""
+    if 'san' in os.path.basename(BUILD):
+        return
+    for program in sorted(os.listdir(BUILD + '/bin')):
+        octets = open(os.path.join(BUILD, 'bin', program), 'rb').read()
+        ok(b'\0malloc\0' in octets, '%s: (symbols can be read)' % program)
+        same([c for c in CALLS if b'\0%s\0' % c.encode() in octets], [],
+             '%s: no shell, no expander' % program)
 
 
 RECORD = '''
@@ -182,6 +199,7 @@ def main():
         f.write('@all.test: bob\n')
     os.chmod(h.dir + '/catch', 0o644)
     h.sets.append('address.aliases=text:%s/catch' % h.dir)
+    calls()
     with h:
         watch = Watch(h)
         taken = places(h)

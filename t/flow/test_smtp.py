@@ -321,6 +321,11 @@ def proxy(h, plain, tls):
             same(w.reply()[0], 0, 'PROXY: no header, no session')
     ok(until(lambda: h.grep('proxy-refused .*why="no header"')),
        'PROXY: the log says so')
+    with Wire(h.port('smtp'), proxy_header('192.0.2.10')) as w:
+        said = w.f.read()
+    ok(said.startswith((b'220', b'5')) and b'\r\n250' not in said and
+       not h.grep('client=192.0.2.10'),
+       'PROXY: not where it is not asked for', said)
 
 
 def xclient(h):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Edge cases 63, 64 and 77: a suite that is stopped, reloaded, or out of
+"""Edge cases 63, 64 and 77, rule S17: a suite that is stopped, reloaded, or out of
 descriptors while clients are there."""
 import os
+import re
 import signal
 import socket
 import sys
@@ -65,6 +66,65 @@ def row63_stop():
         h.start()
         h.wait_mail('alice', 1)
         same(len(h.mails('alice')), 1, 'row 63: and arrives')
+    finally:
+        h.own = True
+        h.__exit__()
+
+
+# A client's whole life; each pair is what it says, and whether a reply comes.
+LIFE = [(b'EHLO x.test\r\n', True), (b'MAIL FROM:<a@remote.test>\r\n', True),
+        (b'RCPT TO:<alice@example.test>\r\n', True), (b'DATA\r\n', True),
+        (b'Subject: at-%03d\r\n\r\nfirst half\r\n', False),
+        (b'second half\r\n.\r\n', False)]
+CHUNKS = LIFE[:3] + [(b'BDAT 19\r\nSubject: at-%03d\r\n\r\n', True),
+                     (b'BDAT 100\r\nhalf of it', False)]
+SECURE = LIFE[:1] + [(b'STARTTLS\r\n', True),
+                     (b'\x16\x03\x01\x02\x00\x01\x00', False)]
+
+
+def at_every_step(h):
+    """A client at each step of each life; the last word is not waited for."""
+    clients = []
+    for life in (LIFE, CHUNKS, SECURE):
+        for steps in range(len(life) + 1):
+            w = Wire(h)
+            w.reply()
+            for octets, answered in life[:steps]:
+                w.s.sendall(octets % len(clients) if b'%' in octets
+                            else octets)
+                if answered and w.reply()[:1] not in ('2', '3'):
+                    ok(False, 'S17: %r is answered' % octets)
+            clients.append(w)
+    return clients
+
+
+def s17_any_step():
+    """SIGTERM finds clients at every step: nothing is torn, nobody crashes."""
+    h = House(without=MTA)
+    h.own = False
+    try:
+        h.start()
+        clients = at_every_step(h)
+        h.process.send_signal(signal.SIGTERM)
+        taken = []
+        for i, w in enumerate(clients):
+            try:
+                w.s.shutdown(socket.SHUT_WR)
+                said = w.f.read()
+            except OSError:
+                said = b''
+            taken += [i] * (b'250 2.0.0 Queued' in said)
+        same(h.process.wait(60 * SLOW), 0, 'S17: it ends cleanly')
+        same(h.grep(r'AddressSanitizer|runtime error| died '), [],
+             'S17: and nobody crashed')
+        h.process = None
+        h.start()
+        h.wait_mail('alice', len(taken), 20)
+        got = [int(m[1]) for f in h.mails('alice') for m in
+               [re.search(rb'Subject: at-(\d+)', open(f, 'rb').read())]]
+        ok(set(taken) <= set(got) and set(got) <= {len(LIFE)} and
+           len(got) == len(set(got)),
+           'S17: what was taken is there, and nothing else', (taken, got))
     finally:
         h.own = True
         h.__exit__()
@@ -142,6 +202,7 @@ def row77_descriptors():
 
 def main():
     row63_stop()
+    s17_any_step()
     row64_reload()
     row77_descriptors()
     done()

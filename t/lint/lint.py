@@ -152,14 +152,28 @@ def check_rows():
     for n, path in sorted(found - said):
         errors.append('t/%s: named after row %d, which does not name it' %
                       (path, n))
-    rules = re.findall(r'^\| S(\d+) \| [^|]+ \| ([^|]+) \|$', text, re.M)
-    if [int(n) for n, _ in rules] != list(range(1, 25)):
-        errors.append(table + ': not the rules S1 to S24, each once')
-    for n, where in rules:
-        for path, words in re.findall(r'(\S+) "([^"]+)"', where):
-            if words not in read('t/' + path):
-                errors.append('%s: S%s: %s does not say "%s"' %
-                              (table, n, path, words))
+    check_lists(table, text, 'S', 24)
+    check_lists(table, text, 'L', 42)
+
+
+def check_lists(table, text, letter, most):
+    """Rows S1, S2 ... name words of a file; of a unit test, a test."""
+    rows = re.findall(r'^\| %s(\d+) \| [^|]+ \| ([^|]+) \|$' % letter, text,
+                      re.M)
+    if [int(n) for n, _ in rows] != list(range(1, most + 1)):
+        errors.append('%s: not the rows %s1 to %s%d, each once' %
+                      (table, letter, letter, most))
+    for n, where in rows:
+        tests = re.findall(r'(\S+) "([^"]+)"', where)
+        if not tests and not re.fullmatch(r'\(later: [^)]+\)', where):
+            errors.append('%s: %s%s names no test' % (table, letter, n))
+        for path, words in tests:
+            there = read('t/' + path)
+            if letter == 'L' and re.match(r'unit/.*\.c$', path):
+                words = 'START_TEST(%s)' % words
+            if words not in there:
+                errors.append('%s: %s%s: %s does not say "%s"' %
+                              (table, letter, n, path, words))
 
 
 def read(path):

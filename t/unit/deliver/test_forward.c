@@ -3,10 +3,13 @@
 #include "deliver_suites.h"
 #include "deliver/forward.h"
 #include "base/arena.h"
+#include "base/clock.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 START_TEST(contents)
@@ -122,8 +125,55 @@ START_TEST(files)
 }
 END_TEST
 
+/* Names that come and go between our steps. */
+static void
+change_names(const char *good, const char *secret, const char *name)
+{
+	for (;;) {
+		if (link(secret, name) == 0)
+			unlink(name);
+		if (symlink(secret, name) == 0)
+			unlink(name);
+		if (rename(good, name) == 0)
+			rename(name, good);
+	}
+}
+
+/* A file that is another's is not believed, however quickly it is gone. */
+START_TEST(links_at_any_moment)
+{
+	struct arena *a = arena_new("test");
+	ck_assert_ptr_nonnull(mkdtemp(home));
+	const char *good = put(a, "good", "bob@x.test\n");
+	const char *secret = put(a, "secret", "mallory@x.test\n");
+	const char *name = str_cstr(a, str_printf(a, "%s/.forward", home));
+	size_t wrong = 0;
+	pid_t pid = fork();
+	if (pid == 0)
+		change_names(good, secret, name);
+	int64_t end = clock_in(500);
+	while (clock_left(end) > 0) {
+		struct arena_mark m = arena_mark(a);
+		struct str to = find(a, "alice@x.test");
+		wrong += str_eq(to, STR("mallory@x.test"));
+		arena_rewind(a, m);
+	}
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	unlink(name);
+	put(a, ".forward", "bob@x.test\n");
+	ck_assert_view(find(a, "alice@x.test"), "bob@x.test");
+	unlink(name);
+	unlink(good);
+	unlink(secret);
+	rmdir(home);
+	ck_assert_uint_eq(wrong, 0);
+	arena_free(a);
+}
+END_TEST
+
 Suite *
 suite_forward(void)
 {
-	return SUITE("forward", contents, files);
+	return SUITE("forward", contents, files, links_at_any_moment);
 }

@@ -216,8 +216,8 @@ static const struct peer_row agent_rows[] = {
 };
 
 static void
-answer_some(struct stand_job *j, size_t from, size_t to, const char *status,
-	const char *scope)
+answer_some(const struct stand *s, struct stand_job *j, size_t from,
+	size_t to, const char *status, const char *scope)
 {
 	struct message m = MESSAGE(job_result);
 	struct msg_job_result *r = &m.job_result;
@@ -228,7 +228,7 @@ answer_some(struct stand_job *j, size_t from, size_t to, const char *status,
 		arena_array(j->arena, n, sizeof(struct str)), n};
 	for (size_t i = 0; i < n; i++)
 		r->status.v[i] = str_from(status);
-	r->remote = j->local ? STR("") : STR("mx.remote.test");
+	r->remote = j->local ? STR("") : s->remote;
 	r->scope = str_from(scope);
 	peer_send(j->peer, &m);
 }
@@ -237,8 +237,7 @@ void
 stand_result(struct stand *s, struct stand_job *j, const char *status,
 	const char *scope)
 {
-	(void)s;
-	answer_some(j, 0, j->job.number.n, status, scope);
+	answer_some(s, j, 0, j->job.number.n, status, scope);
 	forget_job(j);
 }
 
@@ -246,8 +245,7 @@ void
 stand_result_one(struct stand *s, struct stand_job *j, size_t i,
 	const char *status, const char *scope)
 {
-	(void)s;
-	answer_some(j, i, i + 1, status, scope);
+	answer_some(s, j, i, i + 1, status, scope);
 	if (i + 1 == j->job.number.n)
 		forget_job(j);
 }
@@ -616,6 +614,7 @@ stand_new(const char *options)
 	struct stand *s = arena_one(a, struct stand);
 	arena_limit(a, (size_t)1 << 30);
 	signal(SIGPIPE, SIG_IGN);
+	s->remote = STR("mx.remote.test");
 	s->arena = a;
 	s->loop = loop_new(a);
 	snprintf(s->directory, sizeof s->directory,

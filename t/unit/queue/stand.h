@@ -49,6 +49,7 @@ struct stand {
 	size_t routes; /* asked */
 	size_t questions; /* in so many questions */
 	stand_agent_fn agent;
+	struct str remote; /* the host that remote agents name */
 	struct list jobs;
 	size_t jobs_seen, agents_started, agents_alive, checkpoints;
 	bool no_agents; /* master refuses */

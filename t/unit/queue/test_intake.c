@@ -222,6 +222,82 @@ START_TEST(what_no_envelope_may_be_is_refused)
 }
 END_TEST
 
+/* What was taken of an envelope, and must come out of the database as it was. */
+static struct {
+	struct str id, sender, rcpt, orcpt, envid;
+} kept[256 * 4];
+static size_t kept_count, came_back;
+
+static void
+compare(struct stand *s, struct stand_job *j)
+{
+	for (size_t i = 0; i < kept_count; i++) {
+		if (!str_eq(kept[i].id, j->job.id))
+			continue;
+		ck_assert_uint_eq(j->job.rcpt.n, 1);
+		ck_assert(str_eq(j->job.sender, kept[i].sender));
+		ck_assert(str_eq(j->job.rcpt.v[0], kept[i].rcpt));
+		ck_assert(str_eq(j->job.orcpt.v[0], kept[i].orcpt));
+		ck_assert(str_eq(j->job.envid, kept[i].envid));
+		came_back++;
+	}
+	stand_fine(s, j);
+}
+
+/* An octet in one of four fields; 0 would end the field where it is sent. */
+static void
+keep_one(struct stand *s, struct peer *p, int octet, int field)
+{
+	char c = (char)octet;
+	struct str local = str_printf(s->arena, "\"%s%.1s,x\"@far.test",
+		c == '"' || c == '\\' ? "\\" : "", &c);
+	struct str text = str_printf(s->arena, "rfc822;a%.1sStatus=2", &c);
+	struct msg_submit m = stand_envelope(
+		s, "a@b.test", "c@far.test", "x\r\n");
+	struct str orcpt[] = {STR("rfc822;c@far.test")};
+	if (field == 0)
+		m.sender = local;
+	/* the stand's auth cuts at blanks */
+	if (field == 1 && c != ' ')
+		m.rcpt.v[0] = local;
+	if (field == 2)
+		orcpt[0] = text;
+	if (field == 3)
+		m.envid = text;
+	m.orcpt = (struct str_list){orcpt, 1};
+	struct str id = stand_submit_as(s, p, &m);
+	if (id.n == 0) {
+		ck_assert_int_eq(s->last.class, STATUS_NEVER);
+		ck_assert_msg(octet < 0x20 || octet >= 0x7f, "%d in %d", octet,
+			field);
+		return;
+	}
+	ck_assert_msg(octet >= 0x20 && octet != 0x7f, "%d in %d", octet, field);
+	kept[kept_count].id = str_copy(s->arena, id);
+	kept[kept_count].sender = m.sender;
+	kept[kept_count].rcpt = m.rcpt.v[0];
+	kept[kept_count].orcpt = str_copy(s->arena, orcpt[0]);
+	kept[kept_count++].envid = m.envid;
+}
+
+START_TEST(every_octet_comes_back_or_is_refused)
+{
+	struct stand *s = stand_new("");
+	struct peer *p = stand_connect(s, "smtpd");
+	s->auth_silent = true;
+	for (int field = 0; field < 4; field++)
+		for (int octet = 1; octet < 256; octet++)
+			keep_one(s, p, octet, field);
+	ck_assert_uint_gt(kept_count, 4 * 95);
+	s->auth_silent = false;
+	s->agent = compare;
+	stand_again(s);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 0);
+	ck_assert_uint_eq(came_back, kept_count);
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(a_local_submission_says_who_it_was)
 {
 	struct stand *s = stand_new("");
@@ -308,6 +384,7 @@ suite_intake(void)
 		a_body_of_a_queue_that_died_is_asked_for_again,
 		a_body_goes_with_the_peer_that_did_not_submit_it,
 		what_no_envelope_may_be_is_refused,
+		every_octet_comes_back_or_is_refused,
 		a_local_submission_says_who_it_was, many_are_written_together,
 		a_submitter_may_go_away, it_ends_when_its_starter_does);
 }

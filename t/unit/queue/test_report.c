@@ -93,6 +93,57 @@ START_TEST(a_failure_is_told_once_for_all)
 }
 END_TEST
 
+/* Each report is looked at when it is delivered; the sums are of those. */
+static size_t lines_of_theirs, actions, controls;
+
+static void
+look_at(struct str report)
+{
+	struct str rest = report, line;
+	actions += str_search(report, STR("\nAction: failed\r\n"
+		"Status: 5.1.1\r\n")) < report.n;
+	while (str_cut(&rest, '\n', &line)) {
+		lines_of_theirs += str_starts(line, STR("Action: delivered"));
+		if (str_ends(line, STR("\r")))
+			line.n--;
+		for (size_t i = 0; i < line.n; i++)
+			controls += (unsigned char)line.p[i] < ' ' &&
+				line.p[i] != '\t';
+	}
+}
+
+static void
+refuse_with_an_octet(struct stand *s, struct stand_job *j)
+{
+	static int octet;
+	if (j->local) {
+		look_at(j->content);
+		stand_fine(s, j);
+		return;
+	}
+	char c = (char)(octet = octet % 255 + 1);
+	s->remote = str_printf(s->arena, "mx%.1sAction: delivered", &c);
+	stand_result(s, j, str_cstr(s->arena, str_printf(s->arena,
+		"5.1.1 550 no%.1sAction: delivered%.1s.%.1s", &c, &c, &c)),
+		"recipient");
+}
+
+/* A server that refuses, or an agent it has taken over, may say what it likes:
+ * the report's fields are ours. */
+START_TEST(no_octet_of_a_reply_makes_a_field)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_with_an_octet;
+	for (int i = 0; i < 255; i++)
+		send_with(s, "alice@local.test", "a@far.test", "", "HDRS");
+	all_done(s);
+	ck_assert_uint_eq(actions, 255);
+	ck_assert_uint_eq(lines_of_theirs, 0);
+	ck_assert_uint_eq(controls, 0);
+	stand_free(s);
+}
+END_TEST
+
 /* It is what it says it is, to a parser that knows nothing of us. */
 START_TEST(row35_a_report_is_well_formed)
 {
@@ -289,6 +340,7 @@ Suite *
 suite_report(void)
 {
 	return SUITE("report", a_failure_is_told_once_for_all,
+		no_octet_of_a_reply_makes_a_field,
 		row35_a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
 		row34_notify_decides, a_success_is_told_when_it_was_asked_for,
 		row33_a_report_on_a_report_is_postmasters, many_failures_fit,

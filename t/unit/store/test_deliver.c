@@ -141,7 +141,7 @@ START_TEST(test_somebody_was_there_first)
 		"ln -s nowhere tmp/1764000000.%s.host",
 		"echo half > tmp/1764000000.%s.host"};
 	struct home h;
-	char command[256], name[8];
+	char command[256], name[16];
 	home_new(&h);
 	ck_assert_int_eq(shell(&h, "mkdir -p tmp; echo mine > surat/mine"), 0);
 	for (int i = 0; i < 4; i++) {
