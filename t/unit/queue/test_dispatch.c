@@ -236,6 +236,48 @@ START_TEST(a_provider_has_a_limit_for_all_its_domains)
 END_TEST
 
 static void
+send_to_domains(struct stand *s, int domains)
+{
+	for (int i = 0; i < domains; i++) {
+		char to[64];
+		snprintf(to, sizeof to, "u@domain%d.test", i);
+		ck_assert(stand_submit(s, "a@b.test", to, "x\r\n").n > 0);
+	}
+}
+
+/* Who a domain's provider is its first delivery tells; what that one bears the
+ * row says, to a queue that has seen no refusal itself. */
+START_TEST(what_a_provider_bears_is_known_after_a_restart)
+{
+	enum { DOMAINS = 12, CEILING = 2 };
+	struct stand *s = stand_new("");
+	stand_exec(s, "INSERT INTO destination (name, most, ceiling,"
+		" ceiling_until, ceiling_hold)"
+		" VALUES ('@remote.test', 0, 2,"
+		" strftime('%s') + 1000, 60)");
+	stand_again(s);
+	s->agent = NULL;
+	send_to_domains(s, DOMAINS);
+	stand_until(s, jobs_held(s) > CEILING);
+	s->agent = stand_fine;
+	while (!list_is_empty(&s->jobs))
+		stand_fine(s, list_first(&s->jobs, struct stand_job, link));
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+
+	s->agent = NULL;
+	send_to_domains(s, DOMAINS);
+	for (int done = 0; done < DOMAINS; done++) {
+		struct stand_job *j = stand_job(s);
+		stand_turn(s, 50);
+		ck_assert_uint_le(jobs_held(s), CEILING);
+		stand_fine(s, j);
+	}
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	stand_free(s);
+}
+END_TEST
+
+static void
 host_down(struct stand *s, struct stand_job *j)
 {
 	stand_result(s, j, "4.4.1 - connection refused", "host");
@@ -701,6 +743,7 @@ suite_dispatch(void)
 		one_recipient_is_not_stuck_behind_ten_thousand,
 		a_destination_may_have_a_rate,
 		a_provider_has_a_limit_for_all_its_domains,
+		what_a_provider_bears_is_known_after_a_restart,
 		nor_after_a_restart, a_destination_that_hangs_holds_up_no_other,
 		a_limit_is_learned_and_costs_no_attempt,
 		a_dead_host_is_probed_by_one,
