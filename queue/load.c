@@ -161,7 +161,9 @@ void
 load_fresh(struct queue *q, const struct new_message *n)
 {
 	size_t some = n->count < WORK_MOST ? n->count : WORK_MOST;
-	if (queue_waiting(q) + some > 2 * WINDOW)
+	/* A cursor that was still before it has met its rows since the commit:
+	 * a second one of the same in memory would be delivered too. */
+	if (queue_waiting(q) + some > 2 * WINDOW || msg_find(q, n->id) != NULL)
 		some = 0;
 	if (some < n->count) {
 		set_back(&q->fresh, n->arrival, n->id, (int64_t)some);
