@@ -216,8 +216,8 @@ $(B)/t/fault.so: t/lib/fault.c
 	@mkdir -p $(@D)
 	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
 
-# The disks of t/crash/test_power.py; by itself, like a tool of the benches.
-$(B)/t/recorder: t/crash/recorder.c
+# The disks of t/crash/power; by itself, like a tool of the benches.
+$(B)/t/recorder: t/crash/power/recorder.c
 	@mkdir -p $(@D)
 	cc -std=gnu11 -O2 -g -Wall -Wextra -o $@ $< \
 		$(shell pkg-config --cflags --libs fuse3)

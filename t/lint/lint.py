@@ -143,7 +143,7 @@ def check_rows():
     said = {(int(n), path) for n, where in rows for path in where.split()
             if not where.startswith('(later: ')}
     tests = [p for kind in ('box/*.py', 'box/*/*.talk', 'flow/*.py',
-                            'crash/*.py', 'unit/*/*.c')
+                            'crash/*/*.py', 'unit/*/*.c')
              for p in glob.glob('t/' + kind)]
     found = {(n, p[2:]) for p in tests for n in rows_named(p)}
     for n, path in sorted(said - found):

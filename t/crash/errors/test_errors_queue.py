@@ -5,22 +5,21 @@ descriptor left; at any call of the queue or its local agent, once or from
 then on.  What was acknowledged is there once and whole, what was refused is
 not, the queue takes mail again by itself when the trouble is over.
 
-    test_queue_faults.py [POINTS]      20 by default; all: every one
+    test_errors_queue.py [POINTS]      20 by default; all: every one
 """
 import errno
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..',
+                                'lib'))
 from house import SLOW, done, ok, same, skip
 from queuehouse import (NAMES, OPENS, SCENARIOS, SYNCS, WRITES, Ledger,
                         QueueHouse)
-
-POINTS = sys.argv[1] if len(sys.argv) > 1 else str(max(6, 20 // SLOW))
+from sweep import Sweep
 
 # What fails, how, and whether it goes on failing.
 FAULTS = [
@@ -80,7 +79,7 @@ def one_point(house, ledger, scenario, slot, fault, at, sticky):
     return struck
 
 
-def sweep(house, randomness):
+def fail_anywhere(house, sweep):
     ledger = Ledger(house)
     ledger.look()
     ledger.bad.clear()
@@ -92,9 +91,9 @@ def sweep(house, randomness):
              for sticky in (0, 1)]
     # Of those drawn some lie behind the scenario's last call: more are drawn
     # until a good many have struck.
-    enough = 0 if POINTS == 'all' else int(POINTS)
-    work = whole if POINTS == 'all' else \
-        [randomness.choice(whole) for _ in range(5 * enough)]
+    enough = sweep.count
+    work = whole if enough == 0 else \
+        [sweep.random.choice(whole) for _ in range(5 * enough)]
     start = time.time()
     made = struck = 0
     for w in work:
@@ -102,6 +101,7 @@ def sweep(house, randomness):
             break
         struck += one_point(house, ledger, *w)
         made += 1
+        sweep.progress(made, enough or len(whole))
     house.patience = 30 * SLOW
     print('# %d points in %.0f s, %d struck; the queue died %d times, its '
           'agents %d times' % (made, time.time() - start, struck,
@@ -302,8 +302,7 @@ def fill(house):
 
 
 def main():
-    seed = int(os.environ.get('SEED', time.time()))
-    print('# seed %d' % seed)
+    sweep = Sweep(__doc__, max(6, 20 // SLOW))
     with QueueHouse() as house:
         little_space(house)
         failed_sync(house)
@@ -311,7 +310,7 @@ def main():
         patient(house)
         ends_anyway(house)
         synced_again(house)
-        sweep(house, random.Random(seed))
+        fail_anywhere(house, sweep)
     full_disk()
     done()
 

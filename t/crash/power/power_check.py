@@ -9,7 +9,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
+sys.path.insert(0, os.path.join(HERE, '..', '..', 'lib'))
 sys.path.insert(0, HERE)
 from house import SLOW
 from power_house import PowerHouse, USERS, body_of, mount_all, umount_all

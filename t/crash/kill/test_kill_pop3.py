@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..',
+                                'lib'))
 from house import BUILD, SLOW, done, ok, same, skip
 
 PROGRAM = [BUILD + '/bin/pop3d', '--session', '--set', 'log.target=stderr',

@@ -6,19 +6,19 @@ reported on; and again while that is recovered from.  Afterwards everything
 that was acknowledged is there exactly once, byte for byte, nothing that was
 refused is there, and nothing is stuck.
 
-    test_queue_kill.py [POINTS]      300 by default; all: every one
+    test_kill_queue.py [POINTS]      300 by default; all: every one
 """
 import os
-import random
 import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..',
+                                'lib'))
 from house import SLOW, done, ok, same
 from queuehouse import SCENARIOS, Ledger, QueueHouse
+from sweep import Sweep
 
-POINTS = sys.argv[1] if len(sys.argv) > 1 else str(300 // SLOW)
 
 def one_point(house, ledger, scenario, victim, at, again):
     """True when the scenario came as far as that call."""
@@ -55,15 +55,13 @@ def length(house, ledger, scenario, victim):
     return count
 
 
-def points(house, ledger, randomness):
+def points(house, ledger):
     whole = []
     for scenario in SCENARIOS:
         for victim in ('queue', 'agent'):
             n = length(house, ledger, scenario, victim)
             whole += [(scenario, victim, at) for at in range(1, n + 15)]
-    if POINTS == 'all':
-        return whole
-    return [randomness.choice(whole) for _ in range(int(POINTS))]
+    return whole
 
 
 def left_behind(house):
@@ -91,20 +89,20 @@ def left_behind(house):
 
 
 def main():
-    seed = int(os.environ.get('SEED', time.time()))
-    randomness = random.Random(seed)
+    sweep = Sweep(__doc__, 300 // SLOW)
     start = time.time()
     with QueueHouse() as house:
         left_behind(house)
         ledger = Ledger(house)
-        work = points(house, ledger, randomness)
+        work = sweep.choose(points(house, ledger))
         struck = 0
-        for scenario, victim, at in work:
-            again = randomness.choice([0, 0, 1]) and randomness.randint(1, 80)
+        for scenario, victim, at in sweep.each(work):
+            again = sweep.random.choice([0, 0, 1]) and \
+                sweep.random.randint(1, 80)
             struck += one_point(house, ledger, scenario, victim, at, again)
-        print('# seed %d: %d points in %.0f s, %d struck; the queue died %d '
+        print('# %d points in %.0f s, %d struck; the queue died %d '
               'times, its agents %d times' % (
-                  seed, len(work), time.time() - start, struck,
+                  len(work), time.time() - start, struck,
                   house.deaths['queue'], house.deaths['agent']))
         same(ledger.bad, [], 'rows 1, 2: everything once, whole, and nothing stuck')
         ok(struck > len(work) // 3, 'the points were met')

@@ -4,7 +4,7 @@
 was acknowledged is lost, nothing arrives twice, nothing that was refused
 appears.
 
-    test_kill.py [KILLS]        300 by default, 60 of a sanitizer build
+    test_kill_random.py [KILLS]     300 by default, 60 of a sanitizer build
 
 The ledger is the client's: 'yes' (250), 'no' (refused), 'unknown' (no answer:
 the message may be there once or not at all).
@@ -18,10 +18,11 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..',
+                                'lib'))
 from house import House, SLOW, done, message, ok, same, until
+from sweep import Sweep
 
-KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else 300 if SLOW == 1 else 60
 CLIENTS = 6
 USERS = ['alice', 'bob', 'carol', 'dave']
 VICTIMS = ['queue', 'deliver-local', 'smtpd', 'auth', 'queue',
@@ -73,11 +74,10 @@ class Client(threading.Thread):
                 time.sleep(0.02)
 
 
-def kill_some(house, count, randomness):
+def kill_one(house, randomness):
     """Every kind as often as any other: a kind that is just not there is
-    waited for a moment."""
-    killed = {}
-    while sum(killed.values()) < count:
+    waited for a moment.  Which it was."""
+    while True:
         victim = randomness.choice(VICTIMS)
         pids = until(lambda: house.pids(victim), 0.5)
         time.sleep(randomness.random() * 0.05 * SLOW)
@@ -85,10 +85,9 @@ def kill_some(house, count, randomness):
             continue
         try:
             os.kill(randomness.choice(pids), signal.SIGKILL)
-            killed[victim] = killed.get(victim, 0) + 1
+            return victim
         except ProcessLookupError:
             pass
-    return killed
 
 
 def drain(house):
@@ -136,14 +135,16 @@ def judge(ledger, there):
 
 
 def main():
-    seed = int(os.environ.get('SEED', time.time()))
-    randomness = random.Random(seed)
+    sweep = Sweep(__doc__, 300 if SLOW == 1 else 60)
+    killed = {}
     with House(users={u: 'x' for u in USERS}) as house:
         stop = threading.Event()
         clients = [Client(house, 'c%d' % i, stop) for i in range(CLIENTS)]
         for c in clients:
             c.start()
-        killed = kill_some(house, KILLS, randomness)
+        for _ in sweep.each(range(sweep.count)):
+            victim = kill_one(house, sweep.random)
+            killed[victim] = killed.get(victim, 0) + 1
         stop.set()
         for c in clients:
             c.join(90 * SLOW)
@@ -152,11 +153,11 @@ def main():
             ledger.update(c.ledger)
         same(drain(house), [], 'the queue is empty in the end')
         answers = [a for a, _, _ in ledger.values()]
-        print('# seed %d, %d messages: %d taken, %d refused, %d unknown; '
-              'killed %s' % (seed, len(ledger), answers.count('yes'),
+        print('# %d messages: %d taken, %d refused, %d unknown; '
+              'killed %s' % (len(ledger), answers.count('yes'),
                              answers.count('no'), answers.count('unknown'),
                              killed))
-        ok(answers.count('yes') > KILLS / 3, 'mail flowed meanwhile')
+        ok(answers.count('yes') > sweep.count / 3, 'mail flowed meanwhile')
         lost, twice, phantom, torn = judge(ledger, found(house))
         same(lost, [], 'nothing acknowledged is lost')
         same(twice, [], 'nothing arrives twice')

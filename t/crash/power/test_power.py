@@ -14,7 +14,6 @@ boot time is another.  SEED repeats the choices, not the timing.
 A cut: everything up to a disk's last flush is there, and of what was written
 after it any subset, each write by itself, or all of its sectors by themselves.
 """
-import argparse
 import json
 import os
 import random
@@ -27,9 +26,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
+sys.path.insert(0, os.path.join(HERE, '..', '..', 'lib'))
 sys.path.insert(0, HERE)
 from house import BUILD, SLOW, done, ok, same, skip
+from sweep import Sweep
 import power_check
 import power_record
 
@@ -153,21 +153,21 @@ def judge(folder, top, disks):
     return told['wrong'], told['counts']
 
 
-def kind(fs, disks, count, seconds, seed):
+def kind(fs, disks, sweep):
     name = '%s, %d disk%s' % (fs, disks, 's' if disks > 1 else '')
     top = tempfile.mkdtemp(prefix='surat.power.')
     try:
-        good, why = record(top, fs, disks, seconds)
+        good, why = record(top, fs, disks, sweep.args.seconds)
         if not ok(good, name + ': recorded', why):
             return
-        images = Images(top, count, random.Random(seed))
+        images = Images(top, sweep.count, random.Random(sweep.seed))
         wrong, sums = [], {}
         # btrfs takes two with one UUID for one, so one after the other
         beside = 1 if fs == 'btrfs' else os.cpu_count()
         with ThreadPoolExecutor(beside) as pool:
             jobs = [(n, pool.submit(judge, folder, top, disks))
                     for n, folder in images]
-            for n, job in jobs:
+            for n, job in sweep.each(jobs):
                 lines, counts = job.result()
                 wrong += ['cut at %d: %s' % (n, line) for line in lines]
                 for key, value in counts.items():
@@ -194,25 +194,20 @@ def able():
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('images', type=int, nargs='?',
-                   default=17 if SLOW == 1 else 6)
-    p.add_argument('--fs', default='ext4,xfs,btrfs')
-    p.add_argument('--disks', default='1,2')
-    p.add_argument('--seconds', type=float, default=4)
-    args = p.parse_args()
+    sweep = Sweep(__doc__, 17 if SLOW == 1 else 6,
+                  ('--fs', {'default': 'ext4,xfs,btrfs'}),
+                  ('--disks', {'default': '1,2'}),
+                  ('--seconds', {'type': float, 'default': 4}))
     why = able()
     if why:
         skip('power cuts', why)
         done()
-    seed = int(os.environ.get('SEED', time.time()))
-    print('# seed %d' % seed)
-    for fs in args.fs.split(','):
+    for fs in sweep.args.fs.split(','):
         if not shutil.which(FILE_SYSTEMS[fs][1][0]):
             skip(fs, 'no ' + FILE_SYSTEMS[fs][1][0])
             continue
-        for disks in map(int, args.disks.split(',')):
-            kind(fs, disks, args.images, args.seconds, seed)
+        for disks in map(int, sweep.args.disks.split(',')):
+            kind(fs, disks, sweep)
     done()
 
 

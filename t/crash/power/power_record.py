@@ -19,7 +19,7 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
+sys.path.insert(0, os.path.join(HERE, '..', '..', 'lib'))
 sys.path.insert(0, HERE)
 from house import BUILD, SLOW
 from power_house import PowerHouse, message_of, mount_all, umount_all
