@@ -226,13 +226,12 @@ next_message(struct str file, size_t from)
 
 enum copy { COPY_NONE, COPY_WHOLE, COPY_TORN };
 
-/* Where the message begins whose first two lines are those of the text; the
- * end of the file when there is none.  In a body there is no such first line:
- * it would be quoted. */
+/* Where, from here on, a message begins whose first two lines are those of the
+ * text; the end of the file when there is none.  In a body there is no such
+ * first line: it would be quoted. */
 static size_t
-find_begin(struct str file, struct str lines)
+find_begin(struct str file, size_t at, struct str lines)
 {
-	size_t at = 0;
 	while (at < file.n) {
 		at += str_search(str_skip(file, at), lines);
 		if (at == 0 || at == file.n || file.p[at - 1] == '\n')
@@ -242,29 +241,39 @@ find_begin(struct str file, struct str lines)
 	return at;
 }
 
+/* What is left of a copy that begins at start.  Torn before others it stays as
+ * it is, and there may be a whole one behind it. */
+static enum copy
+judge_copy(struct str file, size_t start, struct str tail)
+{
+	size_t end = next_message(file, start);
+	struct str there = str_head(str_skip(file, start), end - start);
+	if (str_ends(there, tail))
+		return COPY_WHOLE;
+	return end < file.n ? COPY_NONE : COPY_TORN;
+}
+
 /*
  * Readers write fields of their own into the header: what begins and ends as
- * it was written, as far as its body, is whole.  Torn, and the last of the file: *cut is where it
- * begins.  Torn before others it stays as it is.
+ * it was written, as far as its body, is whole.  Torn, and the last of the
+ * file: *cut is where it begins.
  */
 static enum copy
 find_copy(struct str file, struct str text, size_t mark, size_t *cut)
 {
-	size_t lines = mark + str_find(str_skip(text, mark), '\n') + 1;
-	size_t start = find_begin(file, str_head(text, lines));
-	if (start == file.n)
-		return COPY_NONE;
-	size_t end = next_message(file, start);
-	struct str there = str_head(str_skip(file, start), end - start);
+	size_t n = mark + str_find(str_skip(text, mark), '\n') + 1;
+	struct str lines = str_head(text, n);
 	size_t tail = text.n - str_search(text, STR("\n\n")) - 1;
 	if (tail > TAIL_MOST)
 		tail = TAIL_MOST;
-	if (str_ends(there, str_skip(text, text.n - tail)))
-		return COPY_WHOLE;
-	if (end < file.n)
-		return COPY_NONE;
-	*cut = start;
-	return COPY_TORN;
+	enum copy c = COPY_NONE;
+	size_t at = find_begin(file, 0, lines);
+	while (at < file.n && c == COPY_NONE) {
+		c = judge_copy(file, at, str_skip(text, text.n - tail));
+		*cut = at;
+		at = find_begin(file, at + 1, lines);
+	}
+	return c;
 }
 
 /* The beginning of the last message may be all that was written of it, with

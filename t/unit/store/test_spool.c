@@ -344,6 +344,11 @@ START_TEST(row02_what_was_there)
 	deliver("1", MESSAGE, true);
 	ck_assert(str_eq(contents(at("alice")), str_printf(a, "%.*s%s",
 		STR_ARG(torn), WRITTEN("1"))));
+	/* and what was written behind that is found, behind others too */
+	deliver("3", MESSAGE, false);
+	deliver("1", MESSAGE, true);
+	ck_assert(str_eq(contents(at("alice")), str_printf(a, "%.*s%s%s",
+		STR_ARG(torn), WRITTEN("1"), WRITTEN("3"))));
 	/* who only asks writes nothing */
 	unlink(at("alice"));
 	struct delivery d = delivery("9", MESSAGE, true);
