@@ -104,9 +104,9 @@ include(struct parser *p, struct str path, int depth)
 	struct buf *text = buf_new(p->arena);
 	if (x->include_count == INCLUDES_MOST)
 		return "too many included files";
-	struct table_file *f = &x->includes[x->include_count++];
+	struct watched *f = &x->includes[x->include_count++];
 	f->path = str_cstr(p->arena, path);
-	if (!table_file_read(f, text, true))
+	if (!watched_read(f, text, true))
 		return "the included file cannot be read";
 	struct str rest = buf_str(text), line;
 	for (int n = 1; str_cut(&rest, '\n', &line); n++) {
@@ -181,7 +181,7 @@ aliases_changed(struct aliases *x)
 	struct buf *text = buf_new(a);
 	bool changed = false;
 	for (size_t i = 0; i < x->include_count; i++)
-		changed = table_file_read(&x->includes[i], text, false) ||
+		changed = watched_read(&x->includes[i], text, false) ||
 			changed;
 	arena_free(a);
 	return changed;

@@ -99,7 +99,7 @@ struct alias {
 struct aliases {
 	struct arena *arena;
 	struct map *by_name; /* lower-case key to struct alias */
-	struct table_file *includes;
+	struct watched *includes;
 	size_t include_count;
 };
 
@@ -144,7 +144,7 @@ struct auth {
 	struct users *users;
 	struct aliases *aliases;
 	int64_t tables_checked; /* boot clock, ms */
-	struct table_file users_file, aliases_file;
+	struct watched users_file, aliases_file;
 	struct table **tables; /* that options name */
 	size_t table_count;
 	struct policy_rule *rules;

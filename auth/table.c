@@ -1,58 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* Files: noticing and reading.  What is in them, and everything that is no
- * file, is the kinds' business. */
+/* Files that change.  What is in them, and everything that is no file, is the
+ * kinds' business. */
 #include "table.h"
 #include "base/arena.h"
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { FILE_MOST = 64 << 20, ARENA_MOST = 512 << 20 };
+enum { ARENA_MOST = 512 << 20 };
 
 static const struct table_kind *const kinds[] = {&table_text,
 	&table_passwd, &table_cidr,
 	&table_pcre, &table_sqlite, &table_socketmap};
-
-static bool
-read_all(int fd, struct buf *out)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_room(out, 65536), 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		buf_grew(out, (size_t)n);
-		if (out->n > FILE_MOST)
-			return false;
-	}
-}
-
-bool
-table_file_read(struct table_file *f, struct buf *text, bool first)
-{
-	struct stat st;
-	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	bool new = false;
-	/* A file that vanishes is somebody's half-done edit. */
-	if (fd < 0)
-		return false;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		int64_t when = (int64_t)st.st_mtim.tv_sec * 1000000000 +
-			st.st_mtim.tv_nsec;
-		new = first || when != f->changed || st.st_size != f->size ||
-			st.st_ino != f->inode;
-		f->changed = when;
-		f->size = st.st_size;
-		f->inode = st.st_ino;
-	}
-	new = new && read_all(fd, text);
-	close(fd);
-	return new;
-}
 
 struct str
 table_where(struct arena *a, const struct table *t, int line)
@@ -92,7 +49,7 @@ refresh_file(struct table *t)
 	void *content = NULL;
 	bool first = t->content_arena == NULL && t->file.changed == 0;
 	arena_limit(a, ARENA_MOST);
-	if (table_file_read(&t->file, text, first))
+	if (watched_read(&t->file, text, first))
 		content = t->kind->parse(
 			a, buf_str(text), t->file.path, errors);
 	else if (first && t->content == NULL) {

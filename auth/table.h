@@ -17,28 +17,17 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "sys/table_ref.h"
+#include "sys/watched.h"
 
 struct arena;
 struct table;
 struct table_kind;
 
-/* When a file was last read, to notice the next change. */
-struct table_file {
-	const char *path;
-	int64_t changed; /* ns */
-	int64_t size;
-	uint64_t inode;
-};
-
-/* True when the file is another than was last read (at first: always); text
- * is its content then.  What is not a regular file, or too large, is none. */
-bool table_file_read(struct table_file *f, struct buf *text, bool first);
-
 struct table {
 	struct arena *arena;
 	struct table_ref ref;
 	const struct table_kind *kind;
-	struct table_file file;
+	struct watched file;
 	struct arena *content_arena; /* of files: what was parsed last */
 	void *content; /* NULL: not usable */
 	int64_t timeout; /* ms, of a server */

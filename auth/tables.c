@@ -36,7 +36,7 @@ refresh_users(struct auth *x, bool first)
 	struct arena *a = table_arena();
 	struct buf *text = buf_new(a), *errors = buf_new(a);
 	struct users *u = NULL;
-	if (table_file_read(&x->users_file, text, first)) {
+	if (watched_read(&x->users_file, text, first)) {
 		u = users_parse(a, buf_str(text), x->users_file.path,
 			x->conf->general.mail, errors);
 		complain(errors);
@@ -62,7 +62,7 @@ refresh_aliases(struct auth *x, bool first)
 	struct buf *text = buf_new(a), *errors = buf_new(a);
 	struct aliases *n = NULL;
 	bool again = first || aliases_changed(x->aliases);
-	if (table_file_read(&x->aliases_file, text, again)) {
+	if (watched_read(&x->aliases_file, text, again)) {
 		n = aliases_parse(a, buf_str(text), x->aliases_file.path,
 			x->conf->pipe.aliases, errors);
 		complain(errors);
@@ -165,14 +165,14 @@ void
 tables_check(const struct auth *x, struct buf *errors)
 {
 	const struct conf_general *c = &x->conf->general;
-	struct table_file users = {.path = str_cstr(x->arena, c->users)};
-	struct table_file aliases = {.path = str_cstr(x->arena, c->aliases)};
+	struct watched users = {.path = str_cstr(x->arena, c->users)};
+	struct watched aliases = {.path = str_cstr(x->arena, c->aliases)};
 	struct arena *a = table_arena();
 	struct buf *text = buf_new(a);
-	if (table_file_read(&users, text, true))
+	if (watched_read(&users, text, true))
 		users_parse(a, buf_str(text), users.path, c->mail, errors);
 	text = buf_new(a);
-	if (table_file_read(&aliases, text, true))
+	if (watched_read(&aliases, text, true))
 		aliases_parse(a, buf_str(text), aliases.path,
 			x->conf->pipe.aliases, errors);
 	for (size_t i = 0; i < x->table_count; i++) {
@@ -180,7 +180,7 @@ tables_check(const struct auth *x, struct buf *errors)
 		text = buf_new(a);
 		if (t->kind->parse == NULL)
 			continue;
-		if (table_file_read(&t->file, text, true))
+		if (watched_read(&t->file, text, true))
 			t->kind->parse(a, buf_str(text), t->file.path, errors);
 		else
 			buf_printf(errors, "%s: cannot be read\n",
