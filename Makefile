@@ -368,7 +368,7 @@ install-samples:
 		[ -e $(D)$(sysconfdir)/surat/$${f##*/} ] || \
 		$(INSTALL) -m 644 $$f $(D)$(sysconfdir)/surat/ || exit; done
 	cp -r etc/surat.conf etc/aliases etc/inetd etc/runit etc/s6 etc/fail2ban \
-		$(D)$(docdir)/examples/
+		etc/reports $(D)$(docdir)/examples/
 	$(INSTALL) -m 644 README.md doc/*.md $(D)$(docdir)/
 
 # A Debian package of what was built: build/deb/*.deb

@@ -55,14 +55,17 @@ can_be_read(const struct ctl *c)
 }
 
 /* suratd knows what must be right before it starts, auth what stands in the
- * tables; both are heard. */
+ * tables, queue what reports say; all are heard. */
 int
 ctl_check(struct ctl *c)
 {
 	ctl_options(c, NULL, 0);
 	int first = ask_program(c, "suratd", "-n");
-	int second = can_be_read(c) ? ask_program(c, "auth", "--check") : 0;
-	return first != 0 ? first : second;
+	if (!can_be_read(c))
+		return first;
+	int second = ask_program(c, "auth", "--check");
+	int third = ask_program(c, "queue", "--check");
+	return first != 0 ? first : second != 0 ? second : third;
 }
 
 /* ---------------------------------------------------------------- config */

@@ -11,6 +11,7 @@ main(int argc, char **argv)
 		.profile = SANDBOX_TREE | SANDBOX_THREADS,
 		.prepare = queue_prepare,
 		.trees = queue_trees,
+		.readable = queue_readable,
 		.megabytes = 4096,
 		.run = queue_run,
 		.usage = "Keeps messages that were taken over until every "

@@ -19,6 +19,7 @@
  *	checkpoint.c	delivered mail to disk, then rows to history
  *	outcome.c	what a result means: finished, deferred, failed
  *	report.c	delivery reports
+ *	language.c	their words
  *	rows.c		the operator's questions
  *	control.c	the operator's orders
  *	figures.c	what is counted
@@ -48,6 +49,8 @@ struct agent;
 struct seen;
 struct order;
 struct routing;
+struct template;
+struct language;
 
 enum {
 	INLINE_MOST = 64 * 1024, /* larger content lies in a body file */
@@ -199,6 +202,10 @@ struct queue {
 	struct str directory; /* <state>/queue */
 	int bodies; /* directory descriptor of bodies/ */
 	int64_t last_id, first_id; /* first_id: of this run */
+	/* As many as queue.report_languages: files, and what they say. */
+	struct language *languages;
+	const struct template **words;
+	int64_t words_looked; /* boot clock, ms */
 
 	struct map *messages; /* qid to struct msg */
 	size_t in[RCPT_WHERES]; /* recipients in memory, by where they are */
@@ -255,6 +262,7 @@ queue_waiting(const struct queue *q)
 /* Makes the directories; p->ctx is the queue from then on. */
 void queue_prepare(struct program *p);
 const char **queue_trees(struct program *p);
+const char **queue_readable(struct program *p);
 /* Until the starter goes away. */
 void queue_run(struct program *p);
 /* Old history, tokens, destinations go; rows of a clock that was set back
@@ -613,6 +621,13 @@ void report_failures(struct queue *q, struct msg *m);
 void report_success(struct queue *q, struct rcpt *r, const struct result *x);
 /* Reports that waited long enough for the rest of their message. */
 void report_sweep(struct queue *q);
+
+/* The words of queue.report_languages; says in the log what is wrong with a
+ * file.  The second looks whether one changed, once a second at most. */
+void language_open(struct queue *q);
+void language_refresh(struct queue *q);
+/* For `surat check`: what is wrong, as lines; empty when nothing is. */
+struct str language_check(struct program *p);
 
 /* --------------------------------------------------------------- rows.c */
 /*

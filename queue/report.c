@@ -125,10 +125,12 @@ write_report(struct queue *q, struct arena *a, struct msg *m, struct dsn *d)
 static struct dsn
 report_on(struct queue *q, const struct msg *m, struct str to)
 {
+	language_refresh(q);
 	return (struct dsn){.host = q->program->hostname,
 		.id = str_from(m->qid), .to = to, .envid = m->envid,
 		.arrival = m->arrival, .now = clock_wall(), .utf8 = m->utf8,
-		.languages = q->conf->queue.report_languages,
+		.languages = q->words,
+		.language_count = q->conf->queue.report_languages.n,
 		.headers_only = str_eq_nocase(m->ret, STR("HDRS"))};
 }
 

@@ -11,8 +11,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { HOUSEKEEPING_MS = 60 * 1000, RECOVERY_POLL_MS = 20,
@@ -25,9 +27,20 @@ make_directory(const char *path)
 		fatal("cannot make the directory", path);
 }
 
+/* `surat check` asks about the words of reports, which nobody else reads. */
+static void
+check_and_exit(struct program *p)
+{
+	struct str wrong = language_check(p);
+	fwrite(wrong.p, 1, wrong.n, stderr);
+	exit(wrong.n > 0 ? EX_CONFIG : EX_OK);
+}
+
 void
 queue_prepare(struct program *p)
 {
+	if (p->argc > 0 && strcmp(p->argv[0], "--check") == 0)
+		check_and_exit(p);
 	struct queue *q = arena_one(p->arena, struct queue);
 	struct arena *a = p->arena;
 	arena_limit(a, (size_t)1 << 30);
@@ -48,6 +61,7 @@ queue_prepare(struct program *p)
 	if (q->bodies < 0 || fsync(q->bodies) != 0)
 		fatal("cannot use the directory", bodies);
 	errno = 0;
+	language_open(q);
 }
 
 const char **
@@ -56,6 +70,16 @@ queue_trees(struct program *p)
 	struct queue *q = p->ctx;
 	const char **list = arena_array(p->arena, 2, sizeof *list);
 	list[0] = str_cstr(p->arena, q->directory);
+	return list;
+}
+
+const char **
+queue_readable(struct program *p)
+{
+	const char **list = arena_array(p->arena, 2, sizeof *list);
+	if (p->conf->queue.report_templates.n > 0)
+		list[0] = str_cstr(
+			p->arena, p->conf->queue.report_templates);
 	return list;
 }
 

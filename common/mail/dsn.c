@@ -9,15 +9,8 @@
 #include "mail/date.h"
 #include "mail/encode.h"
 #include "mail/header.h"
-
-/* What a language says; ASCII, or the subject would have to be encoded.  A
- * translation is one more of these. */
-struct language {
-	const char *tag, *intro, *says, *until;
-	struct {
-		const char *name, *subject, *text;
-	} words[DSN_ACTIONS];
-};
+#include "mail/template.h"
+#include "mail/word.h"
 
 /* The words of RFC 3464 2.3.3, which no language changes. */
 static const char *const actions[DSN_ACTIONS] = {
@@ -28,55 +21,22 @@ static const char *const actions[DSN_ACTIONS] = {
 	[DSN_EXPANDED] = "expanded",
 };
 
-static const struct language languages[] = {
-	{"en", "This is the mail system at", "says", "Will be tried until", {
-	[DSN_FAILED] = {"failed", "Undeliverable: your message was returned",
-		"Your message could not be delivered to one or more of its\r\n"
-		"recipients. It will not be tried again.\r\n"},
-	[DSN_DELAYED] = {"delayed", "Delayed: your message is still on its way",
-		"This is a notice only: YOU DO NOT NEED TO SEND YOUR MESSAGE "
-		"AGAIN.\r\nIt could not yet be delivered to one or more of its "
-		"recipients\r\nand will be tried until the time given "
-		"below.\r\n"},
-	[DSN_DELIVERED] = {"delivered", "Delivered: your message has arrived",
-		"Your message was delivered to the recipients below, as you "
-		"asked\r\nto be told.\r\n"},
-	[DSN_RELAYED] = {"relayed", "Relayed: your message was passed on",
-		"Your message was passed on to a system that sends no "
-		"reports;\r\nno further notice will come from here.\r\n"},
-	[DSN_EXPANDED] = {"expanded", "Expanded: your message was passed on",
-		"Your message was accepted for a list of recipients; no "
-		"further\r\nnotice will come from here.\r\n"}}},
-	{"id", "Ini adalah sistem surel di", "menjawab", "Akan dicoba sampai", {
-	[DSN_FAILED] = {"gagal", "Tidak terkirim: pesan Anda dikembalikan",
-		"Pesan Anda tidak dapat dikirim kepada satu atau beberapa "
-		"penerima.\r\nPengiriman tidak akan dicoba lagi.\r\n"},
-	[DSN_DELAYED] = {"tertunda", "Tertunda: pesan Anda masih dalam proses",
-		"Ini hanya pemberitahuan: ANDA TIDAK PERLU MENGIRIM ULANG "
-		"PESAN ANDA.\r\nPesan belum dapat dikirim kepada satu atau "
-		"beberapa penerima\r\ndan akan dicoba sampai waktu yang "
-		"disebut di bawah.\r\n"},
-	[DSN_DELIVERED] = {"terkirim", "Terkirim: pesan Anda sudah sampai",
-		"Pesan Anda sudah sampai kepada penerima di bawah, sesuai "
-		"permintaan\r\nAnda untuk diberi tahu.\r\n"},
-	[DSN_RELAYED] = {"diteruskan", "Diteruskan: pesan Anda sudah diteruskan",
-		"Pesan Anda diteruskan ke sistem yang tidak mengirim "
-		"laporan;\r\ntidak ada pemberitahuan lagi dari sini.\r\n"},
-	[DSN_EXPANDED] = {"disebarkan", "Disebarkan: pesan Anda sudah diteruskan",
-		"Pesan Anda diterima untuk sebuah daftar penerima; tidak "
-		"ada\r\npemberitahuan lagi dari sini.\r\n"}}},
-};
+_Static_assert(TEMPLATE_TEXTS == TEMPLATE_ACTIONS +
+	DSN_ACTIONS * TEMPLATE_PARTS, "a language has words for each action");
 
 /* The i-th language it is written in; English for want of one. */
-static const struct language *
+static const struct template *
 written_in(const struct dsn *d, size_t i)
 {
-	size_t k = sizeof languages / sizeof *languages;
-	while (--k > 0)
-		if (i < d->languages.n && str_eq(d->languages.v[i],
-			str_from(languages[k].tag)))
-			break;
-	return &languages[k];
+	return i < d->language_count ? d->languages[i]
+				     : template_builtin(STR("en"));
+}
+
+static struct str
+words_of(const struct template *t, enum dsn_action action,
+	enum template_part part)
+{
+	return t->texts[TEMPLATE_ACTIONS + action * TEMPLATE_PARTS + part];
 }
 
 /* The gravest thing it tells decides what the report is. */
@@ -96,14 +56,39 @@ date_text(struct arena *a, int64_t seconds)
 	return date_format(a, (struct date){seconds, 0});
 }
 
+/* What may stand in every text. */
 static void
-write_head(struct arena *a, struct buf *out, const struct dsn *d)
+write_text(struct buf *out, const struct dsn *d, struct str text)
 {
-	enum dsn_action action = main_action(d);
+	template_write(out, text, (const struct template_value[]){
+		{"host", d->host}, {"id", d->id}, {NULL, {NULL, 0}}});
+}
+
+static void
+write_subject(struct arena *a, struct buf *out, const struct dsn *d)
+{
+	struct buf *subject = buf_new(a);
+	write_text(subject, d, words_of(written_in(d, 0), main_action(d),
+		TEMPLATE_SUBJECT));
+	buf_adds(out, "Subject: ");
+	word_encode(out, buf_str(subject));
+	buf_adds(out, "\r\n");
+}
+
+static void
+write_encoding(struct buf *out, bool is_8bit)
+{
+	if (is_8bit)
+		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
+}
+
+static void
+write_head(struct arena *a, struct buf *out, const struct dsn *d, bool is_8bit)
+{
 	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%.*s>\r\n"
 		"To: <%.*s>\r\n", STR_ARG(d->host), STR_ARG(d->to));
-	buf_printf(out, "Subject: %s\r\nDate: %.*s\r\nMessage-ID: <%.*s>\r\n",
-		written_in(d, 0)->words[action].subject,
+	write_subject(a, out, d);
+	buf_printf(out, "Date: %.*s\r\nMessage-ID: <%.*s>\r\n",
 		STR_ARG(date_text(a, d->now)),
 		STR_ARG(d->message_id));
 	buf_printf(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
@@ -111,8 +96,7 @@ write_head(struct arena *a, struct buf *out, const struct dsn *d)
 		"\tboundary=\"%.*s\"\r\n", d->utf8 ? "global-delivery-status"
 						   : "delivery-status",
 		STR_ARG(d->boundary));
-	if (d->utf8)
-		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
+	write_encoding(out, is_8bit);
 	buf_adds(out, "\r\nThis is a MIME-encapsulated report.\r\n");
 }
 
@@ -129,39 +113,59 @@ write_said(struct buf *out, struct str text)
 }
 
 static void
-write_about(struct arena *a, struct buf *out, const struct language *l,
+write_about(struct arena *a, struct buf *out, const struct template *t,
 	const struct dsn_recipient *r)
 {
-	buf_printf(out, "\r\n<%.*s> (%s)", STR_ARG(r->address),
-		l->words[r->action].name);
-	if (r->remote.n > 0)
-		buf_printf(out, ", %s %.*s", l->says, STR_ARG(r->remote));
-	buf_adds(out, ":\r\n");
+	const struct template_value values[] = {{"recipient", r->address},
+		{"action", words_of(t, r->action, TEMPLATE_NAME)},
+		{"remote", r->remote},
+		{"date", date_text(a, r->will_retry_until)},
+		{NULL, {NULL, 0}}};
+	buf_adds(out, "\r\n");
+	template_write(out, t->texts[r->remote.n > 0 ? TEMPLATE_REMOTE
+						     : TEMPLATE_RECIPIENT],
+		values);
+	buf_adds(out, "\r\n");
 	write_said(out, r->status.text);
-	if (r->will_retry_until > 0)
-		buf_printf(out, "    %s %.*s.\r\n", l->until,
-			STR_ARG(date_text(a, r->will_retry_until)));
+	if (r->will_retry_until > 0) {
+		buf_adds(out, "    ");
+		template_write(out, t->texts[TEMPLATE_UNTIL], values);
+		buf_adds(out, "\r\n");
+	}
 }
 
 /* What happened in each language, the recipients in the first. */
 static void
 write_words(struct arena *a, struct buf *out, const struct dsn *d)
 {
-	size_t count = d->languages.n > 0 ? d->languages.n : 1;
-	buf_printf(out, "\r\n--%.*s\r\nContent-Type: text/plain; "
-		"charset=utf-8\r\nContent-Description: Notification\r\n"
-		"Content-Language:", STR_ARG(d->boundary));
-	for (size_t i = 0; i < count; i++)
-		buf_printf(out, "%s %s", i > 0 ? "," : "",
-			written_in(d, i)->tag);
-	buf_adds(out, "\r\n");
+	size_t count = d->language_count > 0 ? d->language_count : 1;
 	for (size_t i = 0; i < count; i++) {
-		const struct language *l = written_in(d, i);
-		buf_printf(out, "\r\n%s %.*s.\r\n\r\n%s", l->intro,
-			STR_ARG(d->host), l->words[main_action(d)].text);
+		const struct template *t = written_in(d, i);
+		buf_adds(out, "\r\n");
+		write_text(out, d, t->texts[TEMPLATE_INTRO]);
+		buf_adds(out, "\r\n\r\n");
+		write_text(out, d, words_of(t, main_action(d), TEMPLATE_TEXT));
+		buf_adds(out, "\r\n");
 	}
 	for (size_t i = 0; i < d->count; i++)
 		write_about(a, out, written_in(d, 0), &d->recipients[i]);
+}
+
+/* The part for people.  Languages may be many. */
+static void
+write_notification(struct buf *out, const struct dsn *d, struct str words)
+{
+	buf_printf(out, "\r\n--%.*s\r\nContent-Type: text/plain; "
+		"charset=utf-8\r\nContent-Description: Notification\r\n",
+		STR_ARG(d->boundary));
+	write_encoding(out, !str_is_ascii(words));
+	buf_adds(out, "Content-Language:");
+	for (size_t i = 0; i == 0 || i < d->language_count; i++)
+		buf_printf(out, "%s %.*s", i == 0 ? "" :
+			i % 10 == 0 ? ",\r\n" : ",",
+			STR_ARG(written_in(d, i)->tag));
+	buf_adds(out, "\r\n");
+	buf_add(out, words);
 }
 
 /* What a sender gave in xtext may be anything once decoded, line ends too;
@@ -256,31 +260,41 @@ write_fields(struct arena *a, struct buf *out, const struct dsn *d)
 		write_recipient(a, out, d, &d->recipients[i]);
 }
 
+/* The message, or what of it is returned. */
+static struct str
+returned(const struct dsn *d)
+{
+	return d->headers_only
+		? str_head(d->original, header_length(d->original))
+		: d->original;
+}
+
 static void
-write_original(struct buf *out, const struct dsn *d)
+write_original(struct buf *out, const struct dsn *d, struct str m)
 {
 	const char *type = d->utf8 ? "message/global" : "message/rfc822";
-	struct str m = d->original;
-	if (d->headers_only) {
+	if (d->headers_only)
 		type = d->utf8 ? "message/global-headers"
 			       : "text/rfc822-headers";
-		m = str_head(m, header_length(m));
-	}
 	buf_printf(out, "\r\n--%.*s\r\nContent-Type: %s\r\n"
 		"Content-Description: Your message\r\n",
 		STR_ARG(d->boundary), type);
-	if (!str_is_ascii(m))
-		buf_adds(out, "Content-Transfer-Encoding: 8bit\r\n");
+	write_encoding(out, !str_is_ascii(m));
 	buf_adds(out, "\r\n");
 	buf_add(out, m);
 	buf_printf(out, "\r\n--%.*s--\r\n", STR_ARG(d->boundary));
 }
 
+/* What is 8-bit in a part has to be said of the whole (RFC 2045 6.4). */
 void
 dsn_write(struct arena *a, struct buf *out, const struct dsn *d)
 {
-	write_head(a, out, d);
-	write_words(a, out, d);
+	struct buf *words = buf_new(a);
+	struct str m = returned(d);
+	write_words(a, words, d);
+	write_head(a, out, d, d->utf8 || !str_is_ascii(buf_str(words)) ||
+		!str_is_ascii(m));
+	write_notification(out, d, buf_str(words));
 	write_fields(a, out, d);
-	write_original(out, d);
+	write_original(out, d, m);
 }

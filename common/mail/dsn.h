@@ -14,6 +14,7 @@
 #include "base/str.h"
 
 struct arena;
+struct template;
 
 enum dsn_action {
 	DSN_FAILED,
@@ -43,7 +44,10 @@ struct dsn {
 	struct str message_id; /* of the report, without brackets */
 	struct str boundary;
 	bool utf8; /* addresses or headers are not ASCII */
-	struct str_list languages; /* en, id: of its words, in order */
+	/* Its words, one after the other, the first for the subject; NULL:
+	 * English. */
+	const struct template *const *languages;
+	size_t language_count;
 	bool headers_only; /* RET=HDRS, or too large to return */
 	const struct dsn_recipient *recipients;
 	size_t count;

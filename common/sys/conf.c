@@ -517,6 +517,21 @@ is_rate(struct str s)
 		n > 0;
 }
 
+/* RFC 5646, and the name of a file. */
+static bool
+is_language(struct str s)
+{
+	enum { MOST = 35 };
+	for (size_t i = 0; i < s.n; i++) {
+		char c = char_lower(s.p[i]);
+		bool inside = i > 0 && i + 1 < s.n;
+		if ((c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') &&
+			(c != '-' || !inside))
+			return false;
+	}
+	return s.n > 0 && s.n <= MOST;
+}
+
 static bool
 is_absolute(struct str s)
 {
@@ -552,7 +567,8 @@ static const struct check checks[] = {
 	WORDS(smtp, bad_header, "keep insert refuse"),
 	WORDS(auth, scram, "yes no auto"),
 	WORDS(queue, durability, "batch each"),
-	WORDS(queue, report_languages, "en id"),
+	CHECK(queue, report_languages, is_language, "a language: en, id, pt-BR"),
+	ABSOLUTE(queue, report_templates),
 	WORDS(remote, tls, "none opportunistic required verified"),
 	WORDS(remote, smarthost_tls, "none opportunistic required verified"),
 	WORDS(remote, prefer, "ipv6 ipv4 only-ipv6 only-ipv4"),

@@ -189,7 +189,9 @@ OPTION(queue, max_age, DURATION, "5d", 1, 0,
 OPTION(queue, delay_notice, DURATION, "4h", 0, 0,
 	"Age at which the sender hears of the delay; 0 for never.")
 OPTION(queue, report_languages, LIST, "en", 0, 0,
-	"Languages of delivery reports, the first for the subject: en, id.")
+	"Languages of delivery reports, the first for the subject.")
+OPTION(queue, report_templates, TEXT, "", 0, 0,
+	"Directory of the words of delivery reports, a file for each language.")
 OPTION(queue, checkpoint, DURATION, "1s", 0, 60,
 	"Longest time between two checkpoints of delivered mail; 0 for at once.")
 OPTION(queue, durability, TEXT, "batch", 0, 0,

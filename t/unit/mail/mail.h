@@ -7,7 +7,7 @@
 #define MAIL_SUITES(S) \
 	S(encode) S(address) S(smtp) S(trace) S(date) S(header) S(mime) S(text) \
 	S(charset) \
-	S(sasl) S(dsn) S(convert) S(target) S(mbox)
+	S(sasl) S(dsn) S(template) S(convert) S(target) S(mbox)
 
 #define DECLARE(name) Suite *suite_##name(void);
 MAIL_SUITES(DECLARE)
