@@ -30,10 +30,11 @@ enum {
 	TENURE_MS = 2000, /* of a local agent whose place is wanted */
 };
 
+/* Its message lives as long as the job: a recipient is forgotten by the loop,
+ * once its change is committed. */
 struct job {
 	struct list link;
-	struct msg *msg;
-	struct lane *lane;
+	struct work *work;
 	struct list rcpts;
 };
 
@@ -58,7 +59,7 @@ find_job(struct agent *g, struct str qid, int64_t number, struct rcpt **out)
 {
 	list_each(&g->jobs, at, save) {
 		struct job *j = list_entry(at, struct job, link);
-		if (!str_eq(qid, str_from(j->msg->qid)))
+		if (!str_eq(qid, str_from(j->work->msg->qid)))
 			continue;
 		for (struct list *r = j->rcpts.next; r != &j->rcpts;
 			r = r->next) {
@@ -96,7 +97,7 @@ job_done(struct queue *q, struct agent *g, struct job *j)
 	g->count--;
 	g->delicate = false;
 	g->used = clock_ms();
-	lane_ended(q, j->lane);
+	lane_ended(q, j->work);
 	free(j);
 	if (!g->local && !g->retiring)
 		list_push(&q->idle_agents, &g->of_idle);
@@ -142,7 +143,7 @@ one_result(struct queue *q, struct agent *g, struct job *j, struct rcpt *r,
 {
 	bool down = !g->local && status_is_later(x->status) &&
 		str_eq(x->scope, STR("host"));
-	struct lane *l = j->lane;
+	struct lane *l = j->work->lane;
 	provider_meet(q, l, x->remote);
 	bool bears_less = down &&
 		lane_failure(q, l, x->status.reply != 0);
@@ -260,7 +261,7 @@ blame(struct queue *q, struct agent *g, struct msg *m)
 static void
 return_job(struct queue *q, struct job *j)
 {
-	struct msg *m = j->msg;
+	struct msg *m = j->work->msg;
 	bool held = m->crashes >= CRASHES_MOST;
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
@@ -274,7 +275,7 @@ return_job(struct queue *q, struct job *j)
 	}
 	if (held)
 		outcome_settled(q, m);
-	lane_ended(q, j->lane);
+	lane_ended(q, j->work);
 	free(j);
 }
 
@@ -331,7 +332,7 @@ agent_gone(struct peer *p)
 	struct queue *q = g->queue;
 	mourn(q, g);
 	list_each(&g->jobs, at, save)
-		blame(q, g, list_entry(at, struct job, link)->msg);
+		blame(q, g, list_entry(at, struct job, link)->work->msg);
 	list_each(&g->jobs, at, save) {
 		list_remove(at);
 		return_job(q, list_entry(at, struct job, link));
@@ -449,6 +450,7 @@ fill_rcpts(struct queue *q, struct arena *a, struct msg_job *m,
 		&m->notify, &m->user, &m->home, &m->name};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		*lists[i] = column(a, n);
+	const struct msg *of = j->work->msg;
 	size_t i = 0;
 	for (const struct list *at = j->rcpts.next; at != &j->rcpts;
 		at = at->next, i++) {
@@ -460,14 +462,14 @@ fill_rcpts(struct queue *q, struct arena *a, struct msg_job *m,
 		m->user.v[i] = r->user;
 		m->home.v[i] = r->home;
 		m->name.v[i] = str_printf(a, "%lld.%s_%lld.%.*s",
-			(long long)j->msg->arrival, j->msg->qid,
+			(long long)of->arrival, of->qid,
 			(long long)r->number, STR_ARG(q->program->hostname));
 		if (r->rewrite)
 			m->verify = 2;
 		else if (r->verify && m->verify == 0)
 			m->verify = 1;
 	}
-	if (!j->lane->local)
+	if (!j->work->lane->local)
 		m->user = m->home = m->name = (struct str_list){NULL, 0};
 }
 
@@ -475,7 +477,8 @@ static struct status
 fill_job(struct queue *q, struct arena *a, struct message *out,
 	const struct job *j, size_t n)
 {
-	struct msg *m = j->msg;
+	struct msg *m = j->work->msg;
+	const struct lane *l = j->work->lane;
 	struct msg_job *to = &out->job;
 	const struct rcpt *first = list_first(&j->rcpts, struct rcpt, of_work);
 	*out = MESSAGE(job);
@@ -488,9 +491,9 @@ fill_job(struct queue *q, struct arena *a, struct message *out,
 	to->utf8 = m->utf8;
 	to->requiretls = m->requiretls;
 	to->size = m->size;
-	if (!j->lane->local || j->lane->pipe)
+	if (!l->local || l->pipe)
 		to->destination = first->destination;
-	to->own = j->lane->local && has_own_ids(j->lane);
+	to->own = l->local && has_own_ids(l);
 	fill_rcpts(q, a, to, j, n);
 	return msg_content(q, a, m, &to->content, &out->fd);
 }
@@ -499,7 +502,7 @@ fill_job(struct queue *q, struct arena *a, struct message *out,
 static void
 cannot_send(struct queue *q, struct agent *g, struct job *j, struct status s)
 {
-	struct msg *m = j->msg;
+	struct msg *m = j->work->msg;
 	struct result x = {.status = s};
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
@@ -533,10 +536,10 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	struct arena *a = arena_new("job");
 	struct job *j = must(calloc(1, sizeof *j));
 	struct message m;
+	struct work *w = lane_next(l);
 	list_init(&j->rcpts);
-	j->msg = lane_next(l);
-	j->lane = l;
-	size_t n = lane_take(q, l, &j->rcpts, job_size(l));
+	j->work = w;
+	size_t n = lane_take(q, w, &j->rcpts, job_size(l));
 	int64_t now = clock_wall_us();
 	list_each(&j->rcpts, at, save) {
 		struct rcpt *r = list_entry(at, struct rcpt, of_work);
@@ -547,15 +550,15 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	list_add(&g->jobs, &j->link);
 	g->lane = l;
 	g->count++;
-	g->delicate = is_delicate(j->msg);
+	g->delicate = is_delicate(w->msg);
 	if (l->rate > 0)
 		pause_lane(q, l, (int64_t)n * 60000 / l->rate);
-	lane_began(q, l);
+	lane_began(q, w);
 	struct status s = fill_job(q, a, &m, j, n);
 	if (status_is_fine(s)) {
 		peer_send(g->peer, &m);
-		if (j->msg->unsent == 0)
-			msg_drop_content(q, j->msg);
+		if (w->msg->unsent == 0)
+			msg_drop_content(q, w->msg);
 	} else {
 		cannot_send(q, g, j, s);
 	}
@@ -618,7 +621,7 @@ may_take(const struct agent *g, const struct lane *l)
 	return l->waiting > 0 && !g->retiring && !g->delicate &&
 		!peer_is_closing(g->peer) &&
 		g->count < (l->pipe ? 1 : LOCAL_JOBS_MOST) &&
-		(g->count == 0 || !is_delicate(lane_next(l)));
+		(g->count == 0 || !is_delicate(lane_next(l)->msg));
 }
 
 static void

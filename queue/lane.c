@@ -19,8 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIRST_LIMIT = 5, HOLD_FIRST = 60, HOLD_MOST = 3600, KEY_MOST = 700,
-	REPLY_MOST = 500 };
+enum { FIRST_LIMIT = 5, SHARED_FROM = 5, HOLD_FIRST = 60, HOLD_MOST = 3600,
+	KEY_MOST = 700, REPLY_MOST = 500 };
 
 static struct str
 destination_of(const struct lane *l)
@@ -323,20 +323,43 @@ lane_remove(struct queue *q, struct rcpt *r)
 	lane_look(q, l);
 }
 
-struct msg *
+static size_t
+limit_of(const struct lane *l)
+{
+	return l->failures > 0 ? 1 : (size_t)l->limit;
+}
+
+/*
+ * No message has a destination for itself: the last connection is for one that
+ * has none yet, so that what comes behind a bulk need not wait until one of
+ * the bulk's is free.  Of a few that would be too much.
+ */
+static bool
+may_have_another(const struct work *w)
+{
+	const struct lane *l = w->lane;
+	size_t limit = limit_of(l);
+	return l->local || w->active == 0 || limit < SHARED_FROM ||
+		l->active + 1 < limit;
+}
+
+struct work *
 lane_next(const struct lane *l)
 {
-	struct work *w = list_first(&l->works, struct work, of_lane);
-	return w == NULL ? NULL : w->msg;
+	for (const struct list *at = l->works.next; at != &l->works;
+		at = at->next) {
+		struct work *w = list_entry(at, struct work, of_lane);
+		if (may_have_another(w))
+			return w;
+	}
+	return NULL;
 }
 
 size_t
-lane_take(struct queue *q, struct lane *l, struct list *rcpts, size_t n)
+lane_take(struct queue *q, struct work *w, struct list *rcpts, size_t n)
 {
-	struct work *w = list_first(&l->works, struct work, of_lane);
+	struct lane *l = w->lane;
 	size_t taken = 0;
-	if (w == NULL)
-		return 0;
 	for (; taken < n && w->count > 0; taken++) {
 		struct rcpt *r = list_first(&w->rcpts, struct rcpt, of_work);
 		list_remove(&r->of_work);
@@ -355,17 +378,11 @@ lane_take(struct queue *q, struct lane *l, struct list *rcpts, size_t n)
 
 /* ------------------------------------------------------------ the limit */
 
-static size_t
-limit_of(const struct lane *l)
-{
-	return l->failures > 0 ? 1 : (size_t)l->limit;
-}
-
 void
 lane_look(struct queue *q, struct lane *l)
 {
 	bool ready = l->waiting > 0 && l->pause == NULL &&
-		(l->local || l->active < limit_of(l));
+		(l->local || l->active < limit_of(l)) && lane_next(l) != NULL;
 	if (ready && !provider_has_room(l)) {
 		provider_wait(l);
 		ready = false;
@@ -444,16 +461,20 @@ lower(struct queue *q, struct lane *l)
 }
 
 void
-lane_began(struct queue *q, struct lane *l)
+lane_began(struct queue *q, struct work *w)
 {
+	struct lane *l = w->lane;
+	w->active++;
 	l->active++;
 	provider_began(l);
 	lane_look(q, l);
 }
 
 void
-lane_ended(struct queue *q, struct lane *l)
+lane_ended(struct queue *q, struct work *w)
 {
+	struct lane *l = w->lane;
+	w->active--;
 	l->active--;
 	provider_ended(q, l);
 	lane_look(q, l);
@@ -507,8 +528,9 @@ lane_park(struct queue *q, struct lane *l, struct status s)
 		LOG_NUM("next", l->parked_until - now));
 	save(q, l);
 	list_init(&all);
-	while (lane_take(q, l, &all, SIZE_MAX) > 0)
-		;
+	list_each(&l->works, at, next)
+		lane_take(q, list_entry(at, struct work, of_lane), &all,
+			SIZE_MAX);
 	list_each(&all, at, save_) {
 		list_remove(at);
 		outcome_parked(q, list_entry(at, struct rcpt, of_work),

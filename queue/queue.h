@@ -497,6 +497,7 @@ struct work {
 	struct msg *msg;
 	struct list rcpts;
 	size_t count;
+	size_t active; /* jobs out */
 };
 
 /* Into the lane, or back to its row when the lane's host is down. */
@@ -513,10 +514,10 @@ bool lane_has_room(struct queue *q, const struct lane *l, const struct msg *m);
 bool lane_fits(struct queue *q, const struct lane *l, const struct msg *m);
 /* A row of this lane stays a row for want of room. */
 void lane_skip(struct queue *q, struct lane *l);
-/* The message whose turn it is; NULL. */
-struct msg *lane_next(const struct lane *l);
+/* The message whose turn it is; NULL: none may have another agent now. */
+struct work *lane_next(const struct lane *l);
 /* Its next recipients, at most n, into list; the number taken. */
-size_t lane_take(struct queue *q, struct lane *l, struct list *rcpts,
+size_t lane_take(struct queue *q, struct work *w, struct list *rcpts,
 	size_t n);
 /* Could use an agent, or not: into the list of ready ones, or out. */
 void lane_look(struct queue *q, struct lane *l);
@@ -526,8 +527,8 @@ void lane_success(struct queue *q, struct lane *l);
  * and the recipient goes back into the lane.  said: it was a reply. */
 bool lane_failure(struct queue *q, struct lane *l, bool said);
 /* A job of this lane goes out, or comes to its end. */
-void lane_began(struct queue *q, struct lane *l);
-void lane_ended(struct queue *q, struct lane *l);
+void lane_began(struct queue *q, struct work *w);
+void lane_ended(struct queue *q, struct work *w);
 /* The host is down: nothing more until `parked_until`, which is set. */
 void lane_park(struct queue *q, struct lane *l, struct status s);
 /* May be tried now, though its host is thought to be down. */

@@ -200,7 +200,7 @@ OPTION(queue, history, DURATION, "30d", 0, 0,
 	"How long finished messages can be looked up.")
 OPTION(queue, local_agents, NUMBER, "2", 1, 100,
 	"Local delivery agents that run at once.")
-OPTION(queue, remote_agents, NUMBER, "20", 1, 1000,
+OPTION(queue, remote_agents, NUMBER, "40", 1, 1000,
 	"Remote delivery agents that may run at once.")
 OPTION(queue, rates, LIST, "", 0, 0,
 	"Recipients a minute by destination: DOMAIN NUMBER, * for all others.")

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct str
 many(struct stand *s, size_t n, const char *domain)
@@ -60,6 +62,45 @@ START_TEST(one_recipient_is_not_stuck_behind_ten_thousand)
 	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 0);
 	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
 		" WHERE outcome = 'relayed'"), 10001);
+	stand_free(s);
+}
+END_TEST
+
+/* Nor behind what of it is under way: a connection is left for it, and no
+ * more than one. */
+START_TEST(a_bulk_leaves_a_connection_to_others)
+{
+	enum { LIMIT = 5 };
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str to = many(s, 1000, "far.test");
+	ck_assert(stand_submit(s, "bulk@b.test", to.p, "x\r\n").n > 0);
+	stand_until(s, jobs_held(s) == LIMIT - 1);
+	stand_turn(s, 50);
+	ck_assert_uint_eq(jobs_held(s), LIMIT - 1);
+	ck_assert(stand_submit(s, "a@b.test", "one@far.test", "x\r\n").n > 0);
+	ck_assert(stand_submit(s, "a@b.test", "two@far.test", "x\r\n").n > 0);
+	stand_until(s, stand_job_for(s, "one@far.test") != NULL);
+	stand_turn(s, 50);
+	ck_assert_uint_eq(jobs_held(s), LIMIT);
+	stand_fine(s, stand_job_for(s, "one@far.test"));
+	stand_until(s, stand_job_for(s, "two@far.test") != NULL);
+	stand_free(s);
+}
+END_TEST
+
+/* Two connections are too few to leave one empty. */
+START_TEST(of_two_connections_a_bulk_has_both)
+{
+	struct stand *s = stand_new("");
+	stand_exec(s, "INSERT INTO destination (name, most, ceiling,"
+		" ceiling_until, ceiling_hold)"
+		" VALUES ('far.test', 2, 2, strftime('%s') + 1000, 60)");
+	stand_again(s);
+	s->agent = NULL;
+	struct str to = many(s, 1000, "far.test");
+	ck_assert(stand_submit(s, "bulk@b.test", to.p, "x\r\n").n > 0);
+	stand_until(s, jobs_held(s) == 2);
 	stand_free(s);
 }
 END_TEST
@@ -129,7 +170,7 @@ START_TEST(a_destination_that_hangs_holds_up_no_other)
 			"u%d@far.test ", i);
 	s->agent = hang_at_far;
 	ck_assert(stand_submit(s, "bulk@b.test", list, "x\r\n").n > 0);
-	stand_until(s, jobs_held(s) == 5);
+	stand_until(s, jobs_held(s) == 4);
 	for (int i = 0; i < 20; i++) {
 		char to[32];
 		snprintf(to, sizeof to, "x@near%d.test", i);
@@ -712,6 +753,68 @@ START_TEST(a_way_is_written_by_who_needs_it)
 }
 END_TEST
 
+/* Where the writer's commits end, and then it sleeps: rows are there and the
+ * loop has not heard of them. */
+static int *sleepy_ms; /* shared with the queue; 0: it does not */
+
+static int
+sleep_after_commit(unsigned event, void *ctx, void *statement, void *ns)
+{
+	(void)event, (void)ctx, (void)ns;
+	if (strcmp(sqlite3_sql(statement), "COMMIT") == 0)
+		usleep((useconds_t)*sleepy_ms * 1000);
+	return 0;
+}
+
+static int
+watch_commits(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
+{
+	(void)error, (void)api;
+	return sqlite3_trace_v2(
+		db, SQLITE_TRACE_PROFILE, sleep_after_commit, NULL);
+}
+
+static void
+watch_all_commits(void)
+{
+	sqlite3_auto_extension((void (*)(void))watch_commits);
+}
+
+/* A cursor that meets a message before its commit is heard of has it: what is
+ * heard then does not take it a second time. */
+START_TEST(a_message_met_before_its_commit_is_heard_of_is_sent_once)
+{
+	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n");
+	sleepy_ms = mmap(NULL, sizeof *sleepy_ms, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	s->in_child = watch_all_commits;
+	stand_again(s);
+	/* Its probe's success makes the cursors walk. */
+	s->agent = host_down;
+	stand_submit(s, "a@b.test", "x@dead.test", "x\r\n");
+	stand_until(s, stand_logged(s, "destination-down"));
+	s->agent = NULL;
+	struct stand_job *probe = stand_job(s);
+
+	struct peer *p = stand_connect(s, "smtpd");
+	struct message m = MESSAGE(submit);
+	m.submit = stand_envelope(s, "a@b.test", "one@far.test", "x\r\n");
+	*sleepy_ms = 1000;
+	stand_send(p, &m);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM message") == 2);
+	stand_fine(s, probe);
+	stand_until(s, stand_job_for(s, "one@far.test") != NULL);
+	*sleepy_ms = 0;
+	ck_assert(stand_answer(s, p, &m) && m.kind == MSG_submitted);
+	size_t seen = s->jobs_seen;
+	stand_fine(s, stand_job_for(s, "one@far.test"));
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	ck_assert_uint_eq(s->jobs_seen, seen);
+	ck_assert_ptr_null(stand_job_for(s, "one@far.test"));
+	stand_free(s);
+}
+END_TEST
+
 /* A question for all of a turn; an answer that does not fit is none. */
 START_TEST(auth_is_asked_about_many_at_once)
 {
@@ -740,7 +843,10 @@ suite_dispatch(void)
 		what_a_duplicate_was_of_is_not_lost_by_a_crash,
 		a_way_is_written_by_who_needs_it,
 		auth_is_asked_about_many_at_once,
+		a_message_met_before_its_commit_is_heard_of_is_sent_once,
 		one_recipient_is_not_stuck_behind_ten_thousand,
+		a_bulk_leaves_a_connection_to_others,
+		of_two_connections_a_bulk_has_both,
 		a_destination_may_have_a_rate,
 		a_provider_has_a_limit_for_all_its_domains,
 		what_a_provider_bears_is_known_after_a_restart,
