@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Real clients send mail: swaks, curl, msmtp, gsasl, smtplib and sendmail, with
-every form of TLS and AUTH they know."""
+"""Real clients send mail: swaks (all of it in test_swaks.py), curl, msmtp, gsasl,
+smtplib and sendmail, with every form of TLS and AUTH they know."""
 import os
 import smtplib
 import ssl
