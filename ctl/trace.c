@@ -179,7 +179,9 @@ print_end(struct arena *a, const struct msg_queue_row *r, int64_t since)
 		print_attempt(a, r, since);
 		since = r->started + r->took;
 	}
-	print_step(r->finished * 1000000, 0);
+	/* A row has the second alone. */
+	int64_t end = r->finished * 1000000;
+	print_step(end < since ? since : end, 0);
 	printf("%.*s\n", STR_ARG(r->state));
 }
 

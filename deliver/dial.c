@@ -125,6 +125,7 @@ trip_look(struct trip *t, struct job *j)
 	if (from == r->count || t->self)
 		return false;
 	route_addresses(t->remote, r, from, to);
+	job_passed(j, PHASE_LOOKUP);
 	t->next_host = to;
 	for (size_t i = from; i < to; i++)
 		t->self = t->self || is_us(t, &r->hosts[i]);
@@ -156,6 +157,7 @@ static int
 race_run(struct race *race, struct trip *t, struct job *j)
 {
 	int fd = net_dial(&race->dial);
+	job_passed(j, PHASE_CONNECT);
 	for (size_t i = 0; i < race->dial.n; i++) {
 		if (race->errors[i] == 0)
 			continue;

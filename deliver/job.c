@@ -3,6 +3,8 @@
 #include "remote.h"
 #include "mapped.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
 #include "mail/header.h"
 
 struct job *
@@ -12,6 +14,7 @@ job_new(struct arena *a, struct message *m)
 	size_t n = m->job.number.n;
 	j->arena = a;
 	j->m = m->job;
+	j->since = clock_us();
 	if (n == 0 || m->job.rcpt.n != n || m->job.orcpt.n != n ||
 		m->job.notify.n != n)
 		return NULL;
@@ -55,6 +58,34 @@ job_finish(struct job *j, struct status s, enum scope scope, struct str host,
 		t->host = host;
 		t->detail = detail;
 	}
+}
+
+void
+job_passed(struct job *j, enum phase p)
+{
+	int64_t now = clock_us();
+	/* A phase that took no time was there all the same. */
+	j->took[p] += now > j->since ? now - j->since : 1;
+	j->since = now;
+}
+
+struct str
+job_phases(struct arena *a, const struct job *j)
+{
+	static const char *const names[PHASES] = {
+		[PHASE_LOOKUP] = "lookup",
+		[PHASE_CONNECT] = "connect",
+		[PHASE_HELLO] = "hello",
+		[PHASE_ENVELOPE] = "envelope",
+		[PHASE_CONTENT] = "content",
+		[PHASE_ANSWER] = "answer",
+	};
+	struct buf *out = buf_new(a);
+	for (int i = 0; i < PHASES; i++)
+		if (j->took[i] > 0)
+			buf_printf(out, " %s=%.3f", names[i],
+				(double)j->took[i] / 1e6);
+	return buf_str(out);
 }
 
 void

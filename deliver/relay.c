@@ -126,6 +126,7 @@ open_one(struct trip *t, struct job *j, int fd)
 	if (policy == TLS_OPPORTUNISTIC && is_known_to_fail(&c->at))
 		policy = TLS_NONE;
 	struct session *s = session_open(t, fd, policy, &st, &tls_failed);
+	job_passed(j, PHASE_HELLO);
 	if (s == NULL && tls_failed && policy == TLS_OPPORTUNISTIC) {
 		/* RFC 7435: better in clear than not at all, and over a new
 		 * connection (the old one's state is anybody's guess). */
@@ -136,6 +137,7 @@ open_one(struct trip *t, struct job *j, int fd)
 		if (fd < 0)
 			return NULL;
 		s = session_open(t, fd, TLS_NONE, &st, &tls_failed);
+		job_passed(j, PHASE_HELLO);
 	}
 	if (s == NULL)
 		trip_note(t, j, c->host, &c->at, st);
@@ -160,12 +162,14 @@ find_trip(struct remote *g, struct job *j, const struct net_address *avoid)
 	struct arena *a = arena_new("route");
 	struct route *r = arena_one(a, struct route);
 	struct status st = route_find(g, a, j, r);
+	job_passed(j, PHASE_LOOKUP);
 	if (status_is_fine(st) && !is_proven(r, j))
 		st = STATUS(STATUS_NEVER, 7, 30, "REQUIRETLS is asked for, "
 			"but DNSSEC does not prove the mail exchangers");
 	if (!status_is_fine(st)) {
 		st.text = str_copy(j->arena, st.text);
-		job_finish(j, st, SCOPE_HOST, STR(""), STR(""));
+		job_finish(j, st, SCOPE_HOST, STR(""),
+			str_trim(job_phases(j->arena, j)));
 		arena_free(a);
 		return NULL;
 	}
@@ -188,7 +192,8 @@ finish(struct trip *t, struct job *j)
 		if (j->targets[i].state == TARGET_WAITING &&
 			j->targets[i].status.class != 0)
 			j->targets[i].state = TARGET_DONE;
-	job_finish(j, st, SCOPE_HOST, host, STR(""));
+	job_finish(j, st, SCOPE_HOST, host,
+		str_trim(job_phases(j->arena, j)));
 }
 
 /* A session for what still waits.  NULL: the job is finished. */

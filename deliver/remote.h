@@ -84,6 +84,17 @@ struct target {
 	struct str host, detail;
 };
 
+/* What an attempt spends its time with, in this order. */
+enum phase {
+	PHASE_LOOKUP, /* DNS: mail exchangers, addresses, TLSA */
+	PHASE_CONNECT,
+	PHASE_HELLO, /* greeting, EHLO, TLS, AUTH */
+	PHASE_ENVELOPE, /* MAIL to the reply to DATA */
+	PHASE_CONTENT,
+	PHASE_ANSWER, /* the server's, to the whole message */
+	PHASES
+};
+
 struct job {
 	struct arena *arena;
 	struct msg_job m;
@@ -96,6 +107,7 @@ struct job {
 	struct str why; /* what servers tried so far did, a line each */
 	size_t why_lines;
 	bool again; /* a kept connection broke: it was tried anew */
+	int64_t since, took[PHASES]; /* us */
 };
 
 /* Copies nothing: the arena, m's views and its descriptor are taken.  NULL
@@ -106,6 +118,10 @@ size_t job_waiting(const struct job *j);
 /* Every recipient that is waiting or sent gets this status. */
 void job_finish(struct job *j, struct status s, enum scope scope,
 	struct str host, struct str detail);
+/* What has passed since the last such call, or since the job came, was this. */
+void job_passed(struct job *j, enum phase p);
+/* " lookup=0.004 connect=0.012": seconds of what there was. */
+struct str job_phases(struct arena *a, const struct job *j);
 /* Is TLS that is proven asked for, or done without? */
 void job_look(struct job *j);
 

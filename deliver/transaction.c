@@ -32,6 +32,7 @@ struct transaction {
 	bool mail_ok; /* MAIL was accepted: RSET is due if nothing follows */
 	bool asked; /* DATA (or BDAT with all of it) was sent */
 	bool go; /* 354 */
+	enum phase phase;
 };
 
 /* ---------------------------------------------------------- statuses */
@@ -40,9 +41,9 @@ static struct str
 detail_of(const struct transaction *t, bool taken)
 {
 	const struct session *s = t->s;
-	return str_printf(t->a, "ip=%.*s tls=%.*s dsn=%d", STR_ARG(s->ip),
+	return str_printf(t->a, "ip=%.*s tls=%.*s dsn=%d%.*s", STR_ARG(s->ip),
 		STR_ARG(s->tls ? s->tls_text : STR("no")),
-		taken && s->can.dsn);
+		taken && s->can.dsn, STR_ARG(job_phases(t->a, t->j)));
 }
 
 static void
@@ -304,9 +305,17 @@ put_stuffed(struct transaction *t)
 /* -------------------------------------------------------------- replies */
 
 static bool
+hear(struct transaction *t, enum expect e, struct smtp_reply *r)
+{
+	bool heard = session_reply(t->s, t->a, e, r);
+	job_passed(t->j, t->phase);
+	return heard;
+}
+
+static bool
 next_reply(struct transaction *t, enum expect e, struct smtp_reply *r)
 {
-	if (!session_reply(t->s, t->a, e, r))
+	if (!hear(t, e, r))
 		return false;
 	if (r->code / 100 == 3 && e != EXPECT_START)
 		session_break(t->s, 5, 0, "its replies are out of step");
@@ -383,7 +392,7 @@ static void
 read_start(struct transaction *t)
 {
 	struct smtp_reply r;
-	if (!session_reply(t->s, t->a, EXPECT_START, &r) || t->s->broken) {
+	if (!hear(t, EXPECT_START, &r) || t->s->broken) {
 		lost(t, SCOPE_MESSAGE);
 		return;
 	}
@@ -511,6 +520,8 @@ send_content(struct transaction *t)
 		lost(t, SCOPE_MESSAGE);
 		return;
 	}
+	job_passed(t->j, PHASE_CONTENT);
+	t->phase = PHASE_ANSWER;
 	read_final(t);
 }
 
@@ -518,7 +529,8 @@ struct transaction *
 transaction_begin(struct session *s, struct job *j)
 {
 	struct transaction *t = arena_one(j->arena, struct transaction);
-	*t = (struct transaction){.s = s, .j = j, .a = j->arena};
+	*t = (struct transaction){.s = s, .j = j, .a = j->arena,
+		.phase = PHASE_ENVELOPE};
 	job_look(j);
 	struct status st = check_message(t);
 	if (status_is_fine(st))

@@ -233,7 +233,7 @@ enum peer_who {
  * the host that said so.  scope: what the failure is about: host, message or
  * recipient; or agent, when a new one of a local lane would see what this one
  * may not.  detail: for the log and trace (tls=..., ip=..., dsn=1 when the
- * next hop took over reporting).  forward, empty or one for each number: the
+ * next hop took over reporting, connect=SECONDS ...).  forward, empty or one for each number: the
  * user wants it elsewhere, addresses and "|command"s with LF between, "\" for
  * the mailbox itself.
  */

@@ -106,7 +106,8 @@ class Servers:
 
 def ordinary(a):
     with Servers((2, {})) as s:
-        same(a.relay('one.test'), [
+        got = a.relay('one.test')
+        same([g[:3] + (g[3][:25],) for g in got], [
             ('2.0.0 250 2.0.0 taken', 'message', 'mx2.test',
              'ip=127.0.0.2 tls=no dsn=0')], 'a message is relayed')
         m = s.messages[0]
@@ -496,6 +497,41 @@ def control_characters(a):
         same({len(m.rcpts) for m in s.messages}, {1}, 'and is not sent')
 
 
+def phases(a):
+    """Where the time of an attempt went."""
+    def slow(seconds):
+        return lambda s, line: time.sleep(seconds)
+
+    def times(detail):
+        return {w.split('=')[0]: float(w.split('=')[1])
+                for w in detail.split() if w.split('=')[0] in (
+                    'lookup', 'connect', 'hello', 'envelope', 'content',
+                    'answer')}
+    a.one('dead.test')  # nothing is kept
+    for caps in (FULL, FULL[:1], PLAIN):
+        with Servers((2, {'ehlo': slow(0.3), 'rcpt': slow(0.5), 'caps': caps,
+                          'dot': slow(0.8), 'bdat': slow(0.8)})) as s:
+            start = time.time()
+            got = times(a.relay('one.test')[0][3])
+            took = time.time() - start
+            ok(list(got) == ['lookup', 'connect', 'hello', 'envelope',
+                             'content', 'answer'] and
+               0.3 <= got['hello'] < 0.5 and 0.5 <= got['envelope'] < 0.8 and
+               0.8 <= got['answer'] and sum(got.values()) < took + 0.01,
+               'each phase of an attempt has its time (%d extensions)' %
+               len(caps), (got, took))
+            got = times(a.relay('one.test')[0][3])
+            ok(list(got) == ['envelope', 'content', 'answer'] and
+               got['envelope'] >= 0.5, 'a kept connection needs the rest only',
+               got)
+        a.one('dead.test')
+    with Servers((2, {'greet': '450 4.3.2 busy'})) as s:
+        s.set(greet=lambda s, l: time.sleep(0.3) or '450 4.3.2 busy')
+        got = times(a.relay('one.test')[0][3])
+        ok(list(got) == ['lookup', 'connect', 'hello'] and
+           got['hello'] >= 0.3, 'and a failure those that it had', got)
+
+
 def dead(a):
     code, scope, text = a.one('dead.test')
     same((code, scope), ('4.4.1', 'host'), 'a dead host')
@@ -630,7 +666,7 @@ def extensions(a):
             'ORCPT=rfc822;X+2Bz@one.test', 'RCPT TO:<y@one.test> '
             'NOTIFY=NEVER'], 'row 34: DSN parameters are passed on',
            (m.mail, m.rcpts))
-        same(a.relay('one.test')[0][3],
+        same(a.relay('one.test')[0][3][:25],
              'ip=127.0.0.2 tls=no dsn=1', 'row 34: and who reports is known')
         a.relay('one.test', envid='a\r\nRSET', notify=['A B'],
                 orcpt=['rfc822;a b'])
@@ -856,7 +892,7 @@ def main():
     row25_classes(a, PLAIN, 'in lockstep')
     for test in (row26_partial, row27_28_none, row29_after_dot,
                  row31_too_many, hostile, row9_smuggling, at_random,
-                 control_characters, dead, reuse,
+                 control_characters, dead, phases, reuse,
                  pipelining, chunking, extensions, row39_quoted, row51_8bit,
                  row52_utf8):
         test(a)

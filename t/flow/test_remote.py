@@ -96,6 +96,12 @@ def second_house(h, far):
     row = [r for r in h.queue('--history') if r['rcpt'] == 'alice@far.test']
     ok(row and row[0]['remote'] == 'mx.far.test' and
        'Queued as' in row[0]['reply'], 'the history has the last word', row)
+    out = h.surat('trace', 'alice@far.test').stdout
+    ok(re.search(r'connected: .*accepted: .*tried for [0-9.]+ s: 2.*Queued '
+                 r'as .*, says mx.far.test \(ip=.* lookup=[0-9.]+ '
+                 r'connect=[0-9.]+ hello=[0-9.]+ envelope=[0-9.]+ '
+                 r'content=[0-9.]+ answer=[0-9.]+\)\n.*relayed', out, re.S),
+       'its trace, from connect to the last answer, each phase timed', out)
     big = message('big', b'0123456789abcdef' * 4 + b'\r\n' + b'.\r\n' * 3 +
                   b'x' * 60 + b'\r\n' + b'y' * 70 * 1 + b'\r\n')
     big += b'line of a large message\r\n' * 20000
