@@ -9,7 +9,12 @@
 #include "base/log.h"
 #include "sys/ipc.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 enum { JOB_MOST = 512 * 1024 * 1024 };
 
@@ -106,6 +111,46 @@ remote_is_alone(struct remote *g)
 	return g->over;
 }
 
+/* -------------------------------------------------------------- leaving */
+
+static volatile sig_atomic_t may_leave;
+static int watched = -1;
+
+/* What it has in hand the queue, or its successor, gives to another. */
+static void
+leave_if_told(int signal)
+{
+	struct pollfd p = {.fd = watched, .events = POLLRDHUP};
+	int saved = errno;
+	(void)signal;
+	if (may_leave && poll(&p, 1, 0) > 0)
+		_exit(EX_OK);
+	errno = saved;
+}
+
+void
+remote_may_leave(bool may)
+{
+	may_leave = may;
+	if (may)
+		leave_if_told(SIGIO);
+}
+
+void
+remote_watch(int queue)
+{
+	struct sigaction act = {.sa_handler = leave_if_told,
+		.sa_flags = SA_RESTART};
+	int flags = fcntl(queue, F_GETFL);
+	watched = queue;
+	if (flags < 0 || sigaction(SIGIO, &act, NULL) != 0 ||
+		fcntl(queue, F_SETOWN, getpid()) != 0 ||
+		fcntl(queue, F_SETFL, flags | O_ASYNC) != 0)
+		fatal("queue", "its end cannot be watched for");
+}
+
+/* ----------------------------------------------------------- one by one */
+
 /* The next job, or NULL when something else happened. */
 static struct job *
 wait_job(struct remote *g)
@@ -131,5 +176,6 @@ remote_serve(struct remote *g)
 	if (j == NULL)
 		return;
 	relay(g, j);
+	remote_may_leave(false);
 	job_free(j);
 }

@@ -28,7 +28,9 @@ run(struct program *p)
 static void
 prepare(struct program *p)
 {
-	(void)p;
+	int queue = program_fd(p, "queue", 0);
+	if (queue >= 0)
+		remote_watch(queue);
 	sasl_open();
 }
 

@@ -241,6 +241,7 @@ converse(struct remote *g, struct job *j)
 	for (size_t i = 0; i < j->count; i++)
 		j->targets[i].tried = false;
 	while (!s->broken && !g->over && any_untried(j)) {
+		remote_may_leave(true);
 		struct transaction *x = transaction_begin(s, j);
 		if (x != NULL)
 			transaction_run(x);
@@ -264,6 +265,7 @@ relay(struct remote *g, struct job *j)
 	struct net_address avoid = {.n = 0};
 	while (job_waiting(j) > 0) {
 		bool kept = t == NULL;
+		remote_may_leave(true);
 		if (!have_session(g, j, &t, &avoid))
 			break;
 		kept = kept && g->session->transactions > 0;

@@ -136,6 +136,13 @@ struct remote {
 	bool over; /* the queue is gone */
 };
 
+/* The queue hangs up when it ends.  From here on that ends this process,
+ * wherever it waits (a name, a handshake, a greeting), or not any more: it has
+ * begun to hand a message over, and its end would make a second copy. */
+void remote_may_leave(bool may);
+/* g->queue is watched for that. */
+void remote_watch(int queue);
+
 /* Waits for a job, or for the end of the kept connection, and serves it. */
 void remote_serve(struct remote *g);
 /* Sends the queue what is done and not yet reported. */

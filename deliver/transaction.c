@@ -506,6 +506,7 @@ send_nothing(struct transaction *t)
 static void
 send_content(struct transaction *t)
 {
+	remote_may_leave(false);
 	if (!t->one_go && remote_is_alone(t->s->remote)) {
 		session_break(t->s, 3, 2, "this host is shutting down");
 		return;
@@ -566,6 +567,7 @@ try_one_go(struct transaction *t)
 	if (!t->bdat || !t->s->can.pipelining || t->content.n > ONE_GO ||
 		remote_is_alone(t->s->remote))
 		return;
+	remote_may_leave(false);
 	put_bdat(t);
 	t->asked = t->one_go = true;
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -330,9 +331,12 @@ agent_gone(struct peer *p)
 {
 	struct agent *g = p->data;
 	struct queue *q = g->queue;
-	mourn(q, g);
-	list_each(&g->jobs, at, save)
-		blame(q, g, list_entry(at, struct job, link)->work->msg);
+	/* At the end they are told to go. */
+	if (g->local || q->finishing == FINISH_NOT) {
+		mourn(q, g);
+		list_each(&g->jobs, at, save)
+			blame(q, g, list_entry(at, struct job, link)->work->msg);
+	}
 	list_each(&g->jobs, at, save) {
 		list_remove(at);
 		return_job(q, list_entry(at, struct job, link));
@@ -780,6 +784,16 @@ dispatch_jobs_out(const struct queue *q)
 	list_each(&q->agent_list, at, save)
 		n += list_entry(at, struct agent, of_queue)->count;
 	return n;
+}
+
+void
+dispatch_hang_up(struct queue *q)
+{
+	list_each(&q->agent_list, at, save) {
+		struct agent *g = list_entry(at, struct agent, of_queue);
+		if (!g->local && g->count > 0)
+			shutdown(peer_fd(g->peer), SHUT_WR);
+	}
 }
 
 /* ---------------------------------------------------------------- sweep */

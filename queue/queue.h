@@ -581,6 +581,8 @@ void dispatch(struct queue *q);
 void dispatch_sweep(struct queue *q);
 /* Jobs that agents have in hand. */
 size_t dispatch_jobs_out(const struct queue *q);
+/* Remote agents that have handed nothing over go: there is no more to come. */
+void dispatch_hang_up(struct queue *q);
 /* Nothing of this local agent's is left to be synced. */
 void dispatch_settled(struct queue *q, struct agent *g);
 

@@ -7,9 +7,11 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
+import mx
 from house import SLOW, House, done, message, ok, same, until
 
 MTA = ('imapd', 'pop3d', 'deliver-remote')
@@ -200,7 +202,66 @@ def row77_descriptors():
         h.__exit__()
 
 
+# Where a server falls silent, and whether the message is given back by then.
+STALLS = {'greet': True, 'ehlo': True, 'mail': True, 'rcpt': True,
+          'data': True, 'dot': False}
+
+
+def remote_house():
+    """Mail for others goes to a server of ours."""
+    server = mx.Server('127.0.0.1', 0, caps=('8BITMIME',))
+    h = House(without=('imapd', 'pop3d'), sets=[
+        'remote.smarthost=127.0.0.1:%d' % server.listener.getsockname()[1],
+        'remote.allow_loopback=yes'])
+    h.own = False
+    return h, server
+
+
+def stalls(stage):
+    """A stop while a server is silent there."""
+    h, server = remote_house()
+    released = threading.Event()
+    reached = threading.Event()
+
+    def silent(session, line):
+        reached.set()
+        released.wait(60 * SLOW)
+        return None
+    server.set(**{stage: silent})
+    try:
+        h.start()
+        h.send(['x@far.test'], message('stalls'), sender='alice@example.test', service='submission',
+               user='alice')
+        ok(reached.wait(30 * SLOW), stage + ': a server falls silent')
+        start = time.time()
+        h.process.send_signal(signal.SIGTERM)
+        if not STALLS[stage]:
+            time.sleep(3)
+            same(h.process.poll(), None,
+                 stage + ': who may have it is waited for')
+            released.set()
+        same(h.process.wait(40 * SLOW), 0, stage + ': it ends cleanly')
+        took = time.time() - start
+        ok(took < (4 if STALLS[stage] else 7) * SLOW,
+           stage + ': and soon', took)
+        same(h.grep('agent-lost| died '), [], stage + ': nobody is lost')
+        released.set()
+        server.forget()
+        h.process = None
+        h.start()
+        got = until(lambda: server.messages, 10 if STALLS[stage] else 2)
+        same(len(got or []), int(STALLS[stage]),
+             stage + ': what was not handed over is sent again, no other')
+    finally:
+        released.set()
+        h.own = True
+        h.__exit__()
+        server.stop()
+
+
 def main():
+    for stage in STALLS:
+        stalls(stage)
     row63_stop()
     s17_any_step()
     row64_reload()
