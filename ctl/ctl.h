@@ -143,8 +143,8 @@ bool doctor_disk(const struct ctl *c, struct str path);
 bool doctor_clock(const struct ctl *c);
 
 /* What setup looks at before it writes.  probe: "HOST[:PORT]" that is asked
- * whether mail gets out, NULL for the smarthost or a usual one; offline: nobody
- * is. */
+ * whether mail gets out, NULL for the smarthost if there is one; offline:
+ * nobody is. */
 struct preflight {
 	struct str hostname, smarthost;
 	const char *probe;

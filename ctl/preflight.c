@@ -24,9 +24,6 @@
 enum { PROBE_MS = 8000, SMTP_PORT = 25, ADDRESSES_MOST = 8,
 	OTHERS_SHOWN = 3 };
 
-/* Who answers everybody; --probe names another, a smarthost is its own. */
-static const char usual_probe[] = "gmail-smtp-in.l.google.com";
-
 struct addresses {
 	struct net_address v[ADDRESSES_MOST];
 	size_t n;
@@ -240,6 +237,11 @@ preflight(const struct ctl *c, const struct preflight *p)
 	if (p->offline)
 		return;
 	look_at_name(c, p->hostname);
-	look_outward(c, p->probe != NULL ? str_from(p->probe) :
-		p->smarthost.n > 0 ? p->smarthost : str_from(usual_probe));
+	/* No stranger is called whom nobody has named. */
+	struct str way = p->probe != NULL ? str_from(p->probe) : p->smarthost;
+	if (way.n > 0)
+		look_outward(c, way);
+	else
+		say(c, "mail gets out", false, STR("not tried; --probe HOST "
+			"does, with the mail exchanger of a large provider"));
 }

@@ -175,7 +175,7 @@ def questions(m):
 IN_ITS_WORLD = '''mount --bind "$0" /etc && ip link set lo up &&
 ip addr add 192.0.2.10/32 dev lo && ip addr add 192.0.2.11/32 dev lo &&
 exec "$@"'''
-HOSTS = '''127.0.0.1 localhost smart.test
+HOSTS = '''127.0.0.1 localhost smart.test gmail-smtp-in.l.google.com
 192.0.2.10 mail.good.test
 192.0.2.11 other.test mail.bad.test
 192.0.2.99 mail.away.test
@@ -263,6 +263,9 @@ def machine_looked_at(m):
     same((by['192.0.2.99 is this host\'s'][0],
           by['mail gets out, to port 2525 of smart.test'][0]),
          ('ok', 'ok'), 'behind a router that translates; by the smarthost')
+    alone = look(m, 'mail.good.test', listen='25=220 a stranger')
+    same([(w, s) for w, (s, _) in alone.items() if 'gets out' in w],
+         [('mail gets out', 'look')], 'nobody is called who was not named')
     off = look(m, 'nowhere.test', '--offline')
     same([w for w in off if 'nowhere' in w or 'gets out' in w], [],
          'nobody is asked')
