@@ -118,14 +118,8 @@ check_pair(struct program *p, struct keys *k)
 }
 
 static void
-prepare(struct program *p)
+read_key(struct program *p, struct keys *k)
 {
-	struct keys *k = arena_one(p->arena, struct keys);
-	p->ctx = k;
-	if (is_check(p))
-		log_open("keys", LOG_TO_STDERR, LOG_AS_TEXT);
-	if (p->conf->tls.key.n == 0)
-		return;
 	char *path = str_cstr(p->arena, p->conf->tls.key);
 	int fd = program_open(p, "key", p->conf->tls.key);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
@@ -137,6 +131,17 @@ prepare(struct program *p)
 	if (k->key == NULL)
 		fatal(path, "is not an unencrypted private key in PEM");
 	check_pair(p, k);
+}
+
+static void
+prepare(struct program *p)
+{
+	struct keys *k = arena_one(p->arena, struct keys);
+	p->ctx = k;
+	if (is_check(p))
+		log_open("keys", LOG_TO_STDERR, LOG_AS_TEXT);
+	if (p->conf->tls.key.n > 0)
+		read_key(p, k);
 	if (is_check(p))
 		exit(0);
 }

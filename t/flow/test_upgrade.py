@@ -149,9 +149,19 @@ def certificates(h):
     stays.logout()
 
 
+def key_alone(h):
+    """What has no key has none that could be wrong."""
+    with open(h.dir + '/bare.conf', 'w') as f:
+        f.write('general { hostname = "x.test" }\n')
+    out = subprocess.run([h.dir + '/bin/keys', '--check'], timeout=20 * SLOW,
+                         env=dict(os.environ, SURAT_CONF=h.dir + '/bare.conf'))
+    same(out.returncode, 0, 'keys --check ends where no key is named')
+
+
 with Copied(users={u: 'x' for u in ('alice', 'bob', 'dave')}) as h:
     binaries(h)
     broken(h)
     certificates(h)
+    key_alone(h)
     same(h.stop(), 0, 'SIGTERM ends it')
 done()
