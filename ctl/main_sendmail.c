@@ -338,9 +338,7 @@ int
 main(int argc, char **argv)
 {
 	struct sendmail s = {.ctl.arena = arena_new("sendmail"),
-		.ctl.config = getenv("SURAT_CONF")};
-	if (s.ctl.config == NULL)
-		s.ctl.config = CONF_FILE;
+		.ctl.config = conf_file()};
 	if (strcmp(program_invocation_short_name, "mailq") == 0)
 		s.mode = MODE_LIST;
 	if (strcmp(program_invocation_short_name, "newaliases") == 0)

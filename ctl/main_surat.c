@@ -48,10 +48,7 @@ int
 main(int argc, char **argv)
 {
 	struct ctl c = {.arena = arena_new("surat"),
-		.config = getenv("SURAT_CONF"), .argc = argc - 1,
-		.argv = argv + 1};
-	if (c.config == NULL)
-		c.config = CONF_FILE;
+		.config = conf_file(), .argc = argc - 1, .argv = argv + 1};
 	return ctl_dispatch(&c, "surat", subcommands,
 		sizeof subcommands / sizeof *subcommands);
 }

@@ -750,6 +750,13 @@ check_whole(struct reader *r)
 	check_together(r);
 }
 
+const char *
+conf_file(void)
+{
+	const char *said = getenv("SURAT_CONF");
+	return said != NULL ? said : CONF_FILE;
+}
+
 struct conf *
 conf_read(struct arena *a, int fd, const char *name,
 	struct str_list overrides, struct buf *errors)

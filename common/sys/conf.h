@@ -20,10 +20,12 @@
 struct arena;
 struct buf;
 
-/* Where it is when nobody says otherwise, and what suratd lets everybody read
- * of it: all but passwords. */
+/* Where it is when nobody says otherwise (conf_file: the environment's
+ * SURAT_CONF may), and what suratd lets everybody read of it: all but
+ * passwords. */
 #define CONF_FILE "/etc/surat/surat.conf"
 #define CONF_PUBLISHED "/run/surat/sendmail/surat.conf"
+const char *conf_file(void);
 
 #define CONF_SECTIONS(S) \
 	S(general) S(listen) S(log) S(tls) S(smtp) S(limit) S(policy) S(address) S(queue) S(remote) \

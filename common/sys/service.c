@@ -323,9 +323,7 @@ service_main(const struct service *s, int argc, char **argv)
 {
 	struct program p = {.name = s->name, .argc = argc, .argv = argv,
 		.arena = arena_new(s->name)};
-	struct options o = {.config = getenv("SURAT_CONF")};
-	if (o.config == NULL)
-		o.config = CONF_FILE;
+	struct options o = {.config = conf_file()};
 	/* Taking options out moves what is left; workers get all. */
 	char **all = arena_array(p.arena, (size_t)argc + 1, sizeof *all);
 	memcpy(all, argv, (size_t)argc * sizeof *all);

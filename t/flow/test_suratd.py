@@ -326,6 +326,10 @@ def test_one_only():
 def test_check():
     s = Suite()
     run = {'user': s.uid, 'group': s.uid} if s.uid is not None else {}
+    out = subprocess.run([BUILD + '/bin/suratd', '-n'], capture_output=True,
+                         text=True, env=dict(os.environ, SURAT_CONF=s.dir +
+                                             '/surat.conf'), **run)
+    ok(out.returncode == 0, 'SURAT_CONF says which configuration', out)
     out = subprocess.run(s.command('-n'), capture_output=True, text=True,
                          **run)
     ok(out.returncode == 0 and out.stderr == '', 'suratd -n', out)
