@@ -145,14 +145,15 @@ identify(struct master *m)
 }
 
 /* Certificates are renewed by programs that know nothing of us.  Not acted on
- * before two looks see the same: a pair is written one file at a time. */
+ * before two looks see the same: a pair is written one file at a time.  A
+ * launcher has no use for them. */
 static void
 look_at_certificate(void *ctx)
 {
 	struct master *m = ctx;
 	uint64_t mark = generation_tls_mark(m->now->conf);
 	if (mark != m->now->tls_mark && mark == m->tls_seen &&
-		mark != m->tls_refused && !m->stopping) {
+		mark != m->tls_refused && !m->stopping && !m->launcher) {
 		struct arena *a = arena_new("certificate");
 		log_info(LOG_NO_ID, "certificate-changed");
 		if (!status_is_fine(control_reload(m, a)))
@@ -228,7 +229,7 @@ main(int argc, char **argv)
 	bool check = false;
 	log_open("suratd", LOG_TO_STDERR, LOG_AS_TEXT);
 	*m = (struct master){.arena = a, .given = inherit_take(a),
-		.source.file = CONF_FILE,
+		.source.file = conf_file(),
 		.exe = realpath("/proc/self/exe", NULL),
 		.argv = copy(a, argc, argv), .root = geteuid() == 0,
 		.no_network = -1};
