@@ -335,7 +335,8 @@ agent_gone(struct peer *p)
 	if (g->local || q->finishing == FINISH_NOT) {
 		mourn(q, g);
 		list_each(&g->jobs, at, save)
-			blame(q, g, list_entry(at, struct job, link)->work->msg);
+			blame(q, g,
+				list_entry(at, struct job, link)->work->msg);
 	}
 	list_each(&g->jobs, at, save) {
 		list_remove(at);
