@@ -223,7 +223,8 @@ imap_thread(struct imap_session *s, const struct arg *args)
 		return why;
 	q.arena = new_arena("thread");
 	struct status st = find_messages(
-		s, key, WANT_DATES | WANT_THREADING, add_to_thread, &q);
+		s, key, WANT_DATES | WANT_SENT | WANT_THREADING,
+		add_to_thread, &q);
 	if (status_is_fine(st)) {
 		struct thread_forest forest =
 			thread_run(q.arena, how, q.v, q.n);

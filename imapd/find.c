@@ -313,7 +313,7 @@ static const struct {
 	[SEARCH_THREAD] = {test_thread, WANT_THREAD},
 	[SEARCH_AND] = {test_and},
 	[SEARCH_OR] = {test_or},
-	[SEARCH_SENT] = {test_sent, WANT_DATES, true},
+	[SEARCH_SENT] = {test_sent, WANT_SENT, true},
 	[SEARCH_HEADER] = {test_header, WANT_HEADERS},
 	[SEARCH_BODY] = {test_body, WANT_FILE, true},
 	[SEARCH_TEXT] = {test_body, WANT_FILE, true},

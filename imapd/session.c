@@ -325,7 +325,9 @@ say_why(struct imap_session *s, enum conn_line result)
 void
 session_tidy(struct imap_session *s)
 {
-	s->unsettled = !mailbox_settle(s->mailbox, clock_in(IMAP_SLICE));
+	int64_t end = clock_in(IMAP_SLICE);
+	s->unsettled = !mailbox_settle(s->mailbox, end) ||
+		!mailbox_describe(s->mailbox, end);
 }
 
 void

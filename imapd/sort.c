@@ -23,7 +23,7 @@ static const struct {
 } keys[SORT_KEYS] = {
 	KEY("ARRIVAL", WANT_DATES, NUMBER, date),
 	KEY("CC", WANT_SORT_CC, TEXT, sort_cc),
-	KEY("DATE", WANT_DATES, NUMBER, sent),
+	KEY("DATE", WANT_SENT, NUMBER, sent),
 	KEY("DISPLAYFROM", WANT_DISPLAY, TEXT, display_from),
 	KEY("DISPLAYTO", WANT_DISPLAY, TEXT, display_to),
 	KEY("FROM", WANT_SORT_FROM, TEXT, sort_from),

@@ -140,7 +140,7 @@ check_files(struct store *s, struct arena *a, struct check *c,
 
 /* The numbers that every writer keeps, counted anew. */
 struct counted {
-	int64_t messages, unseen, deleted, size, file_size, bare;
+	int64_t messages, unseen, deleted, size, file_size, partial;
 };
 
 static struct counted
@@ -155,9 +155,9 @@ count(struct store *s, const struct folder_row *f)
 			0};
 		index_end(st);
 	}
-	st = index_query(s, Q_COUNT_BARE, "ii", from, to);
+	st = index_query(s, Q_COUNT_PARTIAL, "ii", from, to);
 	if (index_row(s, st)) {
-		n.bare = index_int(st, 0);
+		n.partial = index_int(st, 0);
 		index_end(st);
 	}
 	return n;
@@ -194,10 +194,10 @@ make_runs(struct store *s, struct folder_row *f)
 /* Rows of which a part is gone are dropped; their files are taken in again
  * under the same UIDs. */
 static void
-drop_bare(struct store *s, struct folder_row *f)
+drop_partial(struct store *s, struct folder_row *f)
 {
 	int64_t from = index_key(f->id, 0), to = index_key(f->id, UINT32_MAX);
-	index_run(s, Q_DROP_BARE, "ii", from, to);
+	index_run(s, Q_DROP_PARTIAL, "ii", from, to);
 	index_run(s, Q_DROP_HEADERS, "ii", from, to);
 	index_run(s, Q_DROP_CONTENTS, "ii", from, to);
 	f->rebuild = true;
@@ -219,12 +219,12 @@ check_counts(struct store *s, struct arena *a, struct check *c,
 		n.deleted != f->deleted || n.size != f->size ||
 		n.file_size != f->file_size ||
 		count_runs(s, f) != n.messages;
-	if (n.bare > 0)
-		tell(c, f, "%lld rows are not whole", (long long)n.bare);
+	if (n.partial > 0)
+		tell(c, f, "%lld rows are not whole", (long long)n.partial);
 	if (wrong)
 		tell(c, f, "its counts are not those of its messages");
-	if (c->repair && n.bare > 0) {
-		drop_bare(s, f);
+	if (c->repair && n.partial > 0) {
+		drop_partial(s, f);
 		n = count(s, f);
 		wrong = true;
 	}
@@ -387,6 +387,8 @@ store_rebuild(struct store *s, struct arena *a, struct check *c)
 	st = all_folders(s, a, &v, &n);
 	for (size_t i = 0; i < n && status_is_fine(st); i++) {
 		st = sync_folder(s, a, v[i].id, &v[i]);
+		if (status_is_fine(st))
+			st = describe_folder(s, a, v[i].name);
 		c->folders++;
 		c->messages += (uint64_t)v[i].messages;
 	}

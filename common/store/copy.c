@@ -156,7 +156,7 @@ copy_one(struct copying *c, uint32_t uid)
 		o.in_new, o.name, o.info), row_path(c->row, to, false, n.name,
 		n.info)))
 		return false;
-	row_insert_bare(c->s, to, &n, 0);
+	row_insert_alone(c->s, to, &n, 0);
 	note_texts(c, uid, n.uid);
 	to->words_owed |= words_beyond(&c->words, n.keywords);
 	uid_set_add(c->a, &c->out->from, uid);

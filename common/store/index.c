@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 7, CHECKPOINT_PAGES = 2000 };
+enum { VERSION = 8, CHECKPOINT_PAGES = 2000 };
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)"
@@ -54,6 +54,7 @@ static const char schema[] =
 	/* the flags that are asked for most, and that fewest have */
 	"CREATE INDEX message_unseen ON message(key) WHERE flags&1=0;"
 	"CREATE INDEX message_deleted ON message(key) WHERE flags&8<>0;"
+	"CREATE INDEX message_bare ON message(key) WHERE thread=-1;"
 	"CREATE TABLE header(key INTEGER PRIMARY KEY, message_id TEXT,"
 	" refs TEXT, from_text TEXT, to_text TEXT, cc_text TEXT,"
 	" bcc_text TEXT, subject TEXT, sort_from TEXT, sort_to TEXT,"
@@ -182,7 +183,7 @@ make_schema(struct store *s)
 	if (rc == SQLITE_OK && version == 0) {
 		rc = exec(s, schema);
 		if (rc == SQLITE_OK)
-			rc = exec(s, "PRAGMA user_version=7");
+			rc = exec(s, "PRAGMA user_version=8");
 	}
 	if (rc != SQLITE_OK) {
 		exec(s, "ROLLBACK");

@@ -22,6 +22,7 @@
  *	rows.c		folder, message and run rows
  *	keywords.c	words and letters
  *	sync.c		foreign changes
+ *	describe.c	what is read from the files later
  */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
@@ -271,17 +272,29 @@ enum place row_owes(unsigned flags, uint32_t letters, struct str info,
  * cannot be read. */
 bool row_content(struct arena *a, int fd, struct str *raw);
 
-/* Complete rows in and out.  insert counts, and takes the row's modseq. */
+/* The thread of a message whose header nobody has read yet (describe.c). */
+#define THREAD_BARE UINT64_MAX
+static inline bool
+row_is_bare(const struct message_row *row)
+{
+	return row->thread == THREAD_BARE;
+}
+
+/* Complete rows in and out, or bare ones.  insert counts, and takes the row's
+ * modseq. */
 void row_insert(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
-/* The message's own row alone. */
-void row_insert_bare(struct store *s, struct folder_row *f,
+/* The message's own row alone; the others are copied. */
+void row_insert_alone(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
 /* The same of a row that sessions may have seen before. */
 void row_insert_again(struct store *s, struct folder_row *f,
 	const struct message_row *row, enum place owed);
 void row_from_content(struct arena *a, struct str raw,
 	struct message_row *row);
+/* Makes a bare row complete, unless it is no more or was made so. */
+void row_describe(struct store *s, const struct folder_row *f,
+	const struct message_row *row);
 /* Of rows that go, as bits: the files are dead (row_bury); the messages are
  * no more, so a delivery of the same name is a repetition. */
 enum expunge {
@@ -358,6 +371,7 @@ struct mailbox {
 	uint64_t own[16]; /* modseqs of this session's own changes > told */
 	size_t own_count;
 	struct uid_set recent;
+	uint32_t described; /* mailbox_describe has been through up to here */
 	bool gone;
 };
 
@@ -374,6 +388,13 @@ struct status mailbox_begin(struct mailbox *m, struct arena *a,
 /* Existing UIDs of a set, those with \\Deleted or all. */
 struct uid_set mailbox_existing(struct mailbox *m, struct arena *a,
 	const struct uid_set *uids, bool all);
+/* Completes bare rows of the set from that UID on, a batch of them; *upto: as
+ * far as all are complete that can be.  Outside of transactions. */
+struct status describe_some(struct mailbox *m, const struct uid_set *uids,
+	uint32_t from, uint32_t *upto);
+/* All of a folder. */
+struct status describe_folder(struct store *s, struct arena *a,
+	struct str name);
 /* The statement for these columns, cached. */
 struct scan_statement *scan_statement(struct store *s, unsigned want);
 void scan_row(const struct scan_statement *scan, struct message_row *row);

@@ -147,6 +147,7 @@ mailbox_resolve(struct mailbox *m, struct arena *a)
 		return false;
 	m->row.id = f.id;
 	m->generation = m->store->ix.generation;
+	m->described = 0;
 	return true;
 }
 

@@ -130,6 +130,8 @@ struct mailbox_scan {
 	size_t range;
 	uint32_t next;
 	unsigned rows;
+	uint32_t complete; /* up to here all rows are, of that index */
+	unsigned generation;
 	void *statement;
 	int failed;
 };
@@ -198,6 +200,9 @@ struct status mailbox_copy(struct mailbox *m, struct arena *a,
  * left.  To be called when the client is silent, then again while false.
  */
 bool mailbox_settle(struct mailbox *m, int64_t deadline);
+/* The same for what a new index has to learn from the files: nobody need wait
+ * for it later. */
+bool mailbox_describe(struct mailbox *m, int64_t deadline);
 
 /* -------------------------------------------------------------- append */
 /*

@@ -4,7 +4,9 @@
  *
  * A row is what the index has.  It was complete when the message arrived:
  * sizes, dates, sort keys, the ENVELOPE and BODYSTRUCTURE as the client will
- * see them.  Nothing is ever learned from the file later.
+ * see them.  Only where an index is made anew of what names say, the rest is
+ * read from the files when somebody asks (describe.c); readers of rows never
+ * see the difference.
  *
  * On disk a message has LF line ends, as every Maildir program expects; on
  * the wire CRLF.  An LF that has a CR before it (foreign files) is a CRLF
@@ -59,7 +61,7 @@ uint64_t uid_set_count(const struct uid_set *set);
 /* What to fetch of a row: uid, modseq, flags and keywords come unless
  * WANT_UID is all that is wanted. */
 enum message_want {
-	WANT_DATES = 1 << 0, /* date, zone, sent, saved */
+	WANT_DATES = 1 << 0, /* date, zone, saved */
 	WANT_SIZES = 1 << 1, /* size, file_size */
 	WANT_FILE = 1 << 2, /* name, info, in_new */
 	WANT_SORT_CC = 1 << 3, /* these of themselves: a text costs time */
@@ -76,7 +78,8 @@ enum message_want {
 	WANT_PREVIEW = 1 << 13,
 	WANT_HEADERS = 1 << 14, /* the folded header texts */
 	WANT_FIELDS = 1 << 15,
-	WANT_UID = 1 << 16, /* nothing but that; alone */
+	WANT_SENT = 1 << 16,
+	WANT_UID = 1 << 17, /* nothing but that; alone */
 };
 
 struct message_row {

@@ -63,12 +63,12 @@
 		"coalesce(sum(flags&8<>0),0),coalesce(sum(size),0)," \
 		"coalesce(sum(file_size),0) FROM message " \
 		"WHERE key BETWEEN ?1 AND ?2") \
-	Q(COUNT_BARE, "SELECT count(*) FROM message WHERE key BETWEEN ?1 AND " \
-		"?2 AND (NOT EXISTS (SELECT 1 FROM header h WHERE " \
+	Q(COUNT_PARTIAL, "SELECT count(*) FROM message WHERE key BETWEEN ?1 " \
+		"AND ?2 AND thread<>-1 AND (NOT EXISTS (SELECT 1 FROM header h WHERE " \
 		"h.key=message.key) OR NOT EXISTS (SELECT 1 FROM content c " \
 		"WHERE c.key=message.key))") \
-	Q(DROP_BARE, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2 AND " \
-		"(NOT EXISTS (SELECT 1 FROM header h WHERE h.key=message.key) " \
+	Q(DROP_PARTIAL, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2 " \
+		"AND thread<>-1 AND (NOT EXISTS (SELECT 1 FROM header h WHERE h.key=message.key) " \
 		"OR NOT EXISTS (SELECT 1 FROM content c WHERE " \
 		"c.key=message.key))") \
 	Q(DROP_HEADERS, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2 AND " \
@@ -91,6 +91,11 @@
 	Q(HEADER_ADD, "INSERT INTO header VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9," \
 		"?10,?11,?12,?13,?14)") \
 	Q(CONTENT_ADD, "INSERT INTO content VALUES(?1,?2,?3,?4,?5,?6)") \
+	Q(MESSAGE_BARE, "SELECT key,name,info,place,date,size FROM message " \
+		"INDEXED BY message_bare WHERE key BETWEEN ?1 AND ?2 AND " \
+		"thread=-1 ORDER BY key") \
+	Q(MESSAGE_DESCRIBE, "UPDATE message SET sent=?2,thread=?3 " \
+		"WHERE key=?1 AND thread=-1") \
 	Q(MESSAGE_DROP, "DELETE FROM message WHERE key BETWEEN ?1 AND ?2") \
 	Q(HEADER_DROP, "DELETE FROM header WHERE key BETWEEN ?1 AND ?2") \
 	Q(CONTENT_DROP, "DELETE FROM content WHERE key BETWEEN ?1 AND ?2") \
@@ -162,6 +167,7 @@
 	Q(DEAD_DROP_ALL, "DELETE FROM dead WHERE folder=?1 AND path<>'' AND " \
 		"uid BETWEEN ?2 AND ?3") \
 	Q(DEAD_FORGET, "DELETE FROM dead WHERE folder=?1 AND path=''") \
+	Q(DEAD_ANY, "SELECT 1 FROM dead WHERE folder=?1 LIMIT 1") \
 	Q(DEAD_HAS, "SELECT 1 FROM dead WHERE folder=?1 AND uid=?2 AND " \
 		"unique_part=?3") \
 	Q(DEAD_SOME, "SELECT uid,unique_part,path FROM dead WHERE folder=?1 " \
@@ -171,6 +177,7 @@
 		"AND prefix=?3") \
 	Q(PENDING_IS, "SELECT 1 FROM pending WHERE folder=?1 AND first=?2 " \
 		"AND prefix=?3") \
+	Q(PENDING_ANY, "SELECT 1 FROM pending WHERE folder=?1 LIMIT 1") \
 	Q(PENDING_HAS, "SELECT prefix FROM pending WHERE folder=?1 AND " \
 		"first<=?2 AND last>=?2") \
 	Q(PAST_ADD, "INSERT OR REPLACE INTO past(name) VALUES(?1)") \

@@ -356,11 +356,23 @@ insert_texts(struct store *s, const struct folder_row *f,
 }
 
 void
+row_describe(struct store *s, const struct folder_row *f,
+	const struct message_row *r)
+{
+	index_run(s, Q_MESSAGE_DESCRIBE, "iii", index_key(f->id, r->uid),
+		r->sent, I(r->thread));
+	/* somebody else may have been faster */
+	if (s->ix.fault == SQLITE_OK && sqlite3_changes(s->ix.db) > 0)
+		insert_texts(s, f, r);
+}
+
+void
 row_insert(struct store *s, struct folder_row *f, const struct message_row *r,
 	enum place owed)
 {
 	insert_message(s, f, r, owed, false);
-	insert_texts(s, f, r);
+	if (!row_is_bare(r))
+		insert_texts(s, f, r);
 }
 
 void
@@ -368,11 +380,12 @@ row_insert_again(struct store *s, struct folder_row *f,
 	const struct message_row *r, enum place owed)
 {
 	insert_message(s, f, r, owed, true);
-	insert_texts(s, f, r);
+	if (!row_is_bare(r))
+		insert_texts(s, f, r);
 }
 
 void
-row_insert_bare(struct store *s, struct folder_row *f,
+row_insert_alone(struct store *s, struct folder_row *f,
 	const struct message_row *r, enum place owed)
 {
 	insert_message(s, f, r, owed, false);

@@ -37,7 +37,7 @@ static const struct column columns[] = {
 	COLUMN("m.keywords", 0, TEXT, keywords),
 	COLUMN("m.date", WANT_DATES, NUMBER, date),
 	COLUMN("m.zone", WANT_DATES, INT, zone),
-	COLUMN("m.sent", WANT_DATES, NUMBER, sent),
+	COLUMN("m.sent", WANT_SENT, NUMBER, sent),
 	COLUMN("m.saved", WANT_DATES, NUMBER, saved),
 	COLUMN("m.size", WANT_SIZES, NUMBER, size),
 	COLUMN("m.file_size", WANT_SIZES, NUMBER, file_size),
@@ -73,6 +73,8 @@ enum {
 		WANT_SORT_TO | WANT_DISPLAY | WANT_THREADING | WANT_HEADERS,
 	IN_CONTENT = WANT_ENVELOPE | WANT_BODY | WANT_STRUCTURE |
 		WANT_PREVIEW | WANT_FIELDS,
+	/* what a bare row has not */
+	IN_MESSAGE = IN_HEADER | IN_CONTENT | WANT_SENT | WANT_THREAD,
 };
 
 static bool
@@ -111,10 +113,12 @@ prepare(struct store *s, struct scan_statement *scan)
 	if (unseen)
 		buf_adds(b, " INDEXED BY message_unseen");
 	if (scan->want & IN_HEADER)
-		buf_adds(b, " LEFT JOIN header h ON h.key=m.key");
+		buf_adds(b, " CROSS JOIN header h ON h.key=m.key");
 	if (scan->want & IN_CONTENT)
-		buf_adds(b, " LEFT JOIN content c ON c.key=m.key");
+		buf_adds(b, " CROSS JOIN content c ON c.key=m.key");
 	buf_adds(b, " WHERE m.key BETWEEN ?1 AND ?2");
+	if (scan->want & (WANT_SENT | WANT_THREAD))
+		buf_adds(b, " AND m.thread<>-1");
 	if (!(scan->want & UNCONDITIONAL))
 		buf_adds(b, " AND m.flags&?3=?4 AND m.modseq>?5");
 	if (unseen)
@@ -208,6 +212,42 @@ want_of(const struct mailbox *m, const struct mailbox_scan *c)
 	return want | (mask == 0 && c->since == 0 ? UNCONDITIONAL : 0);
 }
 
+static bool
+wants_whole(unsigned want)
+{
+	return (want & IN_MESSAGE) && !(want & WANT_UID);
+}
+
+/* Before rows are read that may be bare; those that cannot be completed are
+ * passed over. */
+static bool
+complete(struct mailbox *m, struct mailbox_scan *c, uint32_t from)
+{
+	if (c->generation != m->generation)
+		c->complete = 0;
+	c->generation = m->generation;
+	if (!wants_whole(c->want) || c->complete >= from)
+		return true;
+	struct status st = describe_some(m, &c->uids, from, &c->complete);
+	if (!status_is_fine(st) && m->store->ix.fault == SQLITE_OK)
+		m->store->ix.fault = SQLITE_BUSY;
+	return status_is_fine(st);
+}
+
+static uint32_t
+range_end(const struct mailbox *m, const struct mailbox_scan *c)
+{
+	uint32_t last = c->uids.v[c->range].last, most = mailbox_last_uid(m);
+	return last < most ? last : most;
+}
+
+static uint32_t
+stretch_end(const struct mailbox *m, const struct mailbox_scan *c)
+{
+	uint32_t last = range_end(m, c);
+	return wants_whole(c->want) && c->complete < last ? c->complete : last;
+}
+
 /* The statement at the place where the scan is, or NULL at the end. */
 static struct scan_statement *
 resume(struct mailbox *m, struct mailbox_scan *c)
@@ -218,14 +258,14 @@ resume(struct mailbox *m, struct mailbox_scan *c)
 	if (c->statement != NULL && s->ix.scanning == c->statement &&
 		s->ix.scanning->want == want_of(m, c))
 		return c->statement;
-	struct uid_range r = c->uids.v[c->range];
-	uint32_t from = c->next > r.first ? c->next : r.first;
-	uint32_t most = mailbox_last_uid(m);
-	struct scan_statement *st = scan_statement(s, want_of(m, c));
+	uint32_t first = c->uids.v[c->range].first;
+	uint32_t from = c->next > first ? c->next : first;
+	struct scan_statement *st = complete(m, c, from)
+		? scan_statement(s, want_of(m, c)) : NULL;
 	if (st == NULL)
 		return NULL;
 	bind(st->st, index_key(m->row.id, from),
-		index_key(m->row.id, r.last < most ? r.last : most), c);
+		index_key(m->row.id, stretch_end(m, c)), c);
 	c->statement = s->ix.scanning = st;
 	return st;
 }
@@ -256,7 +296,10 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 		c->statement = NULL;
 		if (s->ix.fault != SQLITE_OK)
 			break;
-		c->range++;
+		if (stretch_end(m, c) < range_end(m, c))
+			c->next = c->complete + 1;
+		else
+			c->range++;
 	}
 	c->failed = s->ix.fault;
 	return false;
@@ -314,6 +357,10 @@ bool
 mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid, unsigned want,
 	struct message_row *row)
 {
-	return mailbox_ready(m) &&
+	struct uid_range one = {uid, uid};
+	uint32_t upto;
+	return mailbox_ready(m) && (!wants_whole(want) ||
+		status_is_fine(describe_some(m, &(struct uid_set){&one, 1},
+			uid, &upto))) &&
 		scan_one(m->store, a, index_key(m->row.id, uid), want, row);
 }

@@ -52,6 +52,7 @@ struct looking {
 	size_t done; /* entries */
 	struct arrival *v; /* of this transaction */
 	size_t n;
+	bool any_dead, any_pending; /* rows of these tables */
 	struct uid_set missing; /* not yet looked at */
 	struct str last_unique; /* of what was adopted last */
 	uint32_t last_uid;
@@ -218,20 +219,24 @@ take_double(struct looking *k, const struct entry *e,
 	return true;
 }
 
-/* Under the lock.  True when the entry is that of a row. */
+/* Under the lock.  True when the entry is that of a row; *namesake: it is not,
+ * but it is called as the message of one. */
 static bool
-take_known(struct looking *k, const struct entry *e)
+take_known(struct looking *k, const struct entry *e, bool *namesake)
 {
 	struct file_state row;
 	uint32_t uid;
+	*namesake = false;
 	if (!find_row(k, e, &uid, &row))
 		return false;
 	if (is_same_place(e, &row))
 		return true;
 	/* The reading may be older than what our own programs did meanwhile:
 	 * the row's name counts as long as there is a file of that name. */
-	if (exists(k->s, state_path(k, &row)))
-		return take_double(k, e, &row);
+	if (exists(k->s, state_path(k, &row))) {
+		*namesake = !take_double(k, e, &row);
+		return !*namesake;
+	}
 	if (exists(k->s, entry_path(k, e)))
 		merge_flags(k, e, uid, &row);
 	return true;
@@ -306,12 +311,14 @@ is_our_uid(struct store *s, const struct folder_row *f, uint32_t uid)
 	return uid != 0 && uid <= f->uid_mark &&
 		(uid >= f->uidnext || f->rebuild) &&
 		!has_row(s, Q_MESSAGE_HAS, f->id, uid) &&
-		!has_row(s, Q_TOMB_HAS, f->id, uid);
+		(f->tombs == 0 || !has_row(s, Q_TOMB_HAS, f->id, uid));
 }
 
 static bool
 was_expunged(struct looking *k, const struct entry *e)
 {
+	if (!k->any_dead)
+		return false;
 	sqlite3_stmt *st = index_query(k->s, Q_DEAD_HAS, "iit", k->f->id,
 		I(e->uid), maildir_parse(e->file).unique);
 	bool dead = index_row(k->s, st);
@@ -327,7 +334,7 @@ is_unfinished(struct looking *k, const struct entry *e)
 	struct stat st;
 	struct str unique = maildir_parse(e->file).unique;
 	bool is = false;
-	if (e->uid == 0 || has_row(k->s, Q_MESSAGE_HAS, k->f->id, e->uid))
+	if (!k->any_pending || e->uid == 0 || has_row(k->s, Q_MESSAGE_HAS, k->f->id, e->uid))
 		return false;
 	sqlite3_stmt *q = index_query(k->s, Q_PENDING_HAS, "ii", k->f->id,
 		I(e->uid));
@@ -340,6 +347,27 @@ is_unfinished(struct looking *k, const struct entry *e)
 	return is;
 }
 
+/* Of a new index, whatever the name says is believed, and the rest is read when
+ * somebody asks for it. */
+static bool
+describe_by_name(struct looking *k, struct arrival *x,
+	const struct maildir_name *n)
+{
+	struct stat st;
+	if (!k->f->rebuild || !n->has_size || !n->has_wire_size ||
+		n->wire_size < n->size || n->wire_size / 2 > n->size ||
+		fstatat(k->s->dir, entry_path(k, x->entry), &st,
+			AT_SYMLINK_NOFOLLOW) != 0 ||
+		!S_ISREG(st.st_mode) || (uint64_t)st.st_size != n->size)
+		return false;
+	x->row = (struct message_row){.name = n->base, .info = n->info,
+		.in_new = x->entry->in_new, .date = st.st_mtim.tv_sec,
+		.saved = st.st_ctim.tv_sec, .sent = st.st_mtim.tv_sec,
+		.size = n->wire_size, .file_size = n->size,
+		.thread = THREAD_BARE};
+	return true;
+}
+
 /* Opens, reads and describes the file; without the lock. */
 static bool
 describe(struct looking *k, struct arrival *x)
@@ -348,6 +376,8 @@ describe(struct looking *k, struct arrival *x)
 	struct maildir_name n = maildir_parse(x->entry->file);
 	struct str raw;
 	struct stat st;
+	if (describe_by_name(k, x, &n))
+		return true;
 	int fd = openat(k->s->dir, entry_path(k, x->entry), O_RDONLY |
 		O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0) {
@@ -409,20 +439,11 @@ adopt(struct looking *k, struct arrival *x)
 		f->uidnext = row->uid + 1;
 }
 
-/* One that is called as another message is gets a name of its own. */
-static void
-rename_apart(struct looking *k, struct arrival *x)
-{
-	struct file_state row;
-	uint32_t uid;
-	if (find_row(k, x->entry, &uid, &row))
-		x->row.name = control_unique(k->s, k->batch);
-}
-
 static void
 take_arrival(struct looking *k, struct arrival *x)
 {
-	if (take_known(k, x->entry))
+	bool namesake;
+	if (take_known(k, x->entry, &namesake))
 		return;
 	if (was_expunged(k, x->entry) || is_unfinished(k, x->entry)) {
 		own_unlink(k->s, entry_path(k, x->entry));
@@ -432,7 +453,8 @@ take_arrival(struct looking *k, struct arrival *x)
 		k->uncertain = true;
 		return;
 	}
-	rename_apart(k, x);
+	if (namesake)
+		x->row.name = control_unique(k->s, k->batch);
 	adopt(k, x);
 }
 
@@ -443,7 +465,8 @@ is_known(struct looking *k, const struct entry *e)
 {
 	struct file_state row;
 	uint32_t uid;
-	return find_row(k, e, &uid, &row) &&
+	bool any = !k->list.all || k->list.known_n > 0;
+	return any && find_row(k, e, &uid, &row) &&
 		!exists(k->s, state_path(k, &row));
 }
 
@@ -462,7 +485,7 @@ gather_all(struct looking *k)
 			k->n++;
 		} else if (describe(k, x)) {
 			x->described = true;
-			described++;
+			described += row_is_bare(&x->row) ? 0 : 1;
 			k->n++;
 		}
 	}
@@ -520,6 +543,16 @@ begin(struct looking *k)
 	return status_later(2, 0, STR("the index was made anew"));
 }
 
+static bool
+has_any(struct store *s, enum index_query q, int64_t folder)
+{
+	sqlite3_stmt *st = index_query(s, q, "i", folder);
+	bool any = index_row(s, st);
+	if (any)
+		index_end(st);
+	return any;
+}
+
 static struct status
 apply(struct looking *k)
 {
@@ -535,6 +568,8 @@ apply(struct looking *k)
 	}
 	f->unsure &= ~(unsigned)UNSURE_NEW;
 	k->words = words_load(k->s, k->batch, f->id);
+	k->any_dead = has_any(k->s, Q_DEAD_ANY, f->id);
+	k->any_pending = has_any(k->s, Q_PENDING_ANY, f->id);
 	watch_begin(k->s, k->batch, f, WATCH_BOTH);
 	for (size_t i = 0; i < k->n; i++)
 		take_arrival(k, &k->v[i]);

@@ -495,6 +495,146 @@ START_TEST(test_rebuild_lets_others_in)
 }
 END_TEST
 
+/* Rows of messages whose files nobody has read yet. */
+static long
+bare(struct home *h)
+{
+	return shell_number(h, "python3 -c 'import sqlite3; "
+		"print(sqlite3.connect(\"surat/index.db\").execute("
+		"\"SELECT count(*) FROM message WHERE thread=-1\")"
+		".fetchone()[0])'");
+}
+
+static struct str
+envelopes(struct home *h, struct mailbox *m, unsigned want)
+{
+	struct buf *b = buf_new(h->a);
+	struct mailbox_scan c = {.uids = set_of(h->a, 1, UINT32_MAX),
+		.want = want};
+	struct message_row row;
+	while (mailbox_next(m, &c, &row)) {
+		buf_printf(b, "%u %lld %llu %llu ", row.uid,
+			(long long)row.sent,
+			(unsigned long long)row.size,
+			(unsigned long long)row.thread);
+		buf_add(b, row.envelope);
+		buf_add(b, row.structure);
+		buf_add(b, row.subject);
+	}
+	ck_fine(mailbox_scan_end(m, &c));
+	return buf_str(b);
+}
+
+enum {
+	NAMES_SAY = WANT_DATES | WANT_SIZES | WANT_FILE,
+	FILES_SAY = NAMES_SAY | WANT_SENT | WANT_THREAD | WANT_HEADERS |
+		WANT_ENVELOPE | WANT_STRUCTURE
+};
+
+/* A new index has what names say; the rest comes when somebody asks, just as
+ * much as he asks for, or when nobody does. */
+START_TEST(test_read_when_asked)
+{
+	struct home h;
+	struct message_row row;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 300);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct str names = envelopes(&h, m, NAMES_SAY),
+		   files = envelopes(&h, m, FILES_SAY);
+	ck_assert_int_eq(bare(&h), 0);
+	for (int i = 0; i < 2; i++) {
+		mailbox_close(m);
+		lose_index(&h);
+		m = open_box(h.s, h.a, "INBOX");
+		ck_assert(str_eq(envelopes(&h, m, NAMES_SAY), names));
+		ck_assert_int_eq(bare(&h), 300);
+		ck_assert(mailbox_row(m, h.a, 7, WANT_HEADERS, &row));
+		ck_assert(str_ends(row.subject, STR("E FROM Q6")));
+		ck_assert_int_eq(bare(&h), 299);
+		check_counts(h.s, h.a);
+		if (i == 1)
+			while (!mailbox_describe(m, clock_in(10)))
+				;
+		ck_assert_int_eq(bare(&h), i == 1 ? 0 : 299);
+		ck_assert(str_eq(envelopes(&h, m, FILES_SAY), files));
+		ck_assert_int_eq(bare(&h), 0);
+		check_counts(h.s, h.a);
+	}
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+/* Copies of what nobody has read are read where they went; who has gone leaves
+ * nothing behind. */
+START_TEST(test_bare_copied)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 20);
+	lose_index(&h);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 3, 8);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Archive"), false, &c));
+	set = set_of(h.a, 9, 12);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Archive"), true, &c));
+	set = set_of(h.a, 1, 2);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	ck_assert_int_eq(bare(&h), 20 + 6 - 2);
+	check_counts(h.s, h.a);
+	struct mailbox *x = open_box(h.s, h.a, "Archive");
+	ck_assert_uint_eq(mailbox_count(x), 10);
+	struct str all = envelopes(&h, x, FILES_SAY);
+	for (int i = 2; i < 12; i++) {
+		char subject[32];
+		snprintf(subject, sizeof subject, "from q%d", i);
+		ck_assert_msg(memmem(all.p, all.n, subject, strlen(subject))
+			!= NULL, "%s", subject);
+	}
+	check_counts(h.s, h.a);
+	ck_assert_int_eq(bare(&h), 14);
+	mailbox_close(x);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+/* A name that lies about the length on the wire: the UID meant nothing, and
+ * the message gets another; the others are as they were. */
+START_TEST(test_name_lies)
+{
+	struct home h;
+	struct mailbox_news n;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	settle(m);
+	uint64_t size = mailbox_folder(m)->size;
+	mailbox_close(m);
+	/* one octet longer, as if another program had counted it */
+	ck_assert_int_eq(shell(&h, "f=$(echo cur/*UID=2*); w=${f#*,W=}; "
+		"w=${w%%%%,*}; mv $f ${f%%%%,W=*},W=$((w+1)),UID=2:2,"), 0);
+	lose_index(&h);
+	m = open_box(h.s, h.a, "INBOX");
+	ck_assert_uint_eq(mailbox_count(m), 3);
+	envelopes(&h, m, FILES_SAY);
+	ck_fine(mailbox_news(m, h.a, true, &n));
+	ck_assert_uint_eq(uid_set_count(&n.expunged), 1);
+	ck_assert_uint_eq(n.expunged.v[0].first, 2);
+	ck_assert_uint_eq(mailbox_count(m), 3);
+	ck_assert_uint_eq(mailbox_folder(m)->size, size);
+	envelopes(&h, m, FILES_SAY);
+	ck_fine(mailbox_news(m, h.a, true, &n));
+	ck_assert(!n.any);
+	ck_assert_int_eq(bare(&h), 0);
+	check_counts(h.s, h.a);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
 /* Who holds the lock for ever makes others late, not wrong. */
 START_TEST(test_busy)
 {
@@ -528,5 +668,6 @@ suite_rebuild(void)
 		test_control_damaged, test_control_hostile,
 		test_everything_of_ours_removed, test_index_is_old,
 		test_lost_while_others_work, test_rebuild_lets_others_in,
+		test_read_when_asked, test_bare_copied, test_name_lies,
 		test_busy);
 }
