@@ -27,6 +27,8 @@ guest_welcome(struct guest *g, struct program *p, const struct client *c)
 {
 	g->auth = link_new(g->arena, p->sockets, "auth");
 	g->to_tls = link_new(g->arena, p->sockets, "tls");
+	g->peer = c->peer;
+	g->client = net_ip(g->arena, &g->peer);
 	log_info(g->id, "connect", LOG_STR("client", g->client),
 		LOG_STR("service", c->service));
 }

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Logging in by IMAP: every SASL mechanism with a client of another hand, and
-capabilities that are kept from some clients."""
+"""Logging in by IMAP: every SASL mechanism with a client of another hand,
+capabilities that are kept from some clients, and clients behind a load
+balancer."""
 import base64
 import os
 import re
+import socket
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import SLOW, House, done, ok, same, until
 from imap import Imap
+from ports import free_port
 
 MECHANISMS = ('SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256', 'SCRAM-SHA-1-PLUS',
               'SCRAM-SHA-1', 'PLAIN', 'LOGIN')
@@ -83,6 +86,25 @@ def hidden(h):
     c.logout()
 
 
+def proxied(h, imap, pop3):
+    """Whose address counts is not the load balancer's."""
+    source, host = '192.0.2.77', '127.0.0.1'
+    header = b'\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c' + \
+        socket.inet_aton(source) + socket.inet_aton(host) + b'\x10\0\0\x8f'
+    with socket.create_connection((host, imap), 30) as s, s.makefile() as f:
+        s.sendall(header + b'a LOGIN alice secret\r\n')
+        first, answer = f.readline(), f.readline()
+    ok('LOGINDISABLED' in first and 'IDLE' not in first and
+       'PRIVACYREQUIRED' in answer, 'IMAP behind a proxy: its address decides',
+       first + answer)
+    with socket.create_connection((host, pop3), 30) as s, s.makefile() as f:
+        s.sendall(header)
+        f.readline()
+    ok(until(lambda: all(h.grep(' connect client=%s service=%s' % (
+        source, name)) for name in ('imap', 'pop3'))),
+       'and is in the log, as by POP3', h.grep(' connect '))
+
+
 def main():
     with House(options=(), sets=['auth.failure_delay=0']) as h:
         with open(h.dir + '/users', 'w') as f:
@@ -94,6 +116,14 @@ def main():
     with House(sets=['imap.hide=127.0.0.0/8 IDLE literal+,'
                      '* AUTH=LOGIN CONDSTORE,192.0.2.0/24 MOVE']) as h:
         hidden(h)
+    h = House(sets=['imap.hide=192.0.2.0/24 IDLE'])
+    ports = [free_port(), free_port()]
+    h.sets += ['listen.imap=127.0.0.1:%d, 127.0.0.1:%d proxy' %
+               (h.port('imap'), ports[0]),
+               'listen.pop3=127.0.0.1:%d, 127.0.0.1:%d proxy' %
+               (h.port('pop3'), ports[1])]
+    with h:
+        proxied(h, *ports)
     done()
 
 
