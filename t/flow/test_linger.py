@@ -136,11 +136,7 @@ def check_index_gone(h):
 def check_reload(h):
     before = sessions(h)
     ok(before, 'some wait')
-    path = h.dir + '/surat.conf'
-    with open(path, 'a') as f:
-        f.write('\nimap {\n\ttimeout = 1900\n}\n')
-    h.process.send_signal(signal.SIGHUP)
-    until(lambda: h.grep(' reloaded'))
+    ok(h.reload('progress = 10', 'progress = 11'), 'a reload', h.log[-5:])
     ok(until(lambda: not set(before) & set(sessions(h))),
        'with another configuration they go')
     c = login(h, 'alice')

@@ -214,6 +214,19 @@ class House:
         until(lambda: len(self.mails(user, folder)) >= count, seconds)
         return self.mails(user, folder)
 
+    def reload(self, old, new):
+        """With a line of the configuration that is another one; was it
+        taken?"""
+        path = self.dir + '/surat.conf'
+        with open(path) as f:
+            text = f.read()
+        assert old in text, old
+        with open(path, 'w') as f:
+            f.write(text.replace(old, new, 1))
+        before = len(self.grep(' reloaded'))
+        self.process.send_signal(signal.SIGHUP)
+        return until(lambda: len(self.grep(' reloaded')) > before)
+
     def surat(self, *args, **more):
         return subprocess.run(
             [BUILD + '/bin/surat', *args, '--config',
