@@ -183,6 +183,7 @@ hand_over(struct dialogue *d)
 		users_limits(d->arena, d->auth->conf, &d->copy);
 	m.session_start.client = d->step.client;
 	m.session_start.tls = d->step.tls;
+	m.session_start.back = d->step.back;
 	m.session_start.tag = d->step.tag;
 	m.session_start.pending = d->step.pending;
 	m.fd = d->client;
@@ -384,6 +385,7 @@ keep_step(struct dialogue *d, const struct msg_auth_step *m)
 		.session = str_copy(d->arena, m->session),
 		.service = str_copy(d->arena, m->service),
 		.client = str_copy(d->arena, m->client), .tls = m->tls,
+		.back = m->back,
 		.tag = str_copy(d->arena, m->tag),
 		.pending = str_copy(d->arena, m->pending)};
 }

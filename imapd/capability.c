@@ -34,6 +34,12 @@ is_not_compressed(const struct imap_session *s)
 	return !s->compressed;
 }
 
+static bool
+may_come_back(const struct imap_session *s)
+{
+	return s->guest.back;
+}
+
 static struct str_list
 append_limit(struct imap_session *s)
 {
@@ -104,6 +110,7 @@ static const struct capability {
 	{"SPECIAL-USE", IMAP_USER},
 	{"CREATE-SPECIAL-USE", IMAP_USER},
 	{"STATUS=SIZE", IMAP_USER},
+	{"UNAUTHENTICATE", IMAP_USER, may_come_back},
 	{"SASL-IR", IMAP_GREETED},
 	{"STARTTLS", IMAP_GREETED, offers_tls},
 	{"LOGINDISABLED", IMAP_GREETED, refuses_passwords},

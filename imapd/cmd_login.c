@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Before a login: STARTTLS, LOGIN, AUTHENTICATE (RFC 3501 6.2, initial
- * responses RFC 4959), and what goes in any state: NOOP, LOGOUT.
+ * responses RFC 4959), the way back there, UNAUTHENTICATE (RFC 8437), and what
+ * goes in any state: NOOP, LOGOUT.
  *
  * What the tagged OK of a successful login says is said by the session the
  * client was handed to (start.c); ask/guest asks for it.
  */
 #include "commands.h"
+#include "ask/handover.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "mail/encode.h"
+#include "sys/ipc.h"
 
-enum { RESPONSE_MOST = 8 * 1024 };
+#include <unistd.h>
+
+enum { RESPONSE_MOST = 8 * 1024, BACK_PATIENCE = 5 * 1000 };
 
 bool
 login_is_allowed(const struct imap_session *s)
@@ -198,6 +204,25 @@ imap_authenticate(struct imap_session *s, const struct arg *args)
 		.tag = s->tag, .exchange = exchange, .ctx = &x}, &x.why);
 }
 
+/* ---------------------------------------------------------- and its end */
+
+/* RFC 8437.  Where it is not offered it is not known either (section 3). */
+struct imap_reply
+imap_unauthenticate(struct imap_session *s, const struct arg *args)
+{
+	(void)args;
+	if (!s->guest.back || capability_is_hidden(s, STR("UNAUTHENTICATE")))
+		return REPLY_BAD("Unknown command");
+	return REPLY_OK("Unauthenticated");
+}
+
+void
+login_leave(struct imap_session *s)
+{
+	conn_unfilter(s->conn);
+	handover_return(s->conn);
+}
+
 /* ---------------------------------------------------------------- client */
 
 static void
@@ -208,6 +233,29 @@ greet(struct imap_session *s)
 		STR_ARG(text), STR_ARG(s->program->hostname));
 }
 
+/* No greeting: the client may have sent the next command already. */
+static enum served
+serve_returned(struct program *p, int asker)
+{
+	struct arena *a = arena_new("back");
+	struct message m = {.fd = -1};
+	enum ipc_result r = ipc_recv_wait(
+		&ask_messages, asker, a, &m, clock_in(BACK_PATIENCE));
+	close(asker);
+	if (r == IPC_OK && m.fd >= 0) {
+		int fd = message_take_fd(&m);
+		struct imap_session *s = session_new(p, fd, fd);
+		if (guest_come_back(&s->guest, p, &m)) {
+			s->id = s->guest.id;
+			session_run(s);
+		}
+		session_free(s);
+	}
+	message_drop(&m);
+	arena_free(a);
+	return SERVED_AGAIN;
+}
+
 /*
  * The process goes on to the next client after this one, handed over or not:
  * starting a program for each would double the cost of a login.
@@ -215,6 +263,8 @@ greet(struct imap_session *s)
 enum served
 login_serve(struct program *p, struct client *c)
 {
+	if (str_eq(c->service, STR("ask.tls")))
+		return serve_returned(p, c->in);
 	struct imap_session *s = session_new(p, c->in, c->out);
 	guest_welcome(&s->guest, p, c);
 	if (c->tls)

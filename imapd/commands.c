@@ -65,6 +65,9 @@ const struct imap_command imap_commands[] = {
 		imap_getquotaroot},
 	{{STR_INIT("SETQUOTA"), IMAP_USER, .help = "root (resource limit ...)"},
 		imap_setquota},
+	{{STR_INIT("UNAUTHENTICATE"), IMAP_USER, .done = IMAP_CLOSED,
+		 .flags = CMD_NO_ARGS | CMD_NO_NEWS},
+		imap_unauthenticate, login_leave},
 	{{STR_INIT("COMPRESS"), IMAP_USER, .help = "DEFLATE"}, imap_compress,
 		compress_start},
 

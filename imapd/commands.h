@@ -28,6 +28,9 @@ COMMAND(imap_login);
 COMMAND(imap_authenticate);
 /* Puts TLS under the connection; on failure the session is CLOSED. */
 void login_start_tls(struct imap_session *s);
+COMMAND(imap_unauthenticate);
+/* The connection goes back to the login processes, as it stands. */
+void login_leave(struct imap_session *s);
 /* May a password be sent now? */
 bool login_is_allowed(const struct imap_session *s);
 

@@ -16,6 +16,7 @@ enum { OUR_WINDOW = 13, THEIR_WINDOW = 15, OUR_MEMORY = 6, STEP = 16 * 1024 };
 struct deflate {
 	z_stream in, out;
 	struct buf *held; /* compressed, not yet expanded */
+	uint32_t last;	  /* its last four octets that were */
 	bool full;	  /* there may be more of what was expanded last */
 	bool ended;
 };
@@ -35,6 +36,31 @@ more(void *ctx)
 	return d->held->n > 0 || d->full;
 }
 
+static struct str
+held(void *ctx)
+{
+	struct deflate *d = ctx;
+	return buf_str(d->held);
+}
+
+static void
+used(struct deflate *d, size_t n)
+{
+	for (size_t i = n < 4 ? 0 : n - 4; i < n; i++)
+		d->last = d->last << 8 | (unsigned char)d->held->p[i];
+	buf_drop(d->held, n);
+}
+
+/* After an empty stored block (Z_SYNC_FLUSH) or the last one: what follows may
+ * be plain, if the client has unauthenticated (RFC 8437 4.1). */
+static bool
+may_be_over(const struct deflate *d)
+{
+	enum { AT_BOUNDARY = 128, BITS_LEFT = 7 };
+	return d->ended || (d->last == 0xffff &&
+		(d->in.data_type & (AT_BOUNDARY | BITS_LEFT)) == AT_BOUNDARY);
+}
+
 /* One step; false for what is not DEFLATE, or goes on after its end. */
 static bool
 expand(struct deflate *d, struct buf *out)
@@ -43,13 +69,13 @@ expand(struct deflate *d, struct buf *out)
 	d->in.avail_in = (unsigned)d->held->n;
 	d->in.next_out = (unsigned char *)buf_room(out, STEP);
 	d->in.avail_out = STEP;
-	int r = inflate(&d->in, Z_SYNC_FLUSH);
+	int r = inflate(&d->in, Z_BLOCK);
 	if ((r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END) || d->ended)
 		return false;
 	d->ended = r == Z_STREAM_END;
 	buf_grew(out, STEP - d->in.avail_out);
 	d->full = d->in.avail_out == 0;
-	buf_drop(d->held, d->held->n - d->in.avail_in);
+	used(d, d->held->n - d->in.avail_in);
 	return true;
 }
 
@@ -59,9 +85,12 @@ decode(void *ctx, struct str in, struct buf *out)
 	struct deflate *d = ctx;
 	size_t before = out->n;
 	buf_add(d->held, in);
-	while (more(d) && out->n - before < DEFLATE_PIECE)
+	while (more(d) && out->n - before < DEFLATE_PIECE) {
 		if (!expand(d, out))
 			return false;
+		if (may_be_over(d))
+			break;
+	}
 	return true;
 }
 
@@ -91,7 +120,8 @@ deflate_filter(struct arena *a)
 			-OUR_WINDOW, OUR_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
 		fatal("out of memory", NULL);
 	arena_hook(a, end, d);
-	return (struct conn_filter){decode, more, encode, d};
+	return (struct conn_filter){.decode = decode, .more = more,
+		.held = held, .encode = encode, .ctx = d};
 }
 
 struct imap_reply

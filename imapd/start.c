@@ -95,6 +95,7 @@ run_client(struct program *p, int stop, struct store **store)
 	s->user = m->user;
 	s->home = program_path(p, m->home);
 	s->guest.tls = m->tls != 0;
+	s->guest.back = m->back != 0;
 	if (m->client.n > 0)
 		s->guest.client = m->client;
 	s->state = IMAP_AUTH;

@@ -81,7 +81,7 @@ add_asks(struct arena *a, const struct team *t, struct inherited *fds)
 	const struct master *m = t->master;
 	size_t n = 0;
 	for (size_t i = 0; i < m->ask_count && n < FDS_MOST; i++)
-		if (t->role->kind == ROLE_SINGLE &&
+		if (t->role->kind <= ROLE_POOL &&
 			strcmp(m->asks[i].asked, t->role->file) == 0)
 			fds[n++] = (struct inherited){
 				str_cstr(a, str_printf(a, "ask.%s",

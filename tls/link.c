@@ -8,11 +8,16 @@
  * An end of one direction is passed on as an end of that direction; when the
  * program's side is gone, close_notify is sent and the stranger is given a
  * moment to read the last octets before the socket is closed.
+ *
+ * A program may also give the stream back (tls_back): it may be somebody
+ * else's from there on, so what the next program gets is another socket pair.
  */
 #include "tls.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/ipc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +31,7 @@ enum {
 	HANDSHAKE_MS = 30 * 1000,
 	LINGER_MS = 5 * 1000,
 	BINDING = 32,
+	AHEAD_MOST = 1024 * 1024, /* what a program may not have used */
 };
 
 struct pending {
@@ -45,6 +51,7 @@ struct tls_link {
 	struct loop_watch *net_watch, *plain_watch;
 	struct loop_timer *timer;
 	char session[32];
+	char address[64]; /* who may come back; empty: nobody */
 };
 
 static char chunk[CHUNK];
@@ -137,7 +144,8 @@ static void
 end_to_plain(struct tls_link *l)
 {
 	l->net_eof = true;
-	shutdown(l->plain, SHUT_WR);
+	if (!is_pending(&l->to_plain))
+		shutdown(l->plain, SHUT_WR);
 }
 
 static void
@@ -170,6 +178,8 @@ pump_in(struct tls_link *l)
 			took(&l->to_plain, l->to_plain.n);
 		else
 			took(&l->to_plain, (size_t)n);
+		if (l->net_eof)
+			end_to_plain(l);
 		return n != 0;
 	}
 	if (l->net_eof)
@@ -189,6 +199,19 @@ pump_in(struct tls_link *l)
 	return true;
 }
 
+/* Octets of the program's, which are in the chunk. */
+static void
+write_net(struct tls_link *l, size_t n)
+{
+	int done = n == 0 ? 0 : SSL_write(l->ssl, chunk, (int)n);
+	if (done > 0 && (size_t)done < n)
+		keep(&l->to_net, chunk + done, n - (size_t)done);
+	else if (n > 0 && done <= 0 && judge(l, done) == SSL_WAITS)
+		keep(&l->to_net, chunk, n);
+}
+
+static void take_back(struct tls_link *l, int conversation);
+
 /* plain to net; true when anything moved. */
 static bool
 pump_out(struct tls_link *l)
@@ -207,18 +230,17 @@ pump_out(struct tls_link *l)
 	}
 	if (l->plain_eof)
 		return false;
-	ssize_t n = recv(l->plain, chunk, sizeof chunk, MSG_DONTWAIT);
+	int back;
+	ssize_t n = ipc_read_fd(l->plain, chunk, sizeof chunk, &back);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
 		end_to_net(l);
 		return false;
 	}
-	int done = SSL_write(l->ssl, chunk, (int)n);
-	if (done > 0 && done < n)
-		keep(&l->to_net, chunk + done, (size_t)(n - done));
-	else if (done <= 0 && judge(l, done) == SSL_WAITS)
-		keep(&l->to_net, chunk, (size_t)n);
+	write_net(l, (size_t)n - (back >= 0));
+	if (back >= 0)
+		take_back(l, back);
 	return true;
 }
 
@@ -267,6 +289,113 @@ pump(struct tls_link *l)
 		loop_watch_set(l->net_watch, LOOP_READ | LOOP_WRITE);
 }
 
+static void
+on_plain(void *ctx, int fd, unsigned events)
+{
+	(void)fd, (void)events;
+	pump(ctx);
+}
+
+/* A plain side; the program's end of it, or -1. */
+static int
+open_plain(struct tls_link *l)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		pair) != 0)
+		return -1;
+	l->plain = pair[0];
+	l->plain_watch = loop_watch(
+		l->tls->loop, l->plain, LOOP_READ, on_plain, l);
+	return pair[1];
+}
+
+/* RFC 9266 */
+static struct str
+export_binding(struct tls_link *l, unsigned char binding[BINDING])
+{
+	bool ok = SSL_export_keying_material(l->ssl, binding, BINDING,
+		"EXPORTER-Channel-Binding", 24, NULL, 0, 0) == 1;
+	return str_of(binding, ok ? BINDING : 0);
+}
+
+/* ------------------------------------------------------------ given back */
+
+/* What the program had read of the client and what it had not, in order.  Its
+ * end of the stream may be anything: reading must not wait. */
+static void
+gather(struct tls_link *l, const struct message *m, struct buf *ahead)
+{
+	ssize_t n;
+	buf_add(ahead, m->tls_back.pending);
+	while (ahead->n < AHEAD_MOST && (n = recv(m->fd,
+		buf_room(ahead, CHUNK), CHUNK, MSG_DONTWAIT)) > 0)
+		buf_grew(ahead, (size_t)n);
+	buf_add(ahead, str_of(l->to_plain.octets + l->to_plain.taken,
+		l->to_plain.n - l->to_plain.taken));
+}
+
+/* To whoever of the login processes is free next. */
+static bool
+send_back(struct tls_link *l, struct arena *a, int stream)
+{
+	unsigned char binding[BINDING];
+	struct message m = MESSAGE(client_back);
+	int imapd = ipc_connect_now(str_cstr(a, str_printf(a, "%.*s/imapd",
+		STR_ARG(l->tls->program->sockets))));
+	m.fd = stream;
+	m.client_back.session = str_from(l->session);
+	m.client_back.address = str_from(l->address);
+	m.client_back.binding = export_binding(l, binding);
+	bool ok = imapd >= 0 &&
+		ipc_send(&ask_messages, imapd, &m) == IPC_OK;
+	if (imapd >= 0)
+		close(imapd);
+	return ok;
+}
+
+/* The old pair goes with this process's end of it, whoever still has the
+ * other. */
+static bool
+renew_plain(struct tls_link *l, struct arena *a, const struct message *m)
+{
+	struct buf *ahead = buf_new(a);
+	gather(l, m, ahead);
+	if (ahead->n > AHEAD_MOST + CHUNK)
+		return false;
+	took(&l->to_plain, l->to_plain.n);
+	if (ahead->n > 0)
+		keep(&l->to_plain, ahead->p, ahead->n);
+	loop_unwatch(l->plain_watch);
+	close(l->plain);
+	l->plain = -1;
+	l->plain_watch = NULL;
+	int stream = open_plain(l);
+	bool ok = stream >= 0 && send_back(l, a, stream);
+	if (stream >= 0)
+		close(stream);
+	if (ok && l->net_eof)
+		end_to_plain(l);
+	return ok;
+}
+
+/* Who cannot come back is gone: the stranger hears the end of the stream. */
+static void
+take_back(struct tls_link *l, int conversation)
+{
+	struct arena *a = arena_new("back");
+	struct message m = {.fd = -1};
+	if (l->address[0] == 0 || ipc_recv(&ask_messages, conversation, a,
+		&m) != IPC_OK || m.kind != MSG_tls_back || m.fd < 0 ||
+		!renew_plain(l, a, &m)) {
+		log_warn(str_from(l->session), "not-back");
+		end_to_net(l);
+	}
+	message_drop(&m);
+	close(conversation);
+	arena_free(a);
+}
+
 /* ------------------------------------------------------------ handshake */
 
 static void
@@ -305,29 +434,20 @@ on_slow(void *ctx)
 	refuse(l, STR("the handshake took too long"));
 }
 
-static void on_plain(void *ctx, int fd, unsigned events);
-
 static void
 ready(struct tls_link *l)
 {
-	int pair[2];
 	unsigned char binding[BINDING];
 	struct message m = MESSAGE(tls_ready);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		pair) != 0) {
+	m.fd = open_plain(l);
+	if (m.fd < 0) {
 		refuse(l, STR("no more descriptors"));
 		return;
 	}
 	loop_untimer(l->timer);
 	l->timer = NULL;
 	l->handshaking = false;
-	l->plain = pair[0];
-	l->plain_watch = loop_watch(
-		l->tls->loop, l->plain, LOOP_READ, on_plain, l);
-	/* RFC 9266 */
-	if (SSL_export_keying_material(l->ssl, binding, sizeof binding,
-		"EXPORTER-Channel-Binding", 24, NULL, 0, 0) == 1)
-		m.tls_ready.binding = str_of(binding, sizeof binding);
+	m.tls_ready.binding = export_binding(l, binding);
 	m.tls_ready.status = status_fine();
 	m.tls_ready.version = str_from(SSL_get_version(l->ssl));
 	m.tls_ready.cipher = str_from(SSL_get_cipher_name(l->ssl));
@@ -337,9 +457,8 @@ ready(struct tls_link *l)
 			l->ssl, TLSEXT_NAMETYPE_host_name);
 		m.tls_ready.name = str_from(name);
 	}
-	m.fd = pair[1];
 	answer(l, &m);
-	close(pair[1]);
+	message_drop(&m);
 	pump(l);
 }
 
@@ -374,15 +493,15 @@ on_net(void *ctx, int fd, unsigned events)
 }
 
 static void
-on_plain(void *ctx, int fd, unsigned events)
+set_text(char *to, size_t size, struct str from)
 {
-	(void)fd, (void)events;
-	pump(ctx);
+	from = str_head(from, size - 1);
+	memcpy(to, from.p, from.n);
 }
 
 void
-link_start(struct tls *t, struct peer *p, SSL *ssl, int net, bool server,
-	struct str session)
+link_start(struct tls *t, struct peer *p, SSL *ssl, int net,
+	const struct msg_tls_start *m)
 {
 	struct tls_link *l = calloc(1, sizeof *l);
 	if (l == NULL)
@@ -393,10 +512,10 @@ link_start(struct tls *t, struct peer *p, SSL *ssl, int net, bool server,
 	l->ssl = ssl;
 	l->net = net;
 	l->plain = -1;
-	l->server = server;
+	l->server = !str_eq(m->role, STR("client"));
 	l->handshaking = true;
-	session = str_head(session, sizeof l->session - 1);
-	memcpy(l->session, session.p, session.n);
+	set_text(l->session, sizeof l->session, m->session);
+	set_text(l->address, sizeof l->address, m->address);
 	p->data = l;
 	fcntl(net, F_SETFL, fcntl(net, F_GETFL) | O_NONBLOCK);
 	SSL_set_fd(ssl, net);

@@ -22,9 +22,10 @@ on_start(struct peer *p, struct arena *a, struct message *m)
 	else
 		ssl = context_new(t, a, &m->tls_start, &s);
 	if (ssl != NULL) {
-		bool server = !str_eq(m->tls_start.role, STR("client"));
-		link_start(t, p, ssl, message_take_fd(m), server,
-			m->tls_start.session);
+		/* Nobody else may have clients come back. */
+		if (p->who != PEER_IMAPD)
+			m->tls_start.address = STR("");
+		link_start(t, p, ssl, message_take_fd(m), &m->tls_start);
 		return;
 	}
 	answer.tls_ready.status = s;

@@ -66,8 +66,8 @@ EVP_PKEY *remote_key(struct tls *t, X509 *certificate);
 /* ----------------------------------------------------------------- link.c */
 /* Takes net (the stranger's end) and begins the handshake; p gets tls_ready
  * when it is over.  The policy and names are in ssl. */
-void link_start(struct tls *t, struct peer *p, SSL *ssl, int net, bool server,
-	struct str session);
+void link_start(struct tls *t, struct peer *p, SSL *ssl, int net,
+	const struct msg_tls_start *m);
 /* The peer who asked went away: its handshake is over. */
 void link_forget(struct peer *p);
 

@@ -22,15 +22,38 @@ guest_init(struct guest *g, struct program *p, struct arena *a,
 	g->client = net_ip(a, &g->peer);
 }
 
-void
-guest_welcome(struct guest *g, struct program *p, const struct client *c)
+static void
+make_links(struct guest *g, struct program *p)
 {
 	g->auth = link_new(g->arena, p->sockets, "auth");
 	g->to_tls = link_new(g->arena, p->sockets, "tls");
+	g->back = program_fd(p, "ask.tls", 0) >= 0;
+}
+
+void
+guest_welcome(struct guest *g, struct program *p, const struct client *c)
+{
+	make_links(g, p);
 	g->peer = c->peer;
 	g->client = net_ip(g->arena, &g->peer);
 	log_info(g->id, "connect", LOG_STR("client", g->client),
 		LOG_STR("service", c->service));
+}
+
+bool
+guest_come_back(struct guest *g, struct program *p, const struct message *m)
+{
+	const struct msg_client_back *b = &m->client_back;
+	if (m->kind != MSG_client_back ||
+		!net_parse_ip(b->address, 0, &g->peer))
+		return false;
+	make_links(g, p);
+	g->tls = true;
+	g->id = str_copy(g->arena, b->session);
+	g->client = net_ip(g->arena, &g->peer);
+	g->binding = str_copy(g->arena, b->binding);
+	log_info(g->id, "back", LOG_STR("client", g->client));
+	return true;
 }
 
 bool
@@ -57,6 +80,7 @@ ask_tls(struct guest *g, struct message *answer)
 	m.tls_start.session = g->id;
 	m.tls_start.role = STR("server");
 	m.tls_start.service = g->service;
+	m.tls_start.address = g->back ? g->client : STR("");
 	struct status st =
 		link_call(g->to_tls, g->arena, &m, MSG_tls_ready, answer);
 	if (!status_is_fine(st))
@@ -146,6 +170,7 @@ ask_auth(struct guest *g, struct arena *a, struct str mechanism,
 	m.auth_step.client = g->client;
 	m.auth_step.tls = g->tls;
 	m.auth_step.binding = g->binding;
+	m.auth_step.back = g->tls && g->back;
 	m.auth_step.tag = how->tag;
 	m.auth_step.pending = conn_pending(g->conn);
 	struct status st =

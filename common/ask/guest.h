@@ -20,6 +20,7 @@
 struct arena;
 struct client;
 struct link;
+struct message;
 struct program;
 
 struct guest {
@@ -32,6 +33,7 @@ struct guest {
 	struct str client; /* its address as text */
 	struct link *auth, *to_tls;
 	bool tls;
+	bool back; /* may come back when its session is over (tls_back) */
 	struct str binding; /* tls-exporter octets, RFC 9266 */
 	struct str_list mechanisms; /* once asked for */
 	int64_t failures;
@@ -43,6 +45,11 @@ void guest_init(struct guest *g, struct program *p, struct arena *a,
 /* With its links, for a login process; logs that it came. */
 void guest_welcome(struct guest *g, struct program *p,
 	const struct client *c);
+
+/* The same of one whose session is over; false when that is not what was asked
+ * of us.  Its stream is in m. */
+bool guest_come_back(struct guest *g, struct program *p,
+	const struct message *m);
 
 /* May a password be sent: under TLS, or on loopback if smtp.plaintext_auth
  * says so. */

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/conn.h"
 #include "sys/ipc.h"
 #include "sys/net.h"
 #include "sys/serve.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PATIENCE = 30 * 1000 };
+enum { PATIENCE = 30 * 1000, RETURN_PATIENCE = 5 * 1000 };
 
 /* inetd and tcpserver run us as somebody, but the client is a stranger. */
 static bool
@@ -123,6 +124,21 @@ handover_next(struct program *p, int stop)
 		fatal("session", "somebody else's client from the starter");
 	h->in = h->out = message_take_fd(&h->message);
 	return true;
+}
+
+void
+handover_return(struct conn *c)
+{
+	struct message m = MESSAGE(tls_back);
+	int pair[2];
+	m.fd = conn_fd(c);
+	m.tls_back.pending = conn_pending(c);
+	ipc_pair(pair);
+	if (ipc_send(&ask_messages, pair[0], &m) != IPC_OK ||
+		!ipc_write_fd(m.fd, pair[1], clock_in(RETURN_PATIENCE)))
+		log_warn(LOG_NO_ID, "not-back");
+	close(pair[0]);
+	close(pair[1]);
 }
 
 const struct handover *

@@ -17,6 +17,7 @@
 
 #include "ask/messages.h"
 
+struct conn;
 struct program;
 
 struct handover {
@@ -37,6 +38,10 @@ const struct handover *handover_of(const struct program *p);
 /* Waits for the next client, until the starter has none or stop (of
  * program_stop_fd) says so: then false, and the process is to end. */
 bool handover_next(struct program *p, int stop);
+/* Gives the client back, as one who has not logged in, with the input that is
+ * buffered; where session_start says that it may be.  The conn is of no use
+ * then but to be closed. */
+void handover_return(struct conn *c);
 /* The user's Maildir. */
 const char **handover_trees(struct program *p);
 

@@ -62,6 +62,12 @@ FIELDS_TABLE(tls_start)
 #define ROW_OF struct msg_tls_ready
 FIELDS_TABLE(tls_ready)
 #undef ROW_OF
+#define ROW_OF struct msg_tls_back
+FIELDS_TABLE(tls_back)
+#undef ROW_OF
+#define ROW_OF struct msg_client_back
+FIELDS_TABLE(client_back)
+#undef ROW_OF
 #define ROW_OF struct msg_key_sign
 FIELDS_TABLE(key_sign)
 #undef ROW_OF

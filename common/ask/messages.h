@@ -57,7 +57,7 @@ enum peer_who {
 	L(queue, auth) L(queue, master) \
 	L(deliver, tls) L(deliver, resolve) \
 	L(auth, master) \
-	L(tls, keys) \
+	L(tls, keys) L(tls, imapd) \
 	L(surat, queue) L(surat, master) L(surat, auth) L(surat, resolve) \
 	L(sendmail, queue)
 
@@ -142,12 +142,12 @@ enum peer_who {
  * client is under TLS; binding: its tls-exporter octets.  With a descriptor
  * (imap, pop3) a success hands the client over to a session: tag and pending
  * travel to it, and the asker must exit without another word when the result
- * says handed.
+ * says handed.  back: 1 when the session may give the client back (tls_back).
  */
 #define FIELDS_auth_step(F) \
 	F(TEXT, session) F(TEXT, service) F(TEXT, mechanism) \
 	F(SECRET, response) F(TEXT, client) F(NUM, tls) F(BYTES, binding) \
-	F(TEXT, tag) F(SECRET, pending)
+	F(NUM, back) F(TEXT, tag) F(SECRET, pending)
 /*
  * more: the challenge wants another response.  Fine and not more: logged in
  * as user, who may send from the addresses in senders ("*": any; "@domain":
@@ -163,16 +163,30 @@ enum peer_who {
  * spoken (smtp, submission, imap, pop3): ALPN and tickets are bound to it.
  * For a client, name is the server's host name for SNI and policy one of
  * opportunistic, required, verified, dane; tlsa the usable TLSA records
- * ("usage selector matching hex").
+ * ("usage selector matching hex").  address: the client's, when its stream may
+ * be given back (imapd), or empty.
  */
 #define FIELDS_tls_start(F) \
 	F(TEXT, session) F(TEXT, role) F(TEXT, service) F(TEXT, name) \
-	F(TEXT, policy) F(LIST, tlsa)
+	F(TEXT, policy) F(LIST, tlsa) F(TEXT, address)
 /* The handshake is over: the descriptor is the plain stream.  verified says
  * how: none, chain, dane.  binding: tls-exporter octets (RFC 9266). */
 #define FIELDS_tls_ready(F) \
 	F(STATUS, status) F(TEXT, version) F(TEXT, cipher) F(TEXT, verified) \
 	F(TEXT, name) F(BYTES, binding)
+/*
+ * A session is over, its client stays (UNAUTHENTICATE, RFC 8437).  The session
+ * tells tls so by a descriptor that comes down the plain stream, on which this
+ * message waits: pending is what it has read of the client and not used, and
+ * the descriptor its own end of the stream.  tls makes another stream, so that
+ * the session has no part in what follows, and gives that to a login process.
+ */
+#define FIELDS_tls_back(F) \
+	F(SECRET, pending)
+/* tls to imapd: this client has yet to log in.  The descriptor is its stream;
+ * session and address are those of its tls_start. */
+#define FIELDS_client_back(F) \
+	F(TEXT, session) F(TEXT, address) F(BYTES, binding)
 /* Sign with the key of this certificate (SHA-256 of its DER, hex).
  * algorithm: rsa-pss-<hash>, rsa-pkcs1-<hash>, ecdsa, ed25519. */
 #define FIELDS_key_sign(F) \
@@ -320,8 +334,8 @@ enum peer_who {
  * when mail for it is to wait. */
 #define FIELDS_session_start(F) \
 	F(TEXT, session) F(TEXT, service) F(TEXT, user) F(TEXT, ids) \
-	F(TEXT, home) F(TEXT, limits) F(TEXT, client) F(NUM, tls) F(TEXT, tag) \
-	F(SECRET, pending)
+	F(TEXT, home) F(TEXT, limits) F(TEXT, client) F(NUM, tls) F(NUM, back) \
+	F(TEXT, tag) F(SECRET, pending)
 /* verb: list, reload, recovered (queue: sessions may be let in), stop; of queue
  * and auth: figures. */
 #define FIELDS_service(F) \
@@ -348,6 +362,7 @@ enum peer_who {
 	M(client, FD_NO) M(client_result, FD_NO) \
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \
 	M(tls_start, FD_MAY) M(tls_ready, FD_MAY) \
+	M(tls_back, FD_MAY) M(client_back, FD_MAY) \
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \
 	M(key_which, FD_NO) M(key_chain, FD_NO) \
 	M(body_open, FD_NO) M(submit, FD_NO) M(submitted, FD_NO) \

@@ -536,3 +536,12 @@ conn_filter(struct conn *c, const struct conn_filter *f)
 		fail(c, CONN_BROKEN);
 	free(raw.p);
 }
+
+void
+conn_unfilter(struct conn *c)
+{
+	conn_flush(c);
+	if (c->filter.held != NULL)
+		buf_add(c->input, c->filter.held(c->filter.ctx));
+	c->filter = (struct conn_filter){0};
+}

@@ -127,13 +127,18 @@ void conn_preload(struct conn *c, struct str input);
 /* Compression and the like: input and output pass through a filter.  decode
  * appends to out what `in` yields, or the first part of it: then more says so,
  * and is NULL for filters that never do that; encode likewise, flushed when
- * asked. */
+ * asked.  held: what was given to decode and is not decoded yet.  decode stops
+ * where the other side may have ended its coding. */
 struct conn_filter {
 	bool (*decode)(void *ctx, struct str in, struct buf *out);
 	bool (*more)(void *ctx);
+	struct str (*held)(void *ctx);
 	bool (*encode)(void *ctx, struct str in, struct buf *out);
 	void *ctx;
 };
 void conn_filter(struct conn *c, const struct conn_filter *f);
+/* Ends it in both directions, if there is one: what is held is input as it
+ * came. */
+void conn_unfilter(struct conn *c);
 
 #endif

@@ -579,6 +579,38 @@ ipc_recv_wait(const struct ipc_vocabulary *v, int sock, struct arena *a,
 	return r;
 }
 
+/* -------------------------------------------------------------- streams */
+
+bool
+ipc_write_fd(int stream, int fd, int64_t deadline)
+{
+	enum ipc_result r;
+	while ((r = send_packet(stream, STR("-"), &fd, 1)) == IPC_AGAIN)
+		if (!wait_for(stream, POLLOUT, deadline))
+			return false;
+	return r == IPC_OK;
+}
+
+ssize_t
+ipc_read_fd(int stream, char *to, size_t most, int *fd)
+{
+	union control control;
+	struct iovec iov = {to, most};
+	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control.octets,
+		.msg_controllen = sizeof control.octets};
+	struct received got = {.count = 0};
+	ssize_t n = recvmsg(stream, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	*fd = -1;
+	if (n < 0)
+		return n;
+	take_fds(&h, &got);
+	if (got.count > 0)
+		*fd = got.fds[--got.count];
+	close_received(&got);
+	return n;
+}
+
 /* ------------------------------------------------------------- sockets */
 
 void
@@ -610,13 +642,13 @@ set_path(struct sockaddr_un *sun, const char *path)
 	return true;
 }
 
-int
-ipc_connect(const char *path)
+static int
+connect_to(const char *path, int flags)
 {
 	struct sockaddr_un sun;
 	if (!set_path(&sun, path))
 		return -1;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -1;
 	if (connect(fd, (struct sockaddr *)&sun, sizeof sun) != 0) {
@@ -627,6 +659,18 @@ ipc_connect(const char *path)
 	}
 	ipc_roomy(fd);
 	return fd;
+}
+
+int
+ipc_connect(const char *path)
+{
+	return connect_to(path, 0);
+}
+
+int
+ipc_connect_now(const char *path)
+{
+	return connect_to(path, SOCK_NONBLOCK);
 }
 
 int

@@ -22,6 +22,8 @@
 #include "base/status.h"
 #include "base/str.h"
 
+#include <sys/types.h>
+
 struct arena;
 
 enum ipc_kind {
@@ -107,10 +109,21 @@ enum ipc_result ipc_send_wait(const struct ipc_vocabulary *v, int sock,
 enum ipc_result ipc_recv_wait(const struct ipc_vocabulary *v, int sock,
 	struct arena *a, void *msg, int64_t deadline);
 
+/*
+ * A descriptor down a stream, with one octet that has no meaning.  False when
+ * it cannot be sent by the deadline.
+ */
+bool ipc_write_fd(int stream, int fd, int64_t deadline);
+/* read(2) without waiting, which ends with that octet where one comes: then
+ * *fd is its descriptor, the caller's; else -1. */
+ssize_t ipc_read_fd(int stream, char *to, size_t most, int *fd);
+
 /* A connected pair with roomy buffers; -1 ids never come back.  fatal. */
 void ipc_pair(int pair[2]);
 /* Connects to a listening SEQPACKET socket; -1 with errno. */
 int ipc_connect(const char *path);
+/* The same at once: EAGAIN when too many wait there already. */
+int ipc_connect_now(const char *path);
 /* Makes and binds a listening socket with this mode, replacing a stale one;
  * -1 with errno. */
 int ipc_listen(const char *path, unsigned mode);

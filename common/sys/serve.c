@@ -20,7 +20,7 @@ enum { CLIENTS_BEFORE_RETIRING = 100, PROXY_PATIENCE = 10 * 1000,
 
 /* "smtp" or "smtp.proxy": what is spoken there, and how it begins. */
 static bool
-take_service(const char *name, struct client *c)
+take_service(const struct service *s, const char *name, struct client *c)
 {
 	struct str service = str_from(name);
 	c->proxy = str_ends(service, STR(".proxy"));
@@ -29,7 +29,7 @@ take_service(const char *name, struct client *c)
 	bool known;
 	c->service = service;
 	c->tls = listen_is_tls(service, &known);
-	return known;
+	return known || (s->answers && str_starts(service, STR("ask.")));
 }
 
 struct server {
@@ -58,7 +58,7 @@ watch_all(struct server *s)
 		fatal("epoll_create1", NULL);
 	for (size_t i = 0; i < s->program->fd_count; i++) {
 		const struct inherited *in = &s->program->fds[i];
-		if (!take_service(in->name, &any))
+		if (!take_service(s->service, in->name, &any))
 			continue;
 		fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
 		watch(s, in->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
@@ -92,7 +92,7 @@ next_client(struct server *s, struct client *c)
 			continue;
 		*c = (struct client){.in = fd, .out = fd,
 			.peer = net_peer(fd), .local = net_local(fd)};
-		take_service(in->name, c);
+		take_service(s->service, in->name, c);
 		return true;
 	}
 }
@@ -146,7 +146,7 @@ serve_inetd(const struct service *s, struct program *p, const char *name)
 		name = listen_name(p->arena, p->conf, STDIN_FILENO);
 	if (name == NULL)
 		name = str_cstr(p->arena, str_head(custom, custom.n - 1));
-	if (!take_service(name, &c))
+	if (!take_service(s, name, &c))
 		fatal("no such service", name);
 	if (!c.proxy || unwrap(p, &c))
 		s->serve(p, &c);

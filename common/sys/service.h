@@ -56,7 +56,7 @@ struct program {
 /* A client just accepted, or the one session of inetd. */
 struct client {
 	int in, out; /* the same socket, or a pair of pipes */
-	struct str service; /* smtp, submission, ... */
+	struct str service; /* smtp, submission, ...; or ask.NAME */
 	bool tls; /* implicit TLS is to be started first */
 	bool inetd;
 	bool proxy; /* peer and local are what a PROXY header says */
@@ -87,6 +87,8 @@ struct service {
 	/* One of the two: */
 	void (*run)(struct program *p);
 	enum served (*serve)(struct program *p, struct client *c);
+	/* serve: also those who come to ask, on sockets ask.<asker>. */
+	bool answers;
 	unsigned max_clients; /* serve: then retire; 0: 100 */
 	/* serve without suratd: offsets in struct conf of how many workers wait
 	 * and how many there may be. */

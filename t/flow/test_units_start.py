@@ -173,6 +173,13 @@ try:
     for user, password in (('alice', 'secret'), ('carol', 'pass')):
         c, got = read(user, password)
         same(got, [b'1'], user + ' reads it by IMAP over TLS')
+        if user == 'carol':
+            c.logout()
+            continue
+        c.xatom('UNAUTHENTICATE')
+        c.state = 'NONAUTH'
+        c.login('carol', 'pass')
+        same(c.select()[1], [b'1'], 'and carol on the same connection')
         c.logout()
     send(['note@example.test'])
     ok(until(lambda: os.path.exists('/var/lib/note/who'), 20) and
@@ -202,7 +209,7 @@ try:
                          capture_output=True, text=True).stdout
     for line in ('surat_deliveries_total{agent="local",result="delivered"} 2',
                  'surat_deliveries_total{agent="remote",result="delivered"} 1',
-                 'surat_logins_total{protocol="imap",result="ok"} 2',
+                 'surat_logins_total{protocol="imap",result="ok"} 3',
                  'surat_sessions_begun_total{protocol="pop3"} 1'):
         ok('\n' + line + '\n' in got, line, got)
     held, _ = read('alice', 'secret')
