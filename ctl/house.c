@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "sys/ipc.h"
+#include "sys/whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,32 +109,15 @@ bool
 file_read(struct arena *a, const char *path, struct str *text)
 {
 	struct buf *b = buf_new(a);
-	ssize_t n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	while ((n = read(fd, buf_room(b, 65536), 65536)) != 0) {
-		if (n < 0 && errno != EINTR)
-			break;
-		buf_grew(b, n > 0 ? (size_t)n : 0);
-	}
+	bool ok = whole_read(fd, b, SIZE_MAX);
 	int err = errno;
 	close(fd);
 	errno = err;
 	*text = buf_str(b);
-	return n == 0;
-}
-
-static bool
-write_all(int fd, struct str text)
-{
-	while (text.n > 0) {
-		ssize_t n = write(fd, text.p, text.n);
-		if (n < 0 && errno != EINTR)
-			return false;
-		text = str_skip(text, n > 0 ? (size_t)n : 0);
-	}
-	return fsync(fd) == 0;
+	return ok;
 }
 
 static bool
@@ -154,7 +138,8 @@ file_replace(struct arena *a, const char *path, struct str text, unsigned mode)
 	int fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	bool ok = keep_owner(fd, path, mode) && write_all(fd, text) &&
+	bool ok = keep_owner(fd, path, mode) && whole_write(fd, text) &&
+		fsync(fd) == 0 &&
 		rename(beside, path) == 0;
 	int err = errno;
 	close(fd);

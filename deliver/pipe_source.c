@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "mail/target.h"
 #include "sys/argv.h"
+#include "sys/whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,19 +40,6 @@ nowhere(struct arena *a, struct str command)
 }
 
 /* ---------------------------------------------------------------- aliases */
-
-static bool
-read_all(int fd, struct buf *text)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_room(text, 65536), 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || text->n > ALIASES_MOST)
-			return n == 0;
-		buf_grew(text, (size_t)n);
-	}
-}
 
 /* Written by nobody but root; without root by whom everything belongs to. */
 static bool
@@ -90,7 +78,8 @@ find_in_aliases(struct arena *a, const struct conf *c, struct str command)
 	int fd = open(str_cstr(a, c->general.aliases),
 		O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	bool trusted = fd >= 0 && is_trusted(fd);
-	bool found = trusted && read_all(fd, text) && c->pipe.aliases &&
+	bool found = trusted && whole_read(fd, text, ALIASES_MOST) &&
+		c->pipe.aliases &&
 		runs_as(a, STR("_suratpipe")) &&
 		has_target(a, buf_str(text), command);
 	if (fd >= 0)

@@ -8,6 +8,7 @@
 #include "store/index.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,18 +21,6 @@ enum { FILE_MOST = 16 * 1024 * 1024, VALIDITY_STEP = 1000 };
 
 /* ---------------------------------------------------------- small files */
 
-static bool
-read_whole(int fd, struct buf *b)
-{
-	while (b->n < FILE_MOST) {
-		ssize_t n = read(fd, buf_room(b, 4096), 4096);
-		if (n <= 0)
-			return n == 0;
-		buf_grew(b, (size_t)n);
-	}
-	return false;
-}
-
 bool
 control_load(struct store *s, struct arena *a, const char *path,
 	struct str *text)
@@ -40,24 +29,10 @@ control_load(struct store *s, struct arena *a, const char *path,
 	if (fd < 0)
 		return false;
 	struct buf *b = buf_new(a);
-	bool ok = read_whole(fd, b);
+	bool ok = whole_read(fd, b, FILE_MOST);
 	close(fd);
 	*text = buf_str(b);
 	return ok;
-}
-
-static bool
-write_whole(int fd, struct str text)
-{
-	while (text.n > 0) {
-		ssize_t n = write(fd, text.p, text.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		text = str_skip(text, (size_t)n);
-	}
-	return true;
 }
 
 bool
@@ -116,7 +91,7 @@ control_save(struct store *s, struct arena *a, const char *path,
 	char *beside = str_cstr(a, str_printf(a, "%s.%d", path, (int)getpid()));
 	int fd = openat(s->dir, beside, O_WRONLY | O_CREAT | O_TRUNC |
 		O_CLOEXEC | O_NOFOLLOW, 0600);
-	bool ok = fd >= 0 && write_whole(fd, text) &&
+	bool ok = fd >= 0 && whole_write(fd, text) &&
 		(!durable || fsync(fd) == 0);
 	if (fd >= 0)
 		ok = close(fd) == 0 && ok;

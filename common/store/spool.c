@@ -6,6 +6,7 @@
 #include "mail/mbox.h"
 #include "store/message.h"
 #include "sys/alone.h"
+#include "sys/whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -317,20 +318,6 @@ look_for(struct box *b, struct str text, size_t mark)
 
 /* ----------------------------------------------------------------- writing */
 
-static bool
-write_all(int fd, struct str text)
-{
-	while (text.n > 0) {
-		ssize_t n = write(fd, text.p, text.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		text = str_skip(text, (size_t)n);
-	}
-	return true;
-}
-
 /* A line somebody left without its end would swallow our first. */
 static bool
 begin_line(int fd, off_t size)
@@ -341,7 +328,7 @@ begin_line(int fd, off_t size)
 		return false;
 	if (size == 0 || (last[0] == '\n' && last[1] == '\n'))
 		return true;
-	return write_all(fd, last[1] == '\n' ? STR("\n") : STR("\n\n"));
+	return whole_write(fd, last[1] == '\n' ? STR("\n") : STR("\n\n"));
 }
 
 /* Appended whole, or not at all. */
@@ -349,7 +336,7 @@ static struct status
 append(struct box *b, struct str text)
 {
 	off_t size = lseek(b->fd, 0, SEEK_END);
-	if (size >= 0 && begin_line(b->fd, size) && write_all(b->fd, text))
+	if (size >= 0 && begin_line(b->fd, size) && whole_write(b->fd, text))
 		return status_fine();
 	struct status st = status_errno(b->arena, "mailbox", errno);
 	if (size >= 0 && ftruncate(b->fd, size) != 0)

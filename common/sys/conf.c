@@ -15,6 +15,7 @@
 #include "sys/net.h"
 #include "sys/policy.h"
 #include "sys/table_ref.h"
+#include "sys/whole.h"
 
 #include <confuse.h>
 #include <errno.h>
@@ -348,21 +349,6 @@ table(struct arena *a)
 	for (size_t i = 0; i < ROWS; i++)
 		cfg_set_validate_func(cfg, path_of(a, &rows[i]), on_value);
 	return cfg;
-}
-
-static bool
-read_all(int fd, struct buf *text)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_room(text, 16384), 16384);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		buf_grew(text, (size_t)n);
-		if (text->n > CONF_MOST)
-			return false;
-	}
 }
 
 static void
@@ -766,7 +752,7 @@ conf_read(struct arena *a, int fd, const char *name,
 	struct buf *text = buf_new(a);
 	for (size_t i = 0; i < ROWS; i++)
 		set(&r, &rows[i], str_from(rows[i].option.def), 0);
-	if (!read_all(fd, text)) {
+	if (!whole_read(fd, text, CONF_MOST)) {
 		complain(&r, 0, "cannot be read: %s", strerror(errno));
 		return NULL;
 	}

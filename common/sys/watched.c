@@ -1,27 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "sys/watched.h"
+#include "sys/whole.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { FILE_MOST = 64 << 20 };
-
-static bool
-read_all(int fd, struct buf *out)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_room(out, 65536), 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		buf_grew(out, (size_t)n);
-		if (out->n > FILE_MOST)
-			return false;
-	}
-}
 
 bool
 watched_read(struct watched *f, struct buf *text, bool first)
@@ -40,7 +25,7 @@ watched_read(struct watched *f, struct buf *text, bool first)
 		f->size = st.st_size;
 		f->inode = st.st_ino;
 	}
-	new = new && read_all(fd, text);
+	new = new && whole_read(fd, text, FILE_MOST);
 	close(fd);
 	return new;
 }

@@ -88,18 +88,8 @@ def verbs(s):
     return [l.split(' ')[0].split(':')[0] for l in s.lines]
 
 
-class Servers:
-    """Servers on 127.0.0.N for the time of a test."""
-
-    def __init__(self, *list_of_how):
-        self.list = [server(n, **how) for n, how in list_of_how]
-
-    def __enter__(self):
-        return self.list if len(self.list) > 1 else self.list[0]
-
-    def __exit__(self, *exc):
-        for s in self.list:
-            s.stop()
+def Servers(*list_of_how):
+    return mx.Servers(server, list_of_how)
 
 
 # ------------------------------------------------------------- the ways

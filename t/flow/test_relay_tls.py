@@ -36,16 +36,8 @@ def server(n, **how):
     return mx.Server('127.0.0.%d' % n, PORT, **how)
 
 
-class Servers:
-    def __init__(self, *list_of_how):
-        self.list = [server(n, **how) for n, how in list_of_how]
-
-    def __enter__(self):
-        return self.list if len(self.list) > 1 else self.list[0]
-
-    def __exit__(self, *exc):
-        for s in self.list:
-            s.stop()
+def Servers(*list_of_how):
+    return mx.Servers(server, list_of_how)
 
 
 def verbs(s):

@@ -11,27 +11,13 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import BUILD, House, PROGRAMS, SLOW, done, ok, same, until
+from house import PROGRAMS, SLOW, Copied, done, ok, same, until
 from load import Load, login
 
 SINGLES = ('keys', 'tls', 'resolve', 'auth', 'queue')
 
 
-class Copied(House):
-    """A house whose programs may be replaced."""
-
-    def __init__(self, **more):
-        super().__init__(**more)
-        os.mkdir(self.dir + '/bin')
-        os.chmod(self.dir, 0o755)
-        for p in PROGRAMS:
-            shutil.copy(BUILD + '/bin/' + p, self.dir + '/bin')
-
-    def command(self):
-        c = super().command()
-        c[0] = self.dir + '/bin/surat'
-        return c
-
+class Replaced(Copied):
     def replace(self, program, more=b'\0', content=None):
         """As an installer does: a new file in the place of the old one."""
         path = self.dir + '/bin/' + program
@@ -158,7 +144,7 @@ def key_alone(h):
     same(out.returncode, 0, 'keys --check ends where no key is named')
 
 
-with Copied(users={u: 'x' for u in ('alice', 'bob', 'dave')}) as h:
+with Replaced(users={u: 'x' for u in ('alice', 'bob', 'dave')}) as h:
     binaries(h)
     broken(h)
     certificates(h)

@@ -239,6 +239,22 @@ class House:
         return [json.loads(line) for line in out.stdout.splitlines()]
 
 
+class Copied(House):
+    """A house whose programs may be replaced."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        os.mkdir(self.dir + '/bin')
+        os.chmod(self.dir, 0o755)
+        for p in PROGRAMS:
+            shutil.copy(BUILD + '/bin/' + p, self.dir + '/bin')
+
+    def command(self):
+        c = super().command()
+        c[0] = self.dir + '/bin/surat'
+        return c
+
+
 def after_trace(octets):
     """A message without the trace lines we put before it."""
     ours = re.compile(rb'(Return-Path|Delivered-To|Received):', re.I)

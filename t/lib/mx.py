@@ -357,3 +357,18 @@ def certificate(directory, *names, days=10):
              ','.join('DNS:' + n for n in names), '-out', cert,
              '-keyout', key], check=True, capture_output=True)
     return cert, key
+
+
+class Servers:
+    """Some of them for the time of a test: list_of_how has (n, options), of
+    which make(n, **options) makes a server."""
+
+    def __init__(self, make, list_of_how):
+        self.list = [make(n, **how) for n, how in list_of_how]
+
+    def __enter__(self):
+        return self.list if len(self.list) > 1 else self.list[0]
+
+    def __exit__(self, *exc):
+        for s in self.list:
+            s.stop()

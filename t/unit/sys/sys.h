@@ -12,5 +12,6 @@ Suite *suite_hop(void);
 Suite *suite_policy(void);
 Suite *suite_keep(void);
 Suite *suite_argv(void);
+Suite *suite_whole(void);
 
 #endif
