@@ -173,7 +173,7 @@ OPTION(address, masquerade, LIST, "", 0, 0,
 OPTION(address, masquerade_except, LIST, "root", 0, 0,
 	"Users whose host is not hidden.")
 OPTION(address, bcc, TEXT, "", 0, 0,
-	"Address that gets a copy of all mail.")
+	"Address that gets a copy of all mail but that of the null sender.")
 OPTION(address, forward, BOOL, "yes", 0, 0,
 	"Obey .forward files in the homes of users.")
 OPTION(address, lookup_timeout, DURATION, "5s", 1, 100,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """What strangers may cost: connections, rates, errors, guesses, silence.  The
 counts are shared by all smtpd processes."""
+import base64
 import os
 import smtplib
 import socket
@@ -17,8 +18,9 @@ STRANGERS = ['limit.exempt=', 'smtp.greet_wait=0']
 
 
 class Client:
-    def __init__(self, h, service='smtp', text=b''):
-        self.s = socket.create_connection(('127.0.0.1', h.port(service)))
+    def __init__(self, h, service='smtp', text=b'', source='127.0.0.1'):
+        self.s = socket.create_connection(('127.0.0.1', h.port(service)),
+                                          source_address=(source, 0))
         self.s.settimeout(60 * SLOW)
         if text:
             self.s.sendall(text)
@@ -49,8 +51,8 @@ class Client:
         self.s.close()
 
 
-def greeting(h):
-    c = Client(h)
+def greeting(h, source='127.0.0.1'):
+    c = Client(h, source=source)
     text = c.reply()
     c.close()
     return text[:3]
@@ -62,6 +64,8 @@ def connections():
         same([c.reply()[:3] for c in held], ['220'] * 3,
              'three connections of a block at once')
         same(greeting(h), '421', 'the fourth is refused')
+        same(greeting(h, '127.0.0.99'), '421', 'from a neighbour as well')
+        same(greeting(h, '127.0.1.1'), '220', 'from another block it is not')
         held.pop().close()
         ok(until(lambda: greeting(h) == '220'), 'one went: one may come')
         # an smtpd that is killed leaves no connection counted
@@ -71,8 +75,7 @@ def connections():
         ok(until(lambda: greeting(h) == '220'),
            'killed processes count no more')
         again = [Client(h) for _ in range(3)]
-        ok(until(lambda: len([c for c in again if c.reply()]) >= 0),
-           'three again')
+        same([c.reply()[:3] for c in again], ['220'] * 3, 'three again')
         for c in held + again:
             c.close()
         ok(h.grep('client-refused .*client=127.0.0.1'), 'the log says why')
@@ -160,6 +163,31 @@ def bans():
            'the log says so')
 
 
+def banned_blocks():
+    """Guesses of many names cost their whole block its logins, and nobody
+    else."""
+    with House(without=MTA, sets=STRANGERS + [
+            'auth.failure_delay=0', 'auth.ban_after=4',
+            'auth.max_failures=2']) as h:
+        def login(source, user, password):
+            with smtplib.SMTP('127.0.0.1', h.port('submission'),
+                              timeout=60 * SLOW,
+                              source_address=(source, 0)) as s:
+                s.ehlo()
+                return s.docmd('AUTH PLAIN ' + base64.b64encode(
+                    ('\0%s\0%s' % (user, password)).encode()).decode())[0]
+        codes = [login('127.0.0.%d' % n, 'user%d' % n, 'x')
+                 for n in range(2, 8)]
+        same((codes[:4], codes[5]), ([535] * 4, 454),
+             'guesses of many names from many hosts of a block')
+        same(login('127.0.0.77', 'alice', 'secret'), 454,
+             'the block has to wait, whoever it is')
+        same(login('127.0.1.1', 'alice', 'secret'), 235,
+             'another block need not')
+        same(greeting(h, '127.0.0.78'), '220', 'and mail is taken from both')
+        ok(h.grep('login-banned .*client=127.0.0.77'), 'the log says so')
+
+
 def overload():
     """When all workers are busy silence is borne for ten seconds."""
     with House(without=MTA, sets=STRANGERS + [
@@ -189,6 +217,12 @@ def overload():
             c.close()
         ok(until(lambda: h.send(['alice@example.test'], message('a')) == {}),
            'and mail goes on')
+        c = Client(h)
+        c.reply()
+        c.say('EHLO slow.test')
+        time.sleep(15)
+        same(c.say('NOOP')[:3], '250', 'with room again silence is borne')
+        c.close()
 
 
 def slow_drip():
@@ -239,6 +273,7 @@ def main():
     errors()
     row76_talks_first()
     bans()
+    banned_blocks()
     overload()
     slow_drip()
     silence()

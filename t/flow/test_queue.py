@@ -6,10 +6,12 @@ up; and what became of each is told afterwards."""
 import json
 import os
 import re
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import House, done, message, ok, same, until
+from house import BUILD, House, done, message, ok, same, until
+from terminal import Terminal
 
 
 def send_away(h, to, subject):
@@ -24,6 +26,20 @@ def send_away(h, to, subject):
 
 def state(h, ident):
     return sorted({r['state'] for r in h.queue() if r['id'] == ident})
+
+
+def live(h):
+    """On a terminal top goes on, and shows what came since."""
+    t = Terminal([BUILD + '/bin/surat', 'queue', 'top', '--config',
+                  h.dir + '/surat.conf'], h.dir, {})
+    ok(t.expect(rb'in memory') and t.expect(rb'in memory'),
+       'top shows it again and again', t.shown)
+    three = send_away(h, ['new@later.test'], 'three')
+    ok(t.expect(rb'remote later.test'), 'with what came since', t.shown)
+    t.process.send_signal(signal.SIGINT)
+    ok(t.end() != 'hung', 'until it is told to end')
+    h.surat('queue', 'delete', three)
+    until(lambda: not [r for r in h.queue() if r['id'] == three])
 
 
 def lists(h, one, two):
@@ -55,6 +71,7 @@ def lists(h, one, two):
     ok('total' in out and 'away.test' in out, 'for people too', out)
     out = h.surat('queue', 'top', '--once').stdout
     ok('in memory' in out and 'waiting' in out, 'top', out)
+    live(h)
 
 
 def orders(h, one, two):

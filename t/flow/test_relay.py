@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 """The remote agent before servers that behave and servers that do not, found
 by a real name server.  Row numbers are those of t/rows.md."""
+import email
 import os
 import random
 import socket
@@ -636,6 +637,25 @@ def chunking(a):
         ok(s.messages[0].data == binary and
            'BODY=BINARYMIME' in s.messages[0].mail, 'row 53: BINARYMIME',
            s.messages[0].mail)
+    image = bytes(range(256)) * 300 + b'\r\n.\r\n\n\r'
+    parts = b'A: b\r\nMIME-Version: 1.0\r\nContent-Type: ' \
+        b'multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nwords\r\n--x\r\n' \
+        b'Content-Type: image/x-test\r\n' \
+        b'Content-Transfer-Encoding: binary\r\n\r\n' + image + b'\r\n--x--\r\n'
+    for caps in (FULL, FULL[:1], PLAIN, ('SIZE',)):
+        with Servers((2, {'caps': caps})) as s:
+            same(a.relay('one.test', content=parts,
+                         body_type='BINARYMIME')[0][0][:5], '2.0.0',
+                 'row 53: binary, to a server that takes none (%d extensions)'
+                 % len(caps))
+            m = email.message_from_bytes(s.messages[0].data)
+            got = m.get_payload()
+            same((got[0].get_payload(), got[1].get_payload(decode=True),
+                  got[1]['Content-Transfer-Encoding'],
+                  'BINARYMIME' in s.messages[0].mail,
+                  b'\0' in s.messages[0].data),
+                 ('words', image, 'base64', False, False),
+                 'row 53: has the same octets there')
     b = Agent(DNS, PORT, remote='chunking = no')
     with Servers((2, {'caps': FULL})) as s:
         b.one('one.test')
