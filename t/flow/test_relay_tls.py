@@ -236,19 +236,101 @@ def injection(dns, cert):
 
 # ----------------------------------------------------------------- DANE
 
-def digest(cert, what):
-    """3 1 1 or 2 0 1 of a certificate."""
+def octets_of(cert, what):
+    """The certificate, or the public key in it, in DER."""
     pem = ['openssl', 'x509', '-in', cert[0]]
     if what == 'key':
         key = subprocess.run(pem + ['-pubkey', '-noout'], check=True,
                              capture_output=True).stdout
-        der = subprocess.run(['openssl', 'pkey', '-pubin', '-outform', 'DER'],
-                             input=key, check=True,
-                             capture_output=True).stdout
-    else:
-        der = subprocess.run(pem + ['-outform', 'DER'], check=True,
-                             capture_output=True).stdout
-    return hashlib.sha256(der).hexdigest()
+        return subprocess.run(['openssl', 'pkey', '-pubin', '-outform',
+                               'DER'], input=key, check=True,
+                              capture_output=True).stdout
+    return subprocess.run(pem + ['-outform', 'DER'], check=True,
+                          capture_output=True).stdout
+
+
+def digest(cert, what):
+    """3 1 1 (or 3 0 1, 2 0 1 ...) of a certificate."""
+    return hashlib.sha256(octets_of(cert, what)).hexdigest()
+
+
+def chain(name, *names, days='10'):
+    """A certificate for these names below an authority of its own: what the
+    server shows, and the authority's."""
+    ca = mx.certificate(TOP, name + '.authority')
+    leaf, key, request = (TOP + '/%s.%s' % (name, e)
+                          for e in ('leaf', 'key', 'csr'))
+    subprocess.run(
+        ['openssl', 'req', '-newkey', 'ec', '-pkeyopt',
+         'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=' + name,
+         '-addext', 'subjectAltName=' + ','.join('DNS:' + n for n in names),
+         '-keyout', key, '-out', request], check=True, capture_output=True)
+    subprocess.run(
+        ['openssl', 'x509', '-req', '-in', request, '-CA', ca[0], '-CAkey',
+         ca[1], '-CAcreateserial', '-days', days, '-copy_extensions', 'copy',
+         '-out', leaf], check=True, capture_output=True)
+    with open(leaf, 'a') as f:
+        f.write(open(ca[0]).read())
+    return (leaf, key), ca
+
+
+# host, usage, selector, type of the digest, of what, is it met
+USAGES = [
+    ('ta01', 2, 0, 1, 'authority', 'certificate', True),
+    ('ta11', 2, 1, 1, 'authority', 'key', True),
+    ('ta12', 2, 1, 2, 'authority', 'key', True),
+    ('ta00', 2, 0, 0, 'authority', 'certificate', True),
+    ('ee01', 3, 0, 1, 'leaf', 'certificate', True),
+    ('ee12', 3, 1, 2, 'leaf', 'key', True),
+    ('ee10', 3, 1, 0, 'leaf', 'key', True),
+    ('eename', 3, 1, 1, 'leaf', 'key', True),  # RFC 7672 3.1.1: no names
+    ('taname', 2, 0, 1, 'authority', 'certificate', False),  # 3.1.2: names
+    ('taleaf', 2, 0, 1, 'leaf', 'certificate', False),
+    ('eeca', 3, 0, 1, 'authority', 'certificate', False),
+    ('taother', 2, 1, 1, 'other', 'key', False),
+]
+
+
+def row48_usages():
+    """TLSA records of every usage, selector and digest."""
+    named = [u[0] + '.sig.test' for u in USAGES if not u[0].endswith('name')]
+    shown, ca = chain('chain', *named)
+    whose = {'authority': ca, 'leaf': shown,
+             'other': mx.certificate(TOP, 'other.test')}
+    digests = {0: bytes.hex, 1: lambda o: hashlib.sha256(o).hexdigest(),
+               2: lambda o: hashlib.sha512(o).hexdigest()}
+    zone = ''
+    for host, usage, selector, kind, of, what, _ in USAGES:
+        zone += '%s A 127.0.0.2\n_%d._tcp.%s TLSA %d %d %d %s\n' % (
+            host, PORT, host, usage, selector, kind,
+            digests[kind](octets_of(whose[of], what)))
+    dns = nsd.Nsd({'sig.test': zone}, sign=('sig.test',))
+    a = Agent(dns, PORT, anchor=dns.anchor)
+    with Servers((2, {'tls': shown})) as s:
+        for host, usage, selector, kind, of, what, met in USAGES:
+            before = len(s.messages)
+            got = a.relay(host + '.sig.test')[0]
+            same((got[0].split()[0][0], 'verified' in got[3],
+                  len(s.messages) - before),
+                 ('2', True, 1) if met else ('4', False, 0),
+                 'row 48: %s: TLSA %d %d %d of the %s' % (
+                     host, usage, selector, kind, of))
+    ok(a.stop(), 'row 48: the agent lives')
+    old, _ = chain('old', 'old.test', days='0')
+    dns.stop()
+    dns = nsd.Nsd({'sig.test': 'old A 127.0.0.2\n_%d._tcp.old TLSA 3 1 1 %s\n'
+                   % (PORT, digest(old, 'key'))}, sign=('sig.test',))
+    a = Agent(dns, PORT, anchor=dns.anchor)
+    time.sleep(1.1)
+    same(subprocess.run(['openssl', 'x509', '-in', old[0], '-noout',
+                         '-checkend', '0'], capture_output=True).returncode,
+         1, 'row 48: (one that has expired)')
+    with Servers((2, {'tls': old})) as s:
+        got = a.relay('old.sig.test')[0]
+        ok(got[0][:5] == '2.0.0' and 'verified' in got[3],
+           'row 48: nor does a date count beside the key', got)
+    ok(a.stop(), 'row 48: the agent lives')
+    dns.stop()
 
 
 def row48_dane(cert):
@@ -341,6 +423,7 @@ _%d._tcp.mxl TLSA 3 1 1 %s
     ok(a.stop(), 'row 48: the agent lives')
     row50_requiretls(dns, cert)
     dns.stop()
+    row48_usages()
 
 
 def row50_requiretls(dns, cert):
