@@ -161,19 +161,18 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 
 /* -------------------------------------------------------------- expunge */
 
-/* The files of a few go at once, those of many when the client is silent. */
 static struct status
 try_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
-	bool force, bool *any)
+	bool force, uint64_t *count)
 {
 	struct folder_row f;
 	struct status st = mailbox_begin(m, a, &f);
 	if (!status_is_fine(st))
 		return st;
 	struct uid_set gone = mailbox_existing(m, a, uids, force);
-	*any = gone.n > 0;
+	*count = uid_set_count(&gone);
 	row_expunge(m->store, a, &f, &gone, EXPUNGE_FILES | EXPUNGE_REMEMBER);
-	if (*any)
+	if (*count > 0)
 		folder_save(m->store, a, &f);
 	return index_commit(m->store, a);
 }
@@ -182,14 +181,14 @@ struct status
 mailbox_expunge(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	bool force)
 {
-	bool any = false;
-	struct status st = try_expunge(m, a, uids, force, &any);
+	uint64_t count = 0;
+	struct status st = try_expunge(m, a, uids, force, &count);
 	for (int i = 0; i < RELIEFS && index_relieve(m->store, st); i++)
-		st = try_expunge(m, a, uids, force, &any);
-	if (!status_is_fine(st) || !any)
+		st = try_expunge(m, a, uids, force, &count);
+	if (!status_is_fine(st) || count == 0)
 		return st;
 	notify_send(m->store);
-	row_bury(m->store, m->row.id, clock_in(BURY_MS));
+	row_bury_few(m->store, m->row.id, count);
 	return st;
 }
 

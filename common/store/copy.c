@@ -303,8 +303,11 @@ take_back(struct copying *c)
 		folder_save(c->s, c->a, c->to);
 	}
 	for (size_t i = 0; i < from->n && c->move; i++)
-		for (uint64_t u = from->v[i].first; u <= from->v[i].last; u++)
+		for (uint64_t u = from->v[i].first; u <= from->v[i].last; u++) {
 			index_run(c->s, Q_DEAD_DROP, "ii", c->source.id, I(u));
+			row_drop_texts(c->s, c->source.id, (uint32_t)u,
+				(uint32_t)u);
+		}
 	if (folder_by_id(c->s, c->a, c->source.id, &c->source)) {
 		c->source.cur_mtime = c->source.new_mtime = 0;
 		folder_save(c->s, c->a, &c->source);
@@ -325,7 +328,8 @@ finish(struct copying *c)
 	}
 	notify_send(c->s);
 	if (c->move)
-		row_bury(c->s, c->source.id, clock_in(BURY_MS));
+		row_bury_few(c->s, c->source.id,
+			uid_set_count(&c->out->from));
 	return st;
 }
 

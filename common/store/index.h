@@ -304,6 +304,9 @@ enum expunge {
 /* Rows, counts, runs, tombstones.  Every UID of the set must have a row. */
 void row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 	const struct uid_set *uids, unsigned how);
+/* Of messages that have no row of their own any more. */
+void row_drop_texts(struct store *s, int64_t folder, uint32_t first,
+	uint32_t last);
 void runs_add(struct store *s, struct folder_row *f, uint32_t first,
 	uint32_t last);
 
@@ -314,8 +317,8 @@ char *folder_path(struct arena *a, struct str dir, const char *sub);
 /* Unlinks files of expunged messages until the deadline, in transactions of
  * its own; false when time ran out. */
 bool row_bury(struct store *s, int64_t folder, int64_t deadline);
-/* How long a client's command waits for that; the others go when it is silent. */
-enum { BURY_MS = 10 };
+/* The same while a client waits: a few go at once, many when it is silent. */
+void row_bury_few(struct store *s, int64_t folder, uint64_t count);
 
 /* Where a delivery of this name lies; past: it came and went. */
 struct earlier {

@@ -530,9 +530,11 @@ note_dropped(struct store *s, struct arena *a, struct folder_row *f,
 {
 	enum { DAY = 86400 };
 	struct str name = index_text(st, 4), info = index_text(st, 5);
-	struct str unique = maildir_parse(name).unique;
+	struct maildir_name parsed = maildir_parse(name);
+	struct str unique = parsed.unique;
 	bool in_new = place_in_new((enum place)index_int(st, 6));
-	bool past = (how & EXPUNGE_REMEMBER) &&
+	/* nothing is delivered under the name of a copy */
+	bool past = (how & EXPUNGE_REMEMBER) && parsed.id == 0 &&
 		index_int(st, 7) >= clock_wall() - DAY;
 	folder_count(f, (unsigned)index_int(st, 1), index_int(st, 2),
 		index_int(st, 3), -1);
@@ -543,6 +545,14 @@ note_dropped(struct store *s, struct arena *a, struct folder_row *f,
 	if (past)
 		index_run(s, Q_PAST_ADD, "t", unique);
 	return past;
+}
+
+void
+row_drop_texts(struct store *s, int64_t folder, uint32_t first, uint32_t last)
+{
+	int64_t from = index_key(folder, first), to = index_key(folder, last);
+	index_run(s, Q_HEADER_DROP, "ii", from, to);
+	index_run(s, Q_CONTENT_DROP, "ii", from, to);
 }
 
 static void
@@ -561,8 +571,9 @@ drop_rows(struct store *s, struct arena *a, struct folder_row *f,
 	if (past)
 		forget_past(s);
 	index_run(s, Q_MESSAGE_DROP, "ii", first, last);
-	index_run(s, Q_HEADER_DROP, "ii", first, last);
-	index_run(s, Q_CONTENT_DROP, "ii", first, last);
+	/* the texts of the dead are buried with their files */
+	if (!(how & EXPUNGE_FILES))
+		row_drop_texts(s, f->id, r.first, r.last);
 }
 
 void
@@ -623,6 +634,20 @@ bury_one(struct store *s, struct arena *a, struct folder_row *f,
 	return false;
 }
 
+/* Of UIDs that follow each other, at once. */
+static void
+bury_texts(struct store *s, const struct folder_row *f,
+	const struct grave *v, size_t n)
+{
+	size_t first = 0;
+	for (size_t i = 1; i <= n; i++) {
+		if (i < n && v[i].uid == v[i - 1].uid + 1)
+			continue;
+		row_drop_texts(s, f->id, v[first].uid, v[i - 1].uid);
+		first = i;
+	}
+}
+
 /* All that stand together in v and could be buried leave in one go. */
 static void
 bury_each(struct store *s, struct arena *a, struct folder_row *f,
@@ -667,6 +692,7 @@ bury_some(struct store *s, struct arena *a, struct chore *graves)
 	watch_begin(s, a, &f, WATCH_BOTH);
 	bury_each(s, a, &f, v, n);
 	watch_end(s, &f);
+	bury_texts(s, &f, v, n);
 	folder_save(s, a, &f);
 	return status_is_fine(index_commit(s, a)) ? n : 0;
 }
@@ -685,6 +711,14 @@ row_bury(struct store *s, int64_t folder, int64_t deadline)
 	}
 	arena_free(a);
 	return !more;
+}
+
+void
+row_bury_few(struct store *s, int64_t folder, uint64_t count)
+{
+	enum { PATIENCE_MS = 10 };
+	if (count <= BURY_BATCH)
+		row_bury(s, folder, clock_in(PATIENCE_MS));
 }
 
 void

@@ -47,6 +47,9 @@ int shell(struct home *h, const char *fmt, ...)
 long shell_number(struct home *h, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The number that a statement about the index says. */
+long sql_number(struct home *h, const char *sql);
+
 /* One message each; name is its unique part. */
 void deliver_one(struct store *s, struct arena *a, const char *name);
 void deliver_many(struct store *s, struct arena *a, const char *prefix,

@@ -439,9 +439,41 @@ START_TEST(test_expunge_many)
 	settle(m);
 	struct uid_set set = set_of(h.a, 11, 1490);
 	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	check_counts(h.s, h.a);
 	settle(m);
 	ck_assert_int_eq(shell_number(&h, "ls cur | wc -l"), 20);
 	ck_assert(news_of(m, h.a, true).exists == 20);
+	/* texts go with the files */
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM header"), 20);
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM content"), 20);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+/* What was delivered, and could be once more, is remembered; a copy is not,
+ * whose name nobody else ever gave. */
+START_TEST(test_expunge_remembers)
+{
+	static const char past[] = "SELECT count(*) FROM past";
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 5);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 1, 3);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Archive"), false, &c));
+	struct mailbox *x = open_box(h.s, h.a, "Archive");
+	ck_fine(mailbox_expunge(x, h.a, &set, true));
+	ck_assert_int_eq(sql_number(&h, past), 0);
+	set = set_of(h.a, 4, 5);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Archive"), true, &c));
+	mailbox_close(x);
+	x = open_box(h.s, h.a, "Archive");
+	ck_fine(mailbox_expunge(x, h.a, &set, true));
+	ck_assert_int_eq(sql_number(&h, past), 2);
+	mailbox_close(x);
 	mailbox_close(m);
 	check_counts(h.s, h.a);
 	home_gone(&h);
@@ -922,6 +954,7 @@ suite_mailbox(void)
 		test_vanished, test_tombstones_are_bounded, test_recent,
 		test_first_unseen, test_flags_and_names, test_unchanged_since,
 		test_keywords_without_limit, test_expunge, test_expunge_many,
+		test_expunge_remembers,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
 		test_scan, test_notify, test_watch, test_chore);

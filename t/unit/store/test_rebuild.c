@@ -499,10 +499,7 @@ END_TEST
 static long
 bare(struct home *h)
 {
-	return shell_number(h, "python3 -c 'import sqlite3; "
-		"print(sqlite3.connect(\"surat/index.db\").execute("
-		"\"SELECT count(*) FROM message WHERE thread=-1\")"
-		".fetchone()[0])'");
+	return sql_number(h, "SELECT count(*) FROM message WHERE thread=-1");
 }
 
 static struct str
