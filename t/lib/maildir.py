@@ -123,11 +123,18 @@ class Folder:
             self.check_message(row, files)
         for sub, name in files:
             self.say('%s/%s has no row' % (sub, name))
-        for table in ('header', 'content'):
-            if [k for k, in self.select('key', table)] != \
-                    [r[0] for r in rows]:
-                self.say('rows are missing in ' + table)
+        self.check_texts()
         return rows
+
+    def check_texts(self):
+        """Of all but messages nobody has read; and of the dead, a while."""
+        read = [k for k, thread in self.select('key,thread') if thread != -1]
+        dead = {self.row['id'] << 32 | uid for uid, in self.db.execute(
+            'SELECT uid FROM dead WHERE folder=?', (self.row['id'],))}
+        for table in ('header', 'content'):
+            if [k for k, in self.select('key', table)
+                    if k not in dead] != read:
+                self.say('rows are missing in ' + table)
 
     def check_counts(self, rows):
         r = self.row
@@ -151,7 +158,7 @@ class Folder:
 def problems(maildir):
     db = sqlite3.connect(maildir + '/surat/index.db')
     wrong = []
-    if db.execute('PRAGMA user_version').fetchone() != (7,):
+    if db.execute('PRAGMA user_version').fetchone() != (8,):
         return ['another version of the index']
     rows = db.execute('SELECT id,%s FROM folder' % ','.join(FOLDER)).fetchall()
     for row in rows:
