@@ -580,6 +580,17 @@ expand_one(struct expansion *e, struct str text)
 	}
 }
 
+/* Names that lead to each other and nowhere else mean those of them who are
+ * users: root's mail is postmaster's, postmaster's is root's. */
+static void
+break_circle(struct expansion *e)
+{
+	for (size_t i = 0; i < e->next; i++)
+		if (!str_starts(e->queue[i], STR("\\")))
+			expand_one(e, str_printf(e->l->arena, "\\%.*s",
+				STR_ARG(e->queue[i])));
+}
+
 /* Adds an address's final recipients to those of others; returns how it went
  * with this one. */
 static struct status
@@ -593,6 +604,8 @@ expand(struct lookup *l, struct str address, struct msg_route_result *out,
 	want(&e, address);
 	while (e.next < e.count && e.next < STEPS_MOST)
 		expand_one(&e, e.queue[e.next++]);
+	if (out->agent.n == e.first && status_is_fine(e.worst))
+		break_circle(&e);
 	*room = e.room;
 	if (l->later) {
 		columns(out, lists);

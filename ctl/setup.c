@@ -232,9 +232,25 @@ compose(struct setup *s)
 		buf_printf(b, "\n# Mail for others goes there.\nremote { "
 			"smarthost = \"%.*s\" }\n", STR_ARG(s->smarthost));
 	s->conf = buf_str(b);
-	s->aliases = str_printf(a, "# surat.conf(5); changes are noticed by "
-		"themselves.\npostmaster: root\nabuse: postmaster\n"
-		"mailer-daemon: postmaster\nroot: %.*s\n", STR_ARG(s->user));
+}
+
+/* Whose name is one of these gets the mail without. */
+static void
+compose_aliases(struct setup *s)
+{
+	const struct {
+		struct str name, target;
+	} rows[] = {{STR("postmaster"), STR("root")},
+		{STR("abuse"), STR("postmaster")},
+		{STR("mailer-daemon"), STR("postmaster")},
+		{STR("root"), s->user}};
+	struct buf *b = buf_new(s->ctl->arena);
+	buf_adds(b, "# surat-aliases(5); changes are noticed by themselves.\n");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!str_eq(rows[i].name, s->user))
+			buf_printf(b, "%.*s: %.*s\n", STR_ARG(rows[i].name),
+				STR_ARG(rows[i].target));
+	s->aliases = buf_str(b);
 }
 
 /* What we wrote we would also refuse. */
@@ -289,7 +305,11 @@ write_everything(struct setup *s)
 		certificate_make(s->ctl, str_cstr(a, s->cert),
 			str_cstr(a, s->key), (struct str_list){names, 1});
 	}
-	write_file(s, aliases, s->aliases, 0644);
+	/* They may have been somebody's before there was a configuration. */
+	if (s->force || access(aliases, F_OK) != 0)
+		write_file(s, aliases, s->aliases, 0644);
+	else
+		printf("left %s as it is\n", aliases);
 	write_file(s, s->ctl->config, s->conf, 0644);
 	user_put(s->ctl, s->user, s->password);
 }
@@ -386,6 +406,7 @@ ctl_setup(struct ctl *c)
 	gather(&s);
 	s.names = other_names(&s);
 	compose(&s);
+	compose_aliases(&s);
 	check_conf(&s);
 	s.look.hostname = s.hostname;
 	s.look.smarthost = s.smarthost;

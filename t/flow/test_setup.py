@@ -287,6 +287,14 @@ def answers(m):
         ok(out.returncode == 65 and not os.path.exists(m.etc),
            'refused: ' + bad, out.stdout + out.stderr)
     with open(path, 'w') as f:
+        f.write('# all as it is offered\n')
+    out = m.surat('setup', 'example.org', '--offline', '--answers', path)
+    same((out.returncode, [l for l in open(m.etc + '/aliases').read().split(
+        '\n') if l[:1] not in ('', '#')]),
+         (0, ['abuse: postmaster', 'mailer-daemon: postmaster',
+              'root: postmaster']), 'nobody is an alias of himself')
+    shutil.rmtree(m.etc)
+    with open(path, 'w') as f:
         f.write('hostname = mail.example.org\nuser = me\npassword = geheim\n')
     out = m.surat('setup', 'example.org', '--offline', '--answers', path)
     same(out.returncode, 0, 'setup from a file')
@@ -301,6 +309,12 @@ def answers(m):
     same(os.stat(m.etc + '/tls/key.pem').st_mode & 0o777, 0o600, 'key: mode')
     same(m.surat('setup', 'example.org', '--offline', '--answers', path).returncode, 73,
          'what is there is not replaced')
+    os.rename(m.conf, m.conf + '.old')
+    with open(m.etc + '/aliases', 'a') as f:
+        f.write('mine: me\n')
+    out = m.surat('setup', 'example.org', '--offline', '--answers', path)
+    ok(out.returncode == 0 and 'mine: me' in open(m.etc + '/aliases').read(),
+       'aliases that are there neither', out)
     out = m.surat('setup', 'example.org', '--offline', '--answers', path, '--force')
     same(out.returncode, 0, 'but by force')
 
@@ -337,6 +351,8 @@ class Started(House):
 def live(m):
     os.mkdir(m.dir + '/w')
     os.chmod(m.dir + '/w', 0o777)
+    with open(m.etc + '/aliases', 'a') as f:
+        f.write('me: root\n')
     h = Started(m)
     code, rows = h.doctor()
     same(code, 1, 'doctor: nothing runs')
@@ -345,7 +361,8 @@ def live(m):
         h.send(['me@example.org'], message('first'))
         h.send(['root@example.org'], message('second'))
         ok(len(h.wait_mail('me', 2, 20)) == 2,
-           'the first user gets mail, and that of root')
+           'the first user gets mail, and that of root, though each is the '
+           'other\'s alias')
         c = imaplib.IMAP4_SSL('127.0.0.1', h.port('imaps'), timeout=30,
                               ssl_context=ssl._create_unverified_context())
         same(c.login('me', 'geheim')[0], 'OK', 'logs in')
