@@ -7,6 +7,7 @@
 #   make fuzz     libFuzzer binaries (clang) under build/fuzz
 #   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
+#   make build-deps  installs what building needs and is missing
 #   make deb      a Debian package, build/deb/*.deb
 #   make install  under PREFIX (/usr/local), configuration in /etc; DESTDIR
 #
@@ -293,6 +294,8 @@ bench: deps
 # t/run runs every test binary and script, counts, and prints the totals.
 deps:
 	@t/deps
+build-deps:
+	@t/deps build
 
 check: deps
 	@$(AGAIN) all unit fuzz-replay
@@ -335,6 +338,8 @@ install-programs: all
 		$(INSTALL) -m 755 $(B)/bin/$$p $(D)$(libexecdir)/ || exit; done
 	$(call link,$(libexecdir)/suratd,$(sbindir)/suratd)
 	$(call link,$(libexecdir)/sendmail,$(sbindir)/sendmail)
+	$(INSTALL) -d $(D)$(PREFIX)/lib
+	$(call link,$(sbindir)/sendmail,$(PREFIX)/lib/sendmail)
 	$(call link,$(libexecdir)/surat,$(bindir)/surat)
 	$(call link,$(libexecdir)/sendmail,$(bindir)/mailq)
 	$(call link,$(libexecdir)/sendmail,$(bindir)/newaliases)
@@ -361,18 +366,17 @@ install-units:
 	$(INSTALL) -m 644 etc/sysusers.conf $(D)$(sysusersdir)/surat.conf
 	$(INSTALL) -m 644 etc/tmpfiles.conf $(D)$(tmpfilesdir)/surat.conf
 
-# A configuration that is there is somebody's work.
+# The configuration is written by `surat setup`, or by hand from the sample.
 install-samples:
 	$(INSTALL) -d $(D)$(sysconfdir)/surat $(D)$(docdir)/examples
-	for f in etc/surat.conf etc/aliases; do \
-		[ -e $(D)$(sysconfdir)/surat/$${f##*/} ] || \
-		$(INSTALL) -m 644 $$f $(D)$(sysconfdir)/surat/ || exit; done
 	cp -r etc/surat.conf etc/aliases etc/inetd etc/runit etc/s6 etc/fail2ban \
 		etc/reports $(D)$(docdir)/examples/
 	$(INSTALL) -m 644 README.md doc/*.md $(D)$(docdir)/
 
 # A Debian package of what was built: build/deb/*.deb
 deb: all
+	@command -v dh >/dev/null || { echo "make deb needs debhelper:" \
+		"apt-get install debhelper" >&2; exit 1; }
 	rm -rf $(B)/deb
 	mkdir -p $(B)/deb/surat
 	cp -r etc/debian $(B)/deb/surat/debian
@@ -382,6 +386,6 @@ deb: all
 .PHONY: deb install install-programs install-manuals install-units \
 	install-samples
 .PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries \
-	fuzz-replay lint clean install deps
+	fuzz-replay lint clean install deps build-deps
 clean:
 	rm -rf build
