@@ -246,6 +246,11 @@ def test_help():
         out = call(BUILD + '/bin/' + program, '--help')
         ok(out.returncode == 0 and out.stdout.startswith('usage: '),
            program + ' --help', out)
+    for program in PROGRAMS + ['suratd']:
+        out = call(BUILD + '/bin/' + program, '--help')
+        ok(out.returncode == 0 and out.stdout.startswith(
+            'usage: %s ' % program) and len(out.stdout.split()) > 20,
+           program + ' --help', out)
 
 
 def same_commands(page):

@@ -36,7 +36,7 @@ class Suite:
                       ('smtp', 'submission', 'imap', 'pop3')}
         open(self.dir + '/users', 'w').close()
         self.write('')
-        self.sets = sets
+        self.sets, self.env = sets, None
         self.own(self.dir)
 
     def own(self, top):
@@ -74,7 +74,7 @@ pop3 = {"127.0.0.1:%d"} }
                       'extra_groups': []}
         self.p = subprocess.Popen(
             [*wrapper, *self.command('--announce')], stdout=subprocess.PIPE,
-            stderr=self.log, **demote)
+            stderr=self.log, env=self.env, **demote)
         self.line = self.p.stdout.readline().decode()
         return self
 
@@ -309,6 +309,39 @@ def test_reload():
     s.remove()
 
 
+def test_notify():
+    """What systemd hears: Type=notify, reload and watchdog of surat.service."""
+    s = Suite()
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind(s.dir + '/notify')
+    heard.settimeout(20)
+    os.chmod(s.dir + '/notify', 0o777)
+    s.env = dict(os.environ, NOTIFY_SOCKET=s.dir + '/notify',
+                 WATCHDOG_USEC='400000')
+
+    def hears(word, *others):
+        seen = []
+        while word not in seen:
+            seen.append(heard.recv(1000).decode().split('\n')[0])
+        ok(set(seen) <= {word, 'WATCHDOG=1', *others}, 'systemd hears ' +
+           word, seen)
+    s.start()
+    hears('READY=1')
+    before = time.time()
+    for _ in range(4):
+        hears('WATCHDOG=1')
+    ok(0.4 < time.time() - before < 1.6, 'twice as often as it waits for',
+       time.time() - before)
+    s.p.send_signal(signal.SIGHUP)
+    hears('RELOADING=1')
+    hears('READY=1')
+    s.p.send_signal(signal.SIGTERM)
+    hears('STOPPING=1')
+    s.stop()
+    heard.close()
+    s.remove()
+
+
 def test_one_only():
     s = Suite().start()
     second = subprocess.run(
@@ -402,7 +435,7 @@ def test_root():
 
 
 for test in (test_check, test_start, test_keeping, test_failing,
-             test_back_off, test_quick_deaths, test_control, test_reload, test_one_only,
-             test_root):
+             test_back_off, test_quick_deaths, test_control, test_reload,
+             test_notify, test_one_only, test_root):
     test()
 done()
