@@ -210,6 +210,7 @@ struct lookup {
 	struct arena *arena;
 	struct str_list *why; /* reasons are gathered here; NULL: nobody asks */
 	bool later; /* a table could not be asked */
+	struct str domain_where; /* of the table that lists the domain, or empty */
 };
 
 enum domain_class {

@@ -74,11 +74,14 @@ same_domain(struct lookup *l, struct str one, struct str other)
 static bool
 is_listed(struct lookup *l, const struct str_list *domains, struct str domain)
 {
-	struct table_value any;
+	struct table_value v;
 	for (size_t i = 0; i < domains->n; i++)
 		if (same_domain(l, domains->v[i], domain))
 			return true;
-	return lookup_table(l, domains, domain, &any);
+	if (!lookup_table(l, domains, domain, &v))
+		return false;
+	l->domain_where = v.where;
+	return true;
 }
 
 enum domain_class
@@ -86,6 +89,7 @@ lookup_domain(struct lookup *l, struct str domain)
 {
 	const struct auth *x = l->auth;
 	const struct conf_address *c = &x->conf->address;
+	l->domain_where = STR("");
 	/* U-labels and A-labels are one domain (RFC 5890). */
 	domain = address_to_ascii(l->arena, domain);
 	for (size_t i = 0; i < x->conf->general.domains.n; i++)
@@ -377,7 +381,9 @@ lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class,
 	*user = NULL;
 	parse(l, text, &addr);
 	*class = lookup_domain(l, addr.domain);
-	lookup_why(l, "%.*s %s", STR_ARG(addr.domain), class_text(*class));
+	lookup_why(l, "%.*s%s%.*s %s", STR_ARG(l->domain_where),
+		l->domain_where.n > 0 ? ": " : "", STR_ARG(addr.domain),
+		class_text(*class));
 	if (*class == DOMAIN_ELSEWHERE)
 		return l->later ? not_now() : status_fine();
 	if (find_somebody(l, *class, &addr, false, &f)) {

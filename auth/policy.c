@@ -11,29 +11,43 @@
 #include "mail/address.h"
 #include "sys/net.h"
 
+enum { FOUND_MOST = 8 };
+
 struct decision {
 	struct lookup *l;
 	const struct msg_rcpt_lookup *q;
 	struct msg_rcpt_result *out;
 	struct net_address client;
+	/* Where the tables of a rule have what fits it. */
+	struct str found[FOUND_MOST];
+	size_t found_count;
 };
 
 /* ----------------------------------------------------------------- facts */
+
+static bool
+has(struct decision *d, struct str table, struct str key)
+{
+	struct table_value v;
+	const struct str_list one = {&table, 1};
+	if (!lookup_table(d->l, &one, key, &v))
+		return false;
+	if (d->l->why != NULL && d->found_count < FOUND_MOST)
+		d->found[d->found_count++] = str_printf(d->l->arena,
+			"%.*s: has %.*s", STR_ARG(v.where), STR_ARG(key));
+	return true;
+}
 
 /* One value of a condition: a table, a pattern, "@domain". */
 static bool
 fits(struct decision *d, struct str fact, struct str value)
 {
-	struct table_value v;
-	const struct str_list one = {&value, 1};
 	if (table_ref_is(value)) {
-		if (lookup_table(d->l, &one, fact, &v))
-			return true;
 		/* What is said of an address may be said of its domain. */
 		size_t at = str_find_last(fact, '@');
-		return at < fact.n && (lookup_table(d->l, &one,
-				str_skip(fact, at), &v) ||
-			lookup_table(d->l, &one, str_skip(fact, at + 1), &v));
+		return has(d, value, fact) || (at < fact.n &&
+			(has(d, value, str_skip(fact, at)) ||
+			has(d, value, str_skip(fact, at + 1))));
 	}
 	if (str_eq(value, STR("<>")))
 		return fact.n == 0;
@@ -46,11 +60,8 @@ fits(struct decision *d, struct str fact, struct str value)
 static bool
 client_fits(struct decision *d, struct str value)
 {
-	struct table_value v;
-	const struct str_list one = {&value, 1};
-	return table_ref_is(value)
-		? lookup_table(d->l, &one, d->q->client, &v)
-		: net_within(&d->client, value);
+	return table_ref_is(value) ? has(d, value, d->q->client)
+				   : net_within(&d->client, value);
 }
 
 /* The word "unknown" stands for what DNS does not know, not for itself. */
@@ -104,6 +115,7 @@ holds(struct decision *d, const struct policy_condition *c)
 static bool
 applies(struct decision *d, const struct policy_rule *r)
 {
+	d->found_count = 0;
 	for (size_t i = 0; i < r->count; i++)
 		if (holds(d, &r->conditions[i]) == r->conditions[i].negated)
 			return false;
@@ -154,6 +166,8 @@ first_rule(struct decision *d)
 		if (!applies(d, r))
 			continue;
 		lookup_why(d->l, "rule %zu: %.*s", i + 1, STR_ARG(r->source));
+		for (size_t k = 0; k < d->found_count; k++)
+			lookup_why(d->l, "%.*s", STR_ARG(d->found[k]));
 		return r;
 	}
 	if (x->rule_count > 0)
