@@ -73,12 +73,23 @@ outcome_finished(struct queue *q, struct rcpt *r, const char *outcome_,
 	arena_free(a);
 }
 
+/* Whom it was for, when it is not as it was written; the last of the fields,
+ * for it may be none. */
+static struct log_field
+first_for(const struct rcpt *r)
+{
+	struct str type, first = r->orcpt;
+	str_cut(&first, ';', &type);
+	return LOG_STR(first.n > 0 && !str_eq(first, r->address) ? "orig"
+			: NULL, first);
+}
+
 void
 outcome_held(struct queue *q, struct rcpt *r, struct str reason)
 {
 	struct op o = op_of(OP_STATE, r);
 	log_warn(str_from(r->msg->qid), "held", LOG_STR("rcpt", r->address),
-		LOG_STR("why", reason));
+		LOG_STR("why", reason), first_for(r));
 	o.state = ROW_HELD;
 	o.next = clock_wall();
 	o.reply = reason;
@@ -144,7 +155,7 @@ defer(struct queue *q, struct rcpt *r, const struct result *x, int64_t next)
 	log_info(str_from(r->msg->qid), "deferred",
 		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
 		LOG_STR("why", x->status.text), LOG_NUM("next", next - now),
-		LOG_NUM("attempts", r->attempts));
+		LOG_NUM("attempts", r->attempts), first_for(r));
 	if (is_delay_due(q, r, now)) {
 		r->notified = true;
 		add_failure(r, x, true);
@@ -158,7 +169,8 @@ fail(struct queue *q, struct rcpt *r, const struct result *x,
 {
 	figures_delivery(q, r, result);
 	log_info(str_from(r->msg->qid), "failed", LOG_STR("rcpt", r->address),
-		LOG_STR("remote", x->remote), LOG_STR("why", x->status.text));
+		LOG_STR("remote", x->remote), LOG_STR("why", x->status.text),
+		first_for(r));
 	rcpt_move(q, r, RCPT_FAILED);
 	add_failure(r, x, false);
 }
@@ -180,7 +192,7 @@ succeed(struct queue *q, struct rcpt *r, struct agent *g,
 	figures_delivery(q, r, DELIVERY_DONE);
 	log_info(str_from(r->msg->qid), what,
 		LOG_STR("rcpt", r->address), LOG_STR("remote", x->remote),
-		LOG_STR("reply", x->status.text));
+		LOG_STR("reply", x->status.text), first_for(r));
 	if (g != NULL && local &&
 		str_eq(q->conf->queue.durability, STR("batch"))) {
 		r->took = x->took;
