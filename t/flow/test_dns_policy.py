@@ -126,6 +126,26 @@ def senders(h):
            'row 38: a sender with an address literal')
 
 
+def facts(h):
+    """What only the session knows: TLS, and who logged in."""
+    def rcpt(sender, to, **how):
+        with h.smtp(**how) as s:
+            s.ehlo_or_helo_if_needed()
+            s.mail(sender)
+            code, text = s.rcpt(to)
+            return code, text.decode()
+    same([rcpt('secret@sender.test', 'alice@example.test', tls=tls)
+          for tls in (False, True)],
+         [(550, '5.7.1 Not in the clear'), (250, '2.1.5 Recipient taken')],
+         'a rule on TLS')
+    same([rcpt(user + '@example.test', 'alice@example.test', tls=True,
+               service='submission', user=user)[0]
+          for user in ('bob', 'alice')], [550, 250],
+         'a rule on who logged in')
+    same(rcpt('bob@example.test', 'alice@example.test')[0], 250,
+         'whom nobody else is taken for')
+
+
 def dead_dns(h, dns):
     dns.stop()
     with Wire(h, '8.8.3.9') as w:
@@ -143,10 +163,14 @@ def main():
             'smtp.greet_wait=0', 'smtp.dns_lists=bl.test=127.0.0.2, '
             'wl.test*-2', 'policy.rules=defer if sender is strict@* and '
             'reverse is unknown: Fix your reverse name\n'
-            'reject if sender is unknown: No such domain']) as h:
+            'reject if sender is unknown: No such domain\n'
+            'reject if sender is secret@* and not tls: Not in the clear\n'
+            'reject if authenticated as bob and recipient is alice@*: No'
+            ]) as h:
         lists(h)
         names(h)
         senders(h)
+        facts(h)
         dead_dns(h, dns)
         same(h.stop(), 0, 'it ends cleanly')
     done()

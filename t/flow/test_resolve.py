@@ -5,6 +5,7 @@ is tampered with, a server that sends garbage, and one that is dead."""
 import os
 import shutil
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -14,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE + '/../lib')
 import nsd  # noqa: E402
 import wire  # noqa: E402
+from ports import free_port  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
 top = tempfile.mkdtemp(prefix='resolve.')
@@ -199,6 +201,81 @@ def hostile():
     t.join()
 
 
+class Upstream:
+    """A name server that notes how it is asked: over UDP it says that its
+    answer does not fit."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(('127.0.0.1', self.port))
+        self.tcp = socket.create_server(('127.0.0.1', self.port))
+        self.seen = []  # (how, name, size that fits: EDNS0)
+        threading.Thread(target=self.serve_udp, daemon=True).start()
+        threading.Thread(target=self.serve_tcp, daemon=True).start()
+
+    @staticmethod
+    def name(q):
+        at, labels = 12, []
+        while q[at]:
+            labels.append(q[at + 1:at + 1 + q[at]].decode())
+            at += 1 + q[at]
+        return '.'.join(labels).lower(), at + 5
+
+    def note(self, how, q):
+        name, end = self.name(q)
+        additional = struct.unpack('>H', q[10:12])[0]
+        size = 0
+        if additional and q[end:end + 3] == b'\0\0\x29':
+            size = struct.unpack('>H', q[end + 3:end + 5])[0]
+        self.seen.append((how, name, size))
+        return name, end
+
+    def serve_udp(self):
+        while True:
+            q, who = self.udp.recvfrom(4096)
+            name, end = self.note('udp', q)
+            if 'absent' in name:
+                soa = b'\xc0\x0c\0\6\0\1\0\0\1\0\0\x18\xc0\x0c\xc0\x0c' + \
+                    struct.pack('>5I', 1, 3600, 600, 86400, 300)
+                a = q[:2] + b'\x81\xa3\0\1\0\0\0\1\0\0' + q[12:end] + soa
+            else:  # truncated, and it claims to have proven it
+                a = q[:2] + b'\x83\xa0\0\1\0\0\0\0\0\0' + q[12:end]
+            self.udp.sendto(a, who)
+
+    def serve_tcp(self):
+        while True:
+            s, _ = self.tcp.accept()
+            n = struct.unpack('>H', s.recv(2))[0]
+            q = b''
+            while len(q) < n:
+                q += s.recv(n - len(q))
+            _, end = self.note('tcp', q)
+            a = q[:2] + b'\x81\xa0\0\1\0\1\0\0\0\0' + q[12:end] + \
+                b'\xc0\x0c\0\1\0\1\0\0\1\0\0\4\x7f\0\0\x09'
+            s.sendall(struct.pack('>H', len(a)) + a)
+            s.close()
+
+
+def transports():
+    up = Upstream()
+    r = Resolve(up.port)
+    a = r.ask('large.test', 'A')
+    ok(a['records'] == ['127.0.0.9'], 'row 67: what does not fit comes by TCP',
+       (a, up.seen))
+    ok([s[0] for s in up.seen if 'large' in s[1]] == ['udp', 'tcp'],
+       'row 67: after it was asked for by UDP', up.seen)
+    ok(all(s[2] >= 1232 for s in up.seen), 'row 67: with EDNS0', up.seen)
+    ok(a['secure'] == 0, 'row 67: what a server says of itself (AD) proves '
+       'nothing', a)
+    for _ in range(3):
+        a = r.ask('absent.test', 'A')
+        ok(a['rcode'] == 'nxdomain', 'row 67: absent', a)
+    ok(len([s for s in up.seen if 'absent' in s[1]]) == 1,
+       'row 67: asked once, and remembered', up.seen)
+    ok(r.stop(), 'resolve lives')
+
+
 def dead():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(('127.0.0.1', 0))  # takes and says nothing
@@ -223,6 +300,7 @@ def main():
     server.stop()
     signed()
     hostile()
+    transports()
     dead()
     print('1..%d' % count)
     if failed == 0:

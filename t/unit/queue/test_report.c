@@ -315,6 +315,23 @@ START_TEST(row69_no_delay_notice_for_null_lists_or_robots)
 }
 END_TEST
 
+/* But who runs a list learns by a failure whom to take off it: what is never
+ * delivered is always said (RFC 5321 6.1), unless nobody sent it. */
+START_TEST(a_list_hears_of_failures)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	verdict = "5.1.1 550 gone";
+	stand_submit(s, "list-bounces@local.test", "c@far.test",
+		"List-Id: <x.y>\r\nPrecedence: list\r\n\r\nx\r\n");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_view(to[0], "list-bounces@local.test");
+	ck_assert(says(0, "Auto-Submitted: auto-replied\r\n"));
+	stand_free(s);
+}
+END_TEST
+
 /* The first failure of a long list is not kept back until its end. */
 START_TEST(a_sender_need_not_wait_for_the_last_of_ten_thousand)
 {
@@ -345,5 +362,6 @@ suite_report(void)
 		row34_notify_decides, a_success_is_told_when_it_was_asked_for,
 		row33_a_report_on_a_report_is_postmasters, many_failures_fit,
 		row62_a_delay_is_told_once, row69_no_delay_notice_for_null_lists_or_robots,
+		a_list_hears_of_failures,
 		a_sender_need_not_wait_for_the_last_of_ten_thousand);
 }
