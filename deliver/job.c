@@ -101,3 +101,9 @@ job_look(struct job *j)
 		header_find(header, STR("TLS-Required"), &value) &&
 		str_eq_nocase(value, STR("No"));
 }
+
+bool
+job_requires_tls(const struct job *j)
+{
+	return j->m.requiretls && j->m.sender.n > 0;
+}

@@ -50,7 +50,7 @@ is_worn(const struct session *s)
 static bool
 is_proven(const struct route *r, const struct job *j)
 {
-	return !j->m.requiretls || r->secure || r->fixed;
+	return !job_requires_tls(j) || r->secure || r->fixed;
 }
 
 /* The session as it is, for a job that was not thought of when it began. */

@@ -124,6 +124,9 @@ void job_passed(struct job *j, enum phase p);
 struct str job_phases(struct arena *a, const struct job *j);
 /* Is TLS that is proven asked for, or done without? */
 void job_look(struct job *j);
+/* REQUIRETLS, and nothing goes otherwise; a report is not lost for want of it
+ * (RFC 8689 5). */
+bool job_requires_tls(const struct job *j);
 
 /* -------------------------------------------------------------- agent.c */
 struct remote {

@@ -25,7 +25,7 @@ secure_policy(const struct route *r, const struct host *h,
 	 * of this host's administrator. */
 	if (h->dane && !(j->tls_optional && r->tls != TLS_DANE))
 		return TLS_DANE;
-	if (j->m.requiretls && r->tls < TLS_VERIFIED)
+	if (job_requires_tls(j) && r->tls < TLS_VERIFIED)
 		return TLS_VERIFIED;
 	if (r->implicit_tls && r->tls < TLS_REQUIRED)
 		return TLS_REQUIRED;

@@ -28,7 +28,7 @@ struct transaction {
 	size_t n, accepted;
 	struct str sender, content;
 	const char *body; /* BODY= */
-	bool utf8, reset, bdat, one_go;
+	bool utf8, requiretls, reset, bdat, one_go;
 	bool mail_ok; /* MAIL was accepted: RSET is due if nothing follows */
 	bool asked; /* DATA (or BDAT with all of it) was sent */
 	bool go; /* 354 */
@@ -129,7 +129,9 @@ check_message(struct transaction *t)
 	const struct job *j = t->j;
 	const struct session *s = t->s;
 	const struct capability *can = &s->can;
-	if (j->m.requiretls && !(s->tls && s->verified && can->requiretls))
+	t->requiretls = j->m.requiretls && s->tls && s->verified &&
+		can->requiretls;
+	if (job_requires_tls(j) && !t->requiretls)
 		return STATUS(STATUS_NEVER, 7, 30, "REQUIRETLS is asked for, "
 			"which that server does not support");
 	if (can->size_most > 0 && j->content.n > can->size_most)
@@ -250,7 +252,7 @@ put_mail(struct transaction *t)
 		conn_puts(c, t->body);
 	if (t->utf8 && can->smtputf8)
 		conn_puts(c, " SMTPUTF8");
-	if (t->j->m.requiretls)
+	if (t->requiretls)
 		conn_puts(c, " REQUIRETLS");
 	if (can->dsn) {
 		put_param(c, "RET", t->j->m.ret);

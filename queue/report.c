@@ -116,7 +116,8 @@ write_report(struct queue *q, struct arena *a, struct msg *m, struct dsn *d)
 	struct new_message n = {.id = id, .session = str_from(m->qid),
 		.origin = m->sender.n > 0 ? STR("report") : STR("double"),
 		.client = STR("unix"), .body_type = STR("8BITMIME"),
-		.utf8 = d->utf8, .arrival = d->now, .rcpts = &rcpt,
+		.utf8 = d->utf8, .requiretls = m->requiretls,
+		.arrival = d->now, .rcpts = &rcpt,
 		.count = 1, .content = buf_str(out)};
 	n.size = (int64_t)n.content.n;
 	batch_add_message(q, &n, stored, NULL, true);
@@ -131,7 +132,9 @@ report_on(struct queue *q, const struct msg *m, struct str to)
 		.arrival = m->arrival, .now = clock_wall(), .utf8 = m->utf8,
 		.languages = q->words,
 		.language_count = q->conf->queue.report_languages.n,
-		.headers_only = str_eq_nocase(m->ret, STR("HDRS"))};
+		/* RFC 8689 5: what had to be kept from others still has. */
+		.headers_only = m->requiretls ||
+			str_eq_nocase(m->ret, STR("HDRS"))};
 }
 
 /* Who hears of it; empty: nobody. */

@@ -445,6 +445,14 @@ def row50_requiretls(dns, cert):
         same((code, scope, len(s.messages)), ('5.7.30', 'message', 0),
              'row 50: a server that would not pass it on: returned')
         same(a.one('one.sig.test')[0], '2.0.0', 'row 50: others it may have')
+        same((a.one('one.sig.test', requiretls=1, sender='')[0],
+              'REQUIRETLS' in s.messages[-1].mail), ('2.0.0', False),
+             'row 50: a report is not lost for want of it')
+    with Servers((2, {'tls': cert, 'caps': caps})) as s:
+        same((a.one('one.sig.test', requiretls=1, sender='')[0],
+              s.messages[-1].mail.endswith(' REQUIRETLS'),
+              a.one('open.plain.test', requiretls=1, sender='')[0]),
+             ('2.0.0', True, '2.0.0'), 'row 50: but has it where it can')
     ok(a.stop(), 'row 50: the agent lives')
 
 

@@ -96,7 +96,10 @@ START_TEST(policies)
 	ck_assert_int_eq(secure_policy(&r, &h, &j), TLS_NONE);
 	r.implicit_tls = true;
 	ck_assert_int_eq(secure_policy(&r, &h, &j), TLS_REQUIRED);
+	/* Of a report it is wished, of others demanded (RFC 8689 5). */
 	j.m.requiretls = 1;
+	ck_assert_int_eq(secure_policy(&r, &h, &j), TLS_REQUIRED);
+	j.m.sender = STR("a@b.test");
 	ck_assert_int_eq(secure_policy(&r, &h, &j), TLS_VERIFIED);
 }
 END_TEST

@@ -11,6 +11,7 @@
 
 static struct str reports[64], to[64];
 static size_t count;
+static int64_t tls_required; /* of what came last */
 static const char *verdict = "5.1.1 550 no such user here";
 
 /* Everything at far.test is refused; what comes for local.test is kept. */
@@ -21,6 +22,7 @@ refuse_far(struct stand *s, struct stand_job *j)
 		stand_result(s, j, verdict, "recipient");
 		return;
 	}
+	tls_required = j->job.requiretls;
 	if (count < 64) {
 		to[count] = str_copy(s->arena, j->job.rcpt.v[0]);
 		reports[count++] = str_copy(s->arena, j->content);
@@ -178,6 +180,27 @@ START_TEST(ret_hdrs_returns_the_header_alone)
 	ck_assert(says(0, "text/rfc822-headers"));
 	ck_assert(says(0, "X-Long: header\r\n"));
 	ck_assert(!says(0, "the body"));
+	stand_free(s);
+}
+END_TEST
+
+/* RFC 8689 5: and what is left of it is to be kept as the message was. */
+START_TEST(row50_what_required_tls_is_not_returned_whole)
+{
+	struct stand *s = stand_new("");
+	s->agent = refuse_far;
+	struct peer *p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(s, "alice@local.test",
+		"a@far.test", "Subject: the subject\r\n\r\nthe body\r\n");
+	m.requiretls = 1;
+	m.ret = STR("FULL");
+	stand_submit_as(s, p, &m);
+	stand_drop(s, p);
+	stand_until(s, count == 1);
+	ck_assert(says(0, "text/rfc822-headers"));
+	ck_assert(!says(0, "the body"));
+	ck_assert_int_eq(tls_required, 1);
+	all_done(s);
 	stand_free(s);
 }
 END_TEST
@@ -359,6 +382,7 @@ suite_report(void)
 	return SUITE("report", a_failure_is_told_once_for_all,
 		no_octet_of_a_reply_makes_a_field,
 		row35_a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
+		row50_what_required_tls_is_not_returned_whole,
 		row34_notify_decides, a_success_is_told_when_it_was_asked_for,
 		row33_a_report_on_a_report_is_postmasters, many_failures_fit,
 		row62_a_delay_is_told_once, row69_no_delay_notice_for_null_lists_or_robots,
