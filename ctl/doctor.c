@@ -292,6 +292,14 @@ leads_to(const struct msg_dns_answer *mx, struct str host)
 	return false;
 }
 
+/* RFC 5321 5.1: without an MX the address counts, which is looked at too. */
+static bool
+is_itself(const struct msg_dns_answer *mx, struct str domain, struct str host)
+{
+	return mx != NULL && mx->records.n == 0 &&
+		str_eq_nocase(domain, host);
+}
+
 static void
 look_at_dns(struct doctor *d)
 {
@@ -301,8 +309,11 @@ look_at_dns(struct doctor *d)
 		return;
 	for (size_t i = 0; i < d->conf->general.domains.n; i++) {
 		struct str domain = d->conf->general.domains.v[i];
+		/* localhost, and what only this host calls itself. */
+		if (!str_has(domain, '.'))
+			continue;
 		const struct msg_dns_answer *mx = resolve(d, domain, "MX");
-		bool good = leads_to(mx, host);
+		bool good = leads_to(mx, host) || is_itself(mx, domain, host);
 		say(d, str_cstr(a, str_printf(a, "MX of %.*s",
 			STR_ARG(domain))), good, good ? STR("") :
 			str_printf(a, "does not name %.*s (%.*s, %zu records)",

@@ -142,6 +142,10 @@ def disk(h):
 def names(h):
     same(h.doctor('general.domains=example.test, away.test')['MX of away.test'][
         0], 'look', 'a domain whose mail goes elsewhere')
+    rows = h.doctor('general.domains=mail.example.test, localhost')
+    same({w: s for w, (s, _) in rows.items() if w.startswith('MX')},
+         {'MX of mail.example.test': 'ok'},
+         'this host\'s own name needs no MX, nor does localhost')
     same(h.doctor('general.hostname=nowhere.example.test')[
         'address of this host\'s name'],
          ('look', 'nowhere.example.test has none'), 'a name without address')
