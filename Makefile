@@ -7,7 +7,7 @@
 #   make fuzz     libFuzzer binaries (clang) under build/fuzz
 #   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
-#   make build-deps  installs what building needs and is missing
+#   make build-deps  installs what building and running need and is missing
 #   make deb      a Debian package, build/deb/*.deb
 #   make install  under PREFIX (/usr/local), configuration in /etc; DESTDIR
 #
