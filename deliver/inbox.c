@@ -66,6 +66,8 @@ struct inbox {
 	struct str plus;
 	const struct conf *limits; /* NULL: none */
 	const struct spool *spool; /* NULL: everybody has a Maildir */
+	const char *tree; /* NULL: not known */
+	struct stat then; /* of it */
 	struct arena *batch;
 	struct gathered *jobs[JOBS_MOST];
 	size_t job_count;
@@ -94,6 +96,13 @@ begin(struct inbox *x)
 	list_init(&x->mailboxes);
 	x->job_count = 0;
 	x->octets = 0;
+}
+
+void
+inbox_tree(struct inbox *x, const char *path, const struct stat *then)
+{
+	x->tree = path;
+	x->then = *then;
 }
 
 struct inbox *
@@ -408,7 +417,18 @@ forget_store(struct inbox *x)
 	k->store = NULL;
 }
 
-static void
+/* A file system that was mounted since, or is another now, is out of reach:
+ * rights are to what lay there when they were given. */
+static bool
+is_elsewhere(const struct inbox *x)
+{
+	struct stat now;
+	return x->tree != NULL && stat(x->tree, &now) == 0 &&
+		(now.st_dev != x->then.st_dev || now.st_ino != x->then.st_ino);
+}
+
+/* True when another agent would see more. */
+static bool
 into_maildir(struct inbox *x, const struct mailbox_batch *b,
 	struct delivery *v)
 {
@@ -426,6 +446,7 @@ into_maildir(struct inbox *x, const struct mailbox_batch *b,
 	}
 	if (trouble)
 		forget_store(x);
+	return trouble && is_elsewhere(x);
 }
 
 static bool
@@ -443,13 +464,13 @@ deliver_mailbox(struct inbox *x, struct mailbox_batch *b)
 {
 	struct delivery *v = arena_array(x->batch, b->n, sizeof *v);
 	size_t i = 0;
-	bool busy = false, unseen = false;
+	bool busy = false, unseen;
 	for (struct parcel *p = b->first; p != NULL; p = p->next)
 		v[i++] = p->delivery;
 	if (b->mbox.n > 0)
 		unseen = into_mbox(x, b, v);
 	else
-		into_maildir(x, b, v);
+		unseen = into_maildir(x, b, v);
 	i = 0;
 	for (struct parcel *p = b->first; p != NULL; p = p->next, i++) {
 		busy = busy || is_busy(v[i].status);

@@ -17,6 +17,7 @@ struct conf;
 struct delivery_rules;
 struct inbox;
 struct spool;
+struct stat;
 
 /* rules: of store/deliver.h; they live as long. */
 struct inbox *inbox_new(struct arena *a, const struct delivery_rules *rules);
@@ -27,6 +28,9 @@ void inbox_forward(struct inbox *x, struct str plus, bool commands);
 /* Mail of users with an id of their own goes into an mbox file; a spool
  * without a name: that of the user. */
 void inbox_spool(struct inbox *x, const struct spool *s);
+/* Maildirs are below that directory, which was then what the agent was shut in
+ * with. */
+void inbox_tree(struct inbox *x, const char *path, const struct stat *then);
 /* Accounts hold no more than c says (store/quota.h). */
 void inbox_limit(struct inbox *x, const struct conf *c);
 

@@ -23,12 +23,20 @@
 #include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct local_agent {
 	int queue;
 	struct inbox *inbox;
 	bool over; /* the queue is gone */
+};
+
+/* What it is shut in with. */
+struct enclosure {
+	struct spool *spool; /* NULL: Maildirs */
+	const char *tree; /* where these are */
+	struct stat then; /* of it; zeros: it was not there */
 };
 
 static void
@@ -109,6 +117,7 @@ static void
 run(struct program *p)
 {
 	struct local_agent g = {.queue = program_fd(p, "queue", 0)};
+	const struct enclosure *e = p->ctx;
 	const struct delivery_rules rules = {
 		.each = str_eq(p->conf->queue.durability, STR("each")),
 		.is_wanted = queue_lives, .ctx = &g};
@@ -119,8 +128,11 @@ run(struct program *p)
 		inbox_forward(g.inbox, p->conf->general.plus,
 			p->conf->pipe.forward);
 	inbox_limit(g.inbox, p->conf);
-	if (p->ctx != NULL)
-		inbox_spool(g.inbox, p->ctx);
+	if (e->spool != NULL)
+		inbox_spool(g.inbox, e->spool);
+	if (e->tree != NULL)
+		inbox_tree(g.inbox, str_cstr(p->arena, program_path(p,
+			str_from(e->tree))), &e->then);
 	while (!g.over)
 		turn(&g);
 	inbox_free(g.inbox);
@@ -133,11 +145,12 @@ prepare(struct program *p)
 {
 	struct str directory = p->conf->general.mbox;
 	const struct passwd *pw;
+	struct enclosure *e = arena_one(p->arena, struct enclosure);
+	p->ctx = e;
 	if (directory.n == 0)
 		return;
-	struct spool *s = arena_one(p->arena, struct spool);
+	struct spool *s = e->spool = arena_one(p->arena, struct spool);
 	s->directory = directory;
-	p->ctx = s;
 	if (getenv("SURAT_HOME") == NULL)
 		return;
 	pw = getpwuid(getuid());
@@ -151,6 +164,17 @@ prepare(struct program *p)
 	errno = 0;
 }
 
+static void
+note_tree(struct program *p, const char *tree)
+{
+	struct enclosure *e = p->ctx;
+	e->tree = str_cstr(p->arena, str_from(tree));
+	if (stat(tree, &e->then) != 0)
+		log_error(LOG_NO_ID, "no-mail-root", LOG_CSTR("path", tree),
+			LOG_CSTR("why", strerror(errno)));
+	errno = 0;
+}
+
 /* The mailbox of the user it is started for; the mail root, and the directory
  * of mbox files, of those who share an id. */
 static const char **
@@ -158,9 +182,11 @@ trees(struct program *p)
 {
 	const char **v = arena_array(p->arena, 3, sizeof *v);
 	const char *home = getenv("SURAT_HOME");
-	const struct spool *s = p->ctx;
+	struct enclosure *e = p->ctx;
+	const struct spool *s = e->spool;
 	if (home == NULL) {
 		v[0] = str_cstr(p->arena, p->conf->general.mail);
+		note_tree(p, v[0]);
 		if (s != NULL)
 			v[1] = str_cstr(p->arena, s->directory);
 		return v;
@@ -174,6 +200,7 @@ trees(struct program *p)
 		log_error(LOG_NO_ID, "no-home", LOG_CSTR("home", home),
 			LOG_CSTR("why", strerror(errno)));
 	v[0] = str_cstr(p->arena, str_printf(p->arena, "%s/Maildir", home));
+	note_tree(p, v[0]);
 	return v;
 }
 
@@ -190,7 +217,8 @@ readable(struct program *p)
 static const char **
 lockable(struct program *p)
 {
-	const struct spool *s = p->ctx;
+	const struct enclosure *e = p->ctx;
+	const struct spool *s = e->spool;
 	const char **v = arena_array(p->arena, 2, sizeof *v);
 	if (s != NULL)
 		v[0] = str_cstr(p->arena, s->directory);

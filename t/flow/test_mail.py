@@ -34,6 +34,49 @@ def simple(h):
        'size, wire size and UID are in the name', name)
 
 
+def loops(h):
+    """Row 16: what has been here goes back, with where it turns."""
+    before = len(h.mails('bob')), len(h.mails('alice'))
+    h.send(['alice@example.test'], b'Delivered-To: Alice@Example.TEST\r\n' +
+           message('loops'), sender='bob@example.test')
+    files = h.wait_mail('bob', before[0] + 1)
+    text = open(max(files, key=os.path.getmtime)).read()
+    ok('Status: 5.4.6' in text and
+       'Final-Recipient: rfc822;alice@example.test' in text,
+       'row 16: a Delivered-To of its own: returned', text)
+    h.send(['alice@example.test'], b'Delivered-To: bob@example.test\r\n' +
+           message('passes'), sender='bob@example.test')
+    same((len(h.wait_mail('alice', before[1] + 1)), len(h.mails('bob'))),
+         (before[1] + 1, before[0] + 1), 'row 16: of others it is none')
+
+
+def away(h):
+    """Row 70: the place of all mail is not there, or not yet: mail waits, and
+    who looked too early is not asked again."""
+    for what in ('an agent that knew it', 'one that never did'):
+        before = len(h.mails('alice'))
+        h.send(['bob@example.test'], message('before'))
+        until(lambda: not h.queue())
+        os.rename(h.dir + '/mail', h.dir + '/mail.away')
+        try:
+            os.symlink('/nowhere', h.dir + '/mail')
+            if 'never' in what:
+                for pid in h.pids('deliver-local'):
+                    os.kill(pid, 9)
+            h.send(['alice@example.test'], message('away'))
+            rows = until(lambda: [r for r in h.queue()
+                                  if r['state'] == 'deferred'])
+            ok(rows and rows[0]['reply'].startswith('4.3.0'),
+               'row 70: without its directory mail waits: ' + what,
+               h.queue())
+        finally:
+            os.unlink(h.dir + '/mail')
+            os.rename(h.dir + '/mail.away', h.dir + '/mail')
+        h.surat('queue', 'retry', 'all')
+        same(len(h.wait_mail('alice', before + 1)), before + 1,
+             'row 70: until it is back: ' + what)
+
+
 def several(h):
     before = len(h.mails('bob')), len(h.mails('alice'))
     h.send(['alice@example.test', 'BOB@example.test', 'alice@example.test',
@@ -182,6 +225,7 @@ def garbage(h):
 def main():
     with House(sets=['smtp.max_size=6m'], without=MTA) as h:
         simple(h)
+        loops(h)
         several(h)
         refused(h)
         submission(h)
@@ -189,6 +233,7 @@ def main():
         large(h)
         bare(h)
         garbage(h)
+        away(h)
         until(lambda: not h.queue())
         same(h.queue(), [], 'the queue is empty at the end')
         same(h.stop(), 0, 'it ends cleanly')
