@@ -147,7 +147,7 @@ ctl_explain(struct ctl *c)
 			"the recipient"},
 		{"--login", OPTION_TEXT, &x.login, "USER",
 			"who logged in"},
-		{"--listed", OPTION_NUMBER, &x.listed, "N",
+		{"--listed", OPTION_SIGNED, &x.listed, "N",
 			"its score in DNS lists"},
 		{"--tls", OPTION_FLAG, &x.tls, NULL,
 			"it uses TLS"},

@@ -33,6 +33,7 @@ store(const struct taking *t, const struct option_row *row, const char *value)
 {
 	struct str_list *list = row->where;
 	uint64_t n;
+	bool minus;
 	switch (row->kind) {
 	case OPTION_FLAG:
 		*(bool *)row->where = true;
@@ -41,10 +42,12 @@ store(const struct taking *t, const struct option_row *row, const char *value)
 		*(const char **)row->where = value;
 		break;
 	case OPTION_NUMBER:
-		if (!str_number(str_from(value), INT64_MAX, &n))
+	case OPTION_SIGNED:
+		minus = row->kind == OPTION_SIGNED && *value == '-';
+		if (!str_number(str_from(value + minus), INT64_MAX, &n))
 			fail(t, "%s needs a number, not \"%s\"", row->name,
 				value);
-		*(int64_t *)row->where = (int64_t)n;
+		*(int64_t *)row->where = minus ? -(int64_t)n : (int64_t)n;
 		break;
 	case OPTION_LIST:
 		if (list->v == NULL)

@@ -10,7 +10,13 @@
 
 struct arena;
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST, OPTION_NUMBER };
+enum option_kind {
+	OPTION_FLAG,
+	OPTION_TEXT,
+	OPTION_LIST,
+	OPTION_NUMBER,
+	OPTION_SIGNED, /* a number that may be negative */
+};
 
 struct option_row {
 	const char *name; /* with its dashes */

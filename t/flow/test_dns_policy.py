@@ -146,6 +146,30 @@ def facts(h):
          'whom nobody else is taken for')
 
 
+def explanations(h):
+    """What is known of a client may be told, and decides as it would."""
+    for options, code, why in (
+            (['--from', 'strict@sender.test'], 451, 'rule 1: defer'),
+            (['--from', 'strict@sender.test', '--reverse', 'good.host.test'],
+             250, 'no rule fits'),
+            (['--from', 'a@nowhere.test', '--unknown-sender'], 550,
+             'rule 2: reject if sender is unknown'),
+            (['--from', 'secret@sender.test'], 550, 'rule 3: reject'),
+            (['--from', 'secret@sender.test', '--tls'], 250, 'no rule fits'),
+            (['--login', 'bob', '--from', 'bob@example.test'], 550,
+             'rule 4: reject if authenticated as bob'),
+            (['--listed', '1'], 554, 'smtp.dns_lists: 1'),
+            (['--listed', '-1'], 250, 'no rule fits'),
+            (['--helo', 'evil.test'], 550, 'rule 5: reject if helo'),
+            (['--from', '<>'], 250, 'no rule fits')):
+        out = h.surat('explain', '--client', '8.8.1.1', '--to',
+                      'alice@example.test', *options)
+        ok(why in out.stdout and '=> %d ' % code in out.stdout and
+           (out.returncode == 0) == (code == 250),
+           'explain %s: %d' % (' '.join(options), code),
+           out.stdout + out.stderr)
+
+
 def dead_dns(h, dns):
     dns.stop()
     with Wire(h, '8.8.3.9') as w:
@@ -165,12 +189,13 @@ def main():
             'reverse is unknown: Fix your reverse name\n'
             'reject if sender is unknown: No such domain\n'
             'reject if sender is secret@* and not tls: Not in the clear\n'
-            'reject if authenticated as bob and recipient is alice@*: No'
-            ]) as h:
+            'reject if authenticated as bob and recipient is alice@*: No\n'
+            'reject if helo is evil.test']) as h:
         lists(h)
         names(h)
         senders(h)
         facts(h)
+        explanations(h)
         dead_dns(h, dns)
         same(h.stop(), 0, 'it ends cleanly')
     done()

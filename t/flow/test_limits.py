@@ -4,6 +4,7 @@
 counts are shared by all smtpd processes."""
 import base64
 import os
+import re
 import smtplib
 import socket
 import sys
@@ -100,6 +101,24 @@ def recipients():
             s.mail('alice@example.test')
             same([s.rcpt('bob@example.test')[0] for _ in range(5)],
                  [250] * 5, 'who logged in is no stranger')
+
+
+def accounts():
+    """Who logged in is counted by who he is and for whom he speaks, wherever
+    from and over however many connections."""
+    with House(without=MTA, sets=STRANGERS + [
+            'limit.account_rate=12', 'limit.sender_rate=8',
+            'general.plus=+']) as h:
+        def codes(user, sender, count):
+            with h.smtp('submission', user=user) as s:
+                s.mail(sender + '@example.test')
+                return [s.rcpt('bob@example.test')[0] for _ in range(count)]
+        got = codes('alice', 'alice', 5) + codes('alice', 'alice', 5)
+        same(got, [250] * 8 + [451] * 2, 'recipients of a sender in a minute')
+        got = codes('alice', 'alice+other', 5)
+        ok(got[0] == 250 and got[-1] == 451,
+           'of an account, for whomever it speaks', got)
+        same(codes('bob', 'bob', 5), [250] * 5, 'another has his own')
 
 
 def errors():
@@ -251,6 +270,27 @@ def slow_drip():
         same(h.mails('alice'), [], 'row 58: and nothing is taken')
 
 
+def transactions():
+    """LIMITS: as many messages a session as were said, and the next session
+    takes the rest."""
+    with House(without=MTA, sets=['limit.recipient_rate=1000000']) as h:
+        with h.smtp() as s:
+            s.ehlo('x.test')
+            most = int(re.search(r'MAILMAX=(\d+)', s.esmtp_features['limits'],
+                                 )[1])
+            codes = []
+            for _ in range(most + 1):
+                codes.append(s.docmd('MAIL FROM:<a@remote.test>')[0])
+                if codes[-1] != 250:
+                    break
+                s.docmd('RSET')
+            same((len(codes), set(codes[:-1]), codes[-1] // 100),
+                 (most + 1, {250}, 4), 'LIMITS MAILMAX=%d is what holds' %
+                 most)
+        same(h.send(['alice@example.test'], message('next')), {},
+             'and another session is served')
+
+
 def silence():
     with House(without=MTA, sets=['smtp.timeout=5s']) as h:
         c = Client(h)
@@ -270,12 +310,14 @@ def silence():
 def main():
     connections()
     recipients()
+    accounts()
     errors()
     row76_talks_first()
     bans()
     banned_blocks()
     overload()
     slow_drip()
+    transactions()
     silence()
     done()
 
