@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the private key is used for.  ECDSA: a digest of a hash's length.  RSA:
- * a block that is padded as TLS pads (PKCS #1 v1.5 as DigestInfo, or PSS), of
- * the key's own length: no decryption of somebody's key exchange can be had
- * from it.
+ * a block that is padded as TLS pads, PKCS #1 v1.5 as DigestInfo, or PSS, of
+ * which every octet but salt and hash is looked at: a number of somebody's
+ * choice, and so what was encrypted for this key, is not among them.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "tls.h"
@@ -39,7 +39,7 @@ sign_ec(struct arena *a, EVP_PKEY *key, struct str digest,
 		EVP_PKEY_sign(ctx, out, &n, (const unsigned char *)digest.p,
 			digest.n) == 1;
 	EVP_PKEY_CTX_free(ctx);
-	*signature = str_of(out, n);
+	*signature = str_of(out, ok ? n : 0);
 	return ok ? status_fine() : refuse();
 }
 
@@ -59,12 +59,43 @@ is_digest_info(struct str s)
 	return false;
 }
 
-/* RFC 8017 9.1.1: PSS ends in bc and its top bit is clear. */
+/*
+ * RFC 8017 9.1.2: masked DB, H, bc; DB is zeros, 01 and a salt, in TLS as long
+ * as the hash (RFC 8446 4.2.3).  What was hashed is not known here, but that
+ * the mask of H gives that many zeros is no accident.
+ */
 static bool
-is_pss(struct str s, size_t size)
+is_pss_with(struct str s, size_t bits, const EVP_MD *md)
 {
+	unsigned char mask[RSA_MOST];
 	const unsigned char *p = (const unsigned char *)s.p;
-	return s.n == size && p[s.n - 1] == 0xbc && (p[0] & 0x80) == 0;
+	size_t hash = (size_t)EVP_MD_get_size(md);
+	size_t unused = 8 * s.n - bits; /* bits of the first octet, all 0 */
+	if (s.n < 2 * hash + 2 || p[s.n - 1] != 0xbc ||
+		p[0] >> (8 - unused) != 0)
+		return false;
+	size_t db = s.n - hash - 1, zeros = db - hash - 1;
+	if (PKCS1_MGF1(mask, (long)db, p + db, (long)hash, md) != 0)
+		return false;
+	mask[0] &= (unsigned char)(0xff >> unused);
+	for (size_t i = 0; i < zeros; i++)
+		if (p[i] != mask[i])
+			return false;
+	return (p[zeros] ^ mask[zeros]) == 1;
+}
+
+static bool
+is_pss(struct str s, const RSA *rsa)
+{
+	size_t bits = (size_t)RSA_bits(rsa) - 1;
+	/* Where bits fill octets the block begins with one more, of zeros. */
+	if (s.n != (size_t)RSA_size(rsa) || (bits % 8 == 0 && s.p[0] != 0))
+		return false;
+	if (bits % 8 == 0)
+		s = str_skip(s, 1);
+	return is_pss_with(s, bits, EVP_sha256()) ||
+		is_pss_with(s, bits, EVP_sha384()) ||
+		is_pss_with(s, bits, EVP_sha512());
 }
 
 static struct status
@@ -74,7 +105,7 @@ sign_rsa(struct arena *a, EVP_PKEY *key, struct str algorithm,
 	const RSA *rsa = EVP_PKEY_get0_RSA(key);
 	size_t size = (size_t)RSA_size(rsa);
 	bool raw = str_eq(algorithm, STR("rsa-raw"));
-	if (size > RSA_MOST || (raw ? !is_pss(block, size)
+	if (size > RSA_MOST || (raw ? !is_pss(block, rsa)
 				    : !is_digest_info(block)))
 		return refuse();
 	unsigned char *out = arena_alloc(a, size);

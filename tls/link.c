@@ -310,12 +310,16 @@ open_plain(struct tls_link *l)
 	return pair[1];
 }
 
-/* RFC 9266 */
+/* RFC 9266.  Before 1.3 two sessions may have the same exporter, unless the
+ * master secret is bound to its handshake (section 4.2, RFC 7627): then there
+ * is nothing to bind to. */
 static struct str
 export_binding(struct tls_link *l, unsigned char binding[BINDING])
 {
-	bool ok = SSL_export_keying_material(l->ssl, binding, BINDING,
-		"EXPORTER-Channel-Binding", 24, NULL, 0, 0) == 1;
+	bool unique = SSL_version(l->ssl) >= TLS1_3_VERSION ||
+		SSL_get_extms_support(l->ssl) == 1;
+	bool ok = unique && SSL_export_keying_material(l->ssl, binding,
+		BINDING, "EXPORTER-Channel-Binding", 24, NULL, 0, 0) == 1;
 	return str_of(binding, ok ? BINDING : 0);
 }
 

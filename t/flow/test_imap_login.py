@@ -7,6 +7,7 @@ import base64
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from ports import free_port
 
 MECHANISMS = ('SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256', 'SCRAM-SHA-1-PLUS',
               'SCRAM-SHA-1', 'PLAIN', 'LOGIN')
+
+NO_EXTENDED_MASTER_SECRET = 1  # of OpenSSL; Python has no name for it
 
 
 def gsasl(h, mechanism, password, *more):
@@ -67,6 +70,21 @@ def offered(h):
     c.close()
 
 
+def unbound(h):
+    """Before TLS 1.3 the exporter is a channel's own only with the extended
+    master secret."""
+    for option, want in ((0, True), (NO_EXTENDED_MASTER_SECRET, False)):
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+        c.maximum_version = ssl.TLSVersion.TLSv1_2
+        c.options |= option
+        with c.wrap_socket(socket.create_connection(
+                ('127.0.0.1', h.port('imaps')))) as s:
+            greeting = s.recv(4096)
+        same(b'-PLUS' in greeting, want, 'TLS 1.2 %s extended master secret' %
+             ('with' if want else 'without'))
+
+
 def hidden(h):
     c = Imap(h.port('imaps'), tls=True)
     words = offers(c)
@@ -112,6 +130,7 @@ def main():
         until(lambda: len(h.grep('users-read')) > 1 or h.smtp(
             'submission').close(), 5)
         offered(h)
+        unbound(h)
         every_mechanism(h)
     with House(sets=['imap.hide=127.0.0.0/8 IDLE literal+,'
                      '* AUTH=LOGIN CONDSTORE,192.0.2.0/24 MOVE']) as h:
