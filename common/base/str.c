@@ -91,20 +91,6 @@ str_has(struct str s, char c)
 	return str_find(s, c) < s.n;
 }
 
-struct str
-str_head(struct str s, size_t n)
-{
-	return (struct str){s.p, n < s.n ? n : s.n};
-}
-
-struct str
-str_skip(struct str s, size_t n)
-{
-	if (n > s.n)
-		n = s.n;
-	return (struct str){n == 0 ? s.p : s.p + n, s.n - n};
-}
-
 static bool
 is_blank(char c)
 {

@@ -76,8 +76,19 @@ size_t str_search(struct str s, struct str needle);
 bool str_has(struct str s, char c);
 
 /* The first n octets; all but the first n; both stop at the end. */
-struct str str_head(struct str s, size_t n);
-struct str str_skip(struct str s, size_t n);
+static inline struct str
+str_head(struct str s, size_t n)
+{
+	return (struct str){s.p, n < s.n ? n : s.n};
+}
+
+static inline struct str
+str_skip(struct str s, size_t n)
+{
+	if (n > s.n)
+		n = s.n;
+	return (struct str){n == 0 ? s.p : s.p + n, s.n - n};
+}
 
 /* Without spaces and tabs (and CR, LF) at both ends. */
 struct str str_trim(struct str s);

@@ -15,13 +15,29 @@ enum { NAME_MOST = 40 };
 
 static const struct str replacement = STR_INIT("\xef\xbf\xbd");
 
+/* How many octets at the front are ASCII; one at least is. */
+static size_t
+ascii_run(const char *p, size_t n)
+{
+	size_t i = 1;
+	uint64_t eight;
+	for (; n - i >= sizeof eight; i += sizeof eight) {
+		memcpy(&eight, p + i, sizeof eight);
+		if (eight & 0x8080808080808080)
+			break;
+	}
+	while (i < n && (unsigned char)p[i] < 0x80)
+		i++;
+	return i;
+}
+
 bool
 charset_is_utf8(struct str s)
 {
 	utf8proc_int32_t c;
 	for (size_t i = 0; i < s.n;) {
 		if ((unsigned char)s.p[i] < 0x80) {
-			i++;
+			i += ascii_run(s.p + i, s.n - i);
 			continue;
 		}
 		utf8proc_ssize_t n = utf8proc_iterate(

@@ -96,45 +96,58 @@ keep_fields(struct arena *a, struct str header)
 	return buf_str(out);
 }
 
-static struct str
-decoded(struct arena *a, struct str value)
+/* Texts are made in buffers that serve for all, and copied when they are done. */
+struct maker {
+	struct arena *a;
+	struct buf *plain, *fold;
+};
+
+static struct maker
+maker_new(struct arena *a)
 {
-	struct buf *out = buf_new(a);
-	word_decode(a, out, value);
-	return buf_str(out);
+	return (struct maker){a, buf_new(a), buf_new(a)};
 }
 
 static struct str
-folded(struct arena *a, struct str utf8)
+folded(struct maker *m, struct str utf8)
 {
-	struct buf *out = buf_new(a);
-	charset_fold(out, utf8);
-	return str_trim(buf_str(out));
+	buf_clear(m->fold);
+	charset_fold(m->fold, utf8);
+	return str_copy(m->a, str_trim(buf_str(m->fold)));
+}
+
+/* Until the next text is made. */
+static struct str
+decoded(struct maker *m, struct str value)
+{
+	buf_clear(m->plain);
+	word_decode(m->a, m->plain, value);
+	return buf_str(m->plain);
 }
 
 static struct str
-folded_value(struct arena *a, struct str value)
+folded_value(struct maker *m, struct str value)
 {
-	return value.n == 0 ? STR("") : folded(a, decoded(a, value));
+	return value.n == 0 ? STR("") : folded(m, decoded(m, value));
 }
 
 /* A search looks at every field of that name. */
 static struct str
-folded_all(struct arena *a, struct str header, struct str name)
+folded_all(struct maker *m, struct str header, struct str name)
 {
-	struct buf *all = buf_new(a);
 	struct header_field f;
+	buf_clear(m->plain);
 	while (header_next(&header, &f)) {
 		if (!str_eq_nocase(f.name, name))
 			continue;
-		word_decode(a, all, f.value);
-		buf_addc(all, '\n');
+		word_decode(m->a, m->plain, f.value);
+		buf_addc(m->plain, '\n');
 	}
-	return folded(a, buf_str(all));
+	return folded(m, buf_str(m->plain));
 }
 
 static void
-fold_fields(struct arena *a, struct str header, struct str values[F_COUNT],
+fold_fields(struct maker *m, struct str header, struct str values[F_COUNT],
 	bool doubled, struct facts *out)
 {
 	const struct {
@@ -149,8 +162,8 @@ fold_fields(struct arena *a, struct str header, struct str values[F_COUNT],
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		*rows[i].text = doubled
-			? folded_all(a, header, rows[i].name)
-			: folded_value(a, values[rows[i].field]);
+			? folded_all(m, header, rows[i].name)
+			: folded_value(m, values[rows[i].field]);
 }
 
 /* ------------------------------------------------------------- subject */
@@ -237,14 +250,15 @@ strip_subject(struct str s, bool *is_reply)
 struct str
 facts_base_subject(struct arena *a, struct str subject, bool *is_reply)
 {
+	struct maker m = maker_new(a);
 	*is_reply = false;
-	return folded(a, strip_subject(subject, is_reply));
+	return folded(&m, strip_subject(subject, is_reply));
 }
 
 /* ------------------------------------------------------------ addresses */
 
 static void
-address_keys(struct arena *a, struct str value, struct str *sort,
+address_keys(struct maker *m, struct str value, struct str *sort,
 	struct str *display)
 {
 	*sort = STR("");
@@ -252,18 +266,18 @@ address_keys(struct arena *a, struct str value, struct str *sort,
 		*display = STR("");
 	if (value.n == 0)
 		return;
-	struct header_addresses list = header_parse_addresses(a, value);
+	struct header_addresses list = header_parse_addresses(m->a, value);
 	if (list.n == 0)
 		return;
 	/* A group stands under its name (RFC 5957 3). */
 	const struct header_address *x = &list.v[0];
-	*sort = folded_value(a, x->mailbox);
+	*sort = folded_value(m, x->mailbox);
 	if (display == NULL)
 		return;
 	if (x->name.n > 0)
-		*display = folded_value(a, x->name);
+		*display = folded_value(m, x->name);
 	else if (x->host.p != NULL)
-		*display = folded_value(a, str_printf(a, "%.*s@%.*s",
+		*display = folded_value(m, str_printf(m->a, "%.*s@%.*s",
 			STR_ARG(x->mailbox), STR_ARG(x->host)));
 	else
 		*display = *sort;
@@ -330,6 +344,7 @@ facts_find(struct arena *a, struct str message, struct facts *out)
 	*out = (struct facts){.size = message.n,
 		.wire_size = root->end.wire,
 		.header_size = root->body.offset};
+	struct maker m = maker_new(a);
 	bool doubled = false;
 	read_fields(mime_header(message, root), values, &doubled);
 	out->fields = keep_fields(a, mime_header(message, root));
@@ -339,12 +354,12 @@ facts_find(struct arena *a, struct str message, struct facts *out)
 		out->sent = sent.seconds;
 		out->sent_zone = sent.zone;
 	}
-	fold_fields(a, mime_header(message, root), values, doubled, out);
-	struct str subject = decoded(a, values[F_SUBJECT]);
-	out->sort_subject = facts_base_subject(a, subject, &out->is_reply);
-	address_keys(a, values[F_FROM], &out->sort_from, &out->display_from);
-	address_keys(a, values[F_TO], &out->sort_to, &out->display_to);
-	address_keys(a, values[F_CC], &out->sort_cc, NULL);
+	fold_fields(&m, mime_header(message, root), values, doubled, out);
+	out->sort_subject = folded(&m, strip_subject(
+		decoded(&m, values[F_SUBJECT]), &out->is_reply));
+	address_keys(&m, values[F_FROM], &out->sort_from, &out->display_from);
+	address_keys(&m, values[F_TO], &out->sort_to, &out->display_to);
+	address_keys(&m, values[F_CC], &out->sort_cc, NULL);
 	struct str_list ids = header_message_ids(a, values[F_MESSAGE_ID]);
 	out->message_id = ids.n > 0 ? ids.v[0] : STR("");
 	out->references = references(a, values);

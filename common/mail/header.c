@@ -204,6 +204,13 @@ is_special(char c)
 		c == '@' || c == '.';
 }
 
+static bool
+ends_atom(char c)
+{
+	return is_special(c) || is_blank(c) || c == '\r' || c == '\n' ||
+		c == '(' || c == '"' || c == '[';
+}
+
 static enum token
 next_token(struct parser *p)
 {
@@ -227,8 +234,7 @@ next_token(struct parser *p)
 		return SPECIAL;
 	}
 	size_t n = 1;
-	while (n < p->rest.n && !is_special(p->rest.p[n]) &&
-		!str_has(STR(" \t\r\n(\"["), p->rest.p[n]))
+	while (n < p->rest.n && !ends_atom(p->rest.p[n]))
 		n++;
 	p->token = str_head(p->rest, n);
 	p->rest = str_skip(p->rest, n);

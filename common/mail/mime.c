@@ -279,6 +279,24 @@ next_line(struct scanner *s)
 	return true;
 }
 
+/* Lines of a body that cannot be a boundary, which most of a message is. */
+static void
+skip_text(struct scanner *s)
+{
+	struct str rest = str_skip(s->message, s->next.offset);
+	const char *p = rest.p, *end = rest.p + rest.n, *lf;
+	size_t lines = 0, bare = 0;
+	while (p < end && !(p[0] == '-' && end - p > 1 && p[1] == '-') &&
+		(lf = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+		bare += lf == p || lf[-1] != '\r';
+		lines++;
+		p = lf + 1;
+	}
+	s->next.offset += (size_t)(p - rest.p);
+	s->next.wire += (size_t)(p - rest.p) + bare;
+	s->next.lines += lines;
+}
+
 /* The line end before a boundary belongs to the boundary. */
 static struct mime_point
 before_line_end(const struct scanner *s, struct mime_point at,
@@ -509,6 +527,8 @@ mime_parse(struct arena *a, struct str message)
 		struct str line = current_line(&s);
 		if (!take_boundary(&s, line) && s.in_header != NULL)
 			take_header_line(&s, line);
+		if (s.in_header == NULL)
+			skip_text(&s);
 	}
 	close_inside(&s, NULL, s.at);
 	return root;

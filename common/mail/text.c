@@ -205,7 +205,7 @@ void
 text_preview(struct arena *a, struct str message, struct mime_part *root,
 	size_t n, struct buf *out)
 {
-	static const size_t sources[] = {1024, 8 * 1024};
+	static const size_t sources[] = {512, 2048, 8 * 1024};
 	struct mime_part *p = find_text(root);
 	size_t before = out->n;
 	bool enough = p == NULL;
