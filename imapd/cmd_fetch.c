@@ -62,6 +62,7 @@ struct fetch {
 	struct message_row row;
 	struct uid_set marked; /* their FLAGS changed by this command */
 	bool first;
+	bool unreadable;
 	size_t sent;
 	struct status status;
 };
@@ -175,34 +176,47 @@ write_body(struct fetch *f, const struct item *it)
 	write_text(f, it, f->row.body);
 }
 
-/* What cannot be read is NIL, and the command's reply says why. */
+/*
+ * What cannot be read is NIL, and the command's reply says why.  To find that
+ * out the directories were looked at, and what the row said of the file is no
+ * more: the message's other sections do not ask again.
+ */
+static struct body *
+open_body(struct fetch *f)
+{
+	struct body *b = NULL;
+	if (f->unreadable)
+		return NULL;
+	struct status st = body_open(f->s, &f->row, &b);
+	f->unreadable = !status_is_fine(st);
+	if (f->unreadable)
+		f->status = st;
+	return b;
+}
+
 static void
 write_section(struct fetch *f, const struct item *it)
 {
-	struct body *b;
+	struct body *b = open_body(f);
 	struct str raw;
-	struct status st = body_open(f->s, &f->row, &b);
 	buf_add(f->out, it->label);
-	if (!status_is_fine(st)) {
-		f->status = st;
+	if (b == NULL ||
+		!body_section(f->s->transaction, b, &it->section, &raw))
 		buf_adds(f->out, " NIL");
-	} else if (!body_section(f->s->transaction, b, &it->section, &raw)) {
-		buf_adds(f->out, " NIL");
-	} else {
+	else
 		body_write(f->s->conn, b, raw, &it->section);
-	}
 }
 
 static void
 write_binary(struct fetch *f, const struct item *it)
 {
-	struct body *b;
-	struct status st = body_open(f->s, &f->row, &b);
+	struct body *b = open_body(f);
 	buf_add(f->out, it->label);
-	if (status_is_fine(st))
-		st = binary_write(f->s, b, &it->section);
-	else
+	if (b == NULL) {
 		buf_adds(f->out, " NIL");
+		return;
+	}
+	struct status st = binary_write(f->s, b, &it->section);
 	if (!status_is_fine(st))
 		f->status = st;
 }
@@ -210,13 +224,13 @@ write_binary(struct fetch *f, const struct item *it)
 static void
 write_binary_size(struct fetch *f, const struct item *it)
 {
-	struct body *b;
+	struct body *b = open_body(f);
+	struct status st = status_fine();
 	uint64_t size = 0;
-	struct status st = body_open(f->s, &f->row, &b);
+	if (b != NULL)
+		st = binary_size(b, &it->section, &size);
 	buf_add(f->out, it->label);
 	buf_addc(f->out, ' ');
-	if (status_is_fine(st))
-		st = binary_size(b, &it->section, &size);
 	buf_addn(f->out, size);
 	if (!status_is_fine(st))
 		f->status = st;
@@ -537,6 +551,7 @@ write_message(struct fetch *f)
 	if (!view_begin_row(f->s, f->row.uid))
 		return;
 	f->first = true;
+	f->unreadable = false;
 	write_items(f, &f->rows);
 	write_marked(f);
 	write_items(f, &f->fields);

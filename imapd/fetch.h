@@ -30,7 +30,8 @@ struct body {
 	struct buf *decoded;
 };
 
-/* The message of a row read with WANT_FILE, until the next call. */
+/* The message of a row read with WANT_FILE, until the next call.  Where it
+ * fails it is NULL, and the row's texts, if they were a scan's, are void. */
 struct status body_open(struct imap_session *s, const struct message_row *row,
 	struct body **out);
 /* Its parts. */

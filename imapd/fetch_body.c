@@ -28,6 +28,7 @@ body_open(struct imap_session *s, const struct message_row *row,
 	*out = s->body;
 	if (s->body != NULL && s->body->uid == row->uid)
 		return status_fine();
+	*out = NULL;
 	body_close(s);
 	struct arena *a = arena_new("body");
 	struct body *b = arena_one(a, struct body);
