@@ -4,7 +4,8 @@
 #   make run      installs what is missing, builds, runs a demo on loopback
 #   make check    installs what is missing, builds, runs every test
 #   make san      the same tests under AddressSanitizer and UBSan
-#   make fuzz     libFuzzer binaries (clang) under build/fuzz
+#   make fuzz     libFuzzer binaries (clang) under build/fuzz; fuzz-long runs
+#                 them
 #   make bench    t/bench, peers side by side (BENCH=--quick: the short form)
 #   make lint     layers, sizes, manual pages
 #   make build-deps  installs what building and running need and is missing
@@ -218,7 +219,8 @@ unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so $(B)/t/recorder \
 # Preloaded by tests that make calls fail or kill at them.
 $(B)/t/fault.so: t/lib/fault.c
 	@mkdir -p $(@D)
-	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
+	cc -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC \
+		$(if $(filter san,$(FLAVOUR)),-DNO_MEMORY) -o $@ $< -ldl
 
 # The disks of t/crash/power; by itself, like a tool of the benches.
 $(B)/t/recorder: t/crash/power/recorder.c
@@ -276,6 +278,9 @@ $(B)/o/t/fuzz/%.o: t/fuzz/%.c
 fuzz:
 	@$(AGAIN) FLAVOUR=fuzz fuzz-binaries
 fuzz-binaries: $(addprefix $(B)/bin/fuzz_,$(FUZZ))
+# make fuzz-long LONG='--runs 100000000 utf7 date'
+fuzz-long: fuzz
+	@t/fuzz/long $(LONG)
 fuzz-replay: $(addprefix $(B)/t/fuzz_,$(FUZZ))
 
 # ----------------------------------------------------------------- benches
@@ -388,7 +393,7 @@ deb: all
 
 .PHONY: deb install install-programs install-manuals install-units \
 	install-samples
-.PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries \
+.PHONY: all unit check san run bench bench-tools fuzz fuzz-binaries fuzz-long \
 	fuzz-replay lint clean install deps build-deps
 clean:
 	rm -rf build

@@ -25,15 +25,21 @@
 enum class {
 	WRITES = 1, /* write, pwrite, writev, ftruncate, fallocate */
 	SYNCS = 2, /* fsync, fdatasync, syncfs */
-	NAMES = 4, /* open to create, rename, link, unlink, mkdir */
+	NAMES = 4, /* open to create, rename, link, mkdir */
 	SENDS = 8, /* send, sendmsg */
 	OPENS = 16, /* every open, accept, socket: descriptors */
+	MEMORY = 32, /* malloc and its like, mmap */
+	READS = 64, /* read, pread, recv, recvmsg */
+	REMOVES = 128, /* unlink */
 };
+
+/* Not an error: half of it is written. */
+enum { SHORT = -1 };
 
 struct slot {
 	volatile int32_t left; /* calls until it happens; 0: never */
 	volatile int32_t classes; /* which calls count */
-	volatile int32_t error; /* 0: SIGKILL, else errno */
+	volatile int32_t error; /* 0: SIGKILL, SHORT, else errno */
 	volatile int32_t sticky; /* and every call after it too */
 	volatile int32_t counted; /* all that counted */
 	volatile int32_t happened;
@@ -98,24 +104,44 @@ static int
 is_file(int fd)
 {
 	struct stat st;
-	return me->error == 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
+	return me->error == 0 || me->error == EINTR ||
+		(fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
 }
 
-ssize_t
-write(int fd, const void *p, size_t n)
+/* How much of n goes out; 0: none, and errno is set. */
+static size_t
+part(int class, size_t n)
 {
-	REAL(write);
-	if (is_file(fd) && strikes(WRITES))
-		return -1;
-	return real(fd, p, n);
+	if (!strikes(class))
+		return n;
+	return me->error == SHORT ? (n + 1) / 2 : 0;
 }
 
-WRAP(WRITES, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at),
+#define WRAP_PART(class, name, params, args) \
+	ssize_t name params \
+	{ \
+		REAL(name); \
+		if (n > 0 && is_file(fd) && (n = part(class, n)) == 0) \
+			return -1; \
+		return real args; \
+	}
+
+WRAP_PART(WRITES, write, (int fd, const void *p, size_t n), (fd, p, n))
+WRAP_PART(WRITES, pwrite, (int fd, const void *p, size_t n, off_t at),
 	(fd, p, n, at))
-WRAP(WRITES, ssize_t, pwrite64,
-	(int fd, const void *p, size_t n, off64_t at), (fd, p, n, at))
-WRAP(WRITES, ssize_t, writev, (int fd, const struct iovec *v, int n),
-	(fd, v, n))
+WRAP_PART(WRITES, pwrite64, (int fd, const void *p, size_t n, off64_t at),
+	(fd, p, n, at))
+
+/* Short: its first piece. */
+ssize_t
+writev(int fd, const struct iovec *v, int n)
+{
+	REAL(writev);
+	if (!strikes(WRITES))
+		return real(fd, v, n);
+	return me->error == SHORT ? write(fd, v->iov_base, v->iov_len) : -1;
+}
+
 WRAP(WRITES, int, ftruncate, (int fd, off_t n), (fd, n))
 WRAP(WRITES, int, ftruncate64, (int fd, off64_t n), (fd, n))
 WRAP(SYNCS, int, fsync, (int fd), (fd))
@@ -130,17 +156,55 @@ WRAP(NAMES, int, renameat2,
 WRAP(NAMES, int, link, (const char *a, const char *b), (a, b))
 WRAP(NAMES, int, linkat,
 	(int d, const char *a, int e, const char *b, int f), (d, a, e, b, f))
-WRAP(NAMES, int, unlink, (const char *a), (a))
-WRAP(NAMES, int, unlinkat, (int d, const char *a, int f), (d, a, f))
+WRAP(REMOVES, int, unlink, (const char *a), (a))
+WRAP(REMOVES, int, unlinkat, (int d, const char *a, int f), (d, a, f))
 WRAP(NAMES, int, mkdir, (const char *a, mode_t m), (a, m))
 WRAP(NAMES, int, mkdirat, (int d, const char *a, mode_t m), (d, a, m))
-WRAP(SENDS, ssize_t, send, (int fd, const void *p, size_t n, int f),
-	(fd, p, n, f))
+/* Of a packet there is no part. */
+static int
+is_stream(int fd)
+{
+	int type = 0;
+	socklen_t size = sizeof type;
+	return me->error != SHORT ||
+		(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+			type == SOCK_STREAM);
+}
+
+ssize_t
+send(int fd, const void *p, size_t n, int flags)
+{
+	REAL(send);
+	if (n > 0 && is_stream(fd) && (n = part(SENDS, n)) == 0)
+		return -1;
+	return real(fd, p, n, flags);
+}
+
 WRAP(SENDS, ssize_t, sendmsg, (int fd, const struct msghdr *m, int f),
 	(fd, m, f))
 WRAP(OPENS, int, accept4,
 	(int fd, struct sockaddr *a, socklen_t *n, int f), (fd, a, n, f))
 WRAP(OPENS, int, memfd_create, (const char *a, unsigned f), (a, f))
+WRAP(READS, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
+WRAP(READS, ssize_t, pread, (int fd, void *p, size_t n, off_t at),
+	(fd, p, n, at))
+WRAP(READS, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at),
+	(fd, p, n, at))
+WRAP(READS, ssize_t, recv, (int fd, void *p, size_t n, int f), (fd, p, n, f))
+WRAP(READS, ssize_t, recvmsg, (int fd, struct msghdr *m, int f), (fd, m, f))
+
+/* Under a sanitizer memory is the sanitizer's. */
+#define WRAP_MEMORY(type, name, params, args) \
+	extern __typeof__(name) __libc_##name; \
+	type name params \
+	{ \
+		return strikes(MEMORY) ? NULL : __libc_##name args; \
+	}
+#ifndef NO_MEMORY
+WRAP_MEMORY(void *, malloc, (size_t n), (n))
+WRAP_MEMORY(void *, calloc, (size_t n, size_t each), (n, each))
+WRAP_MEMORY(void *, realloc, (void *p, size_t n), (p, n))
+#endif
 
 #define WRAP_OPEN(name, params, before, args) \
 	int name params \

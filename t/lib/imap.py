@@ -532,8 +532,8 @@ class Imap:
 class Local(Imap):
     """A session of its own on a socket pair, in a home directory."""
 
-    def __init__(self, home, log=None, patience=300):
-        self.home, self.log = home, log
+    def __init__(self, home, log=None, patience=300, env=()):
+        self.home, self.log, self.env = home, log, dict(env)
         super().__init__(0, patience=patience)
 
     def connect(self, host, port, patience):
@@ -546,7 +546,7 @@ class Local(Imap):
                           'bin', 'imapd'), '--session', '--config', config,
              '--set', 'log.target=stderr', '--set', 'log.level=warning'],
             stdin=theirs, stdout=theirs, stderr=self.log,
-            env=dict(os.environ, HOME=self.home))
+            env=dict(os.environ, HOME=self.home, **self.env))
         theirs.close()
         return ours
 

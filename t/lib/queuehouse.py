@@ -12,30 +12,23 @@ Domain example.test is local, every user of it exists; list@ is alice and bob,
 nobody@ is refused for good, later@ for now, loop@ is delivered by nobody.
 """
 import fcntl
-import mmap
 import os
 import re
 import selectors
 import shutil
 import signal
 import socket
-import struct
 import tempfile
 import threading
 import time
 
+from faults import Faults
 from house import BUILD, SLOW
 import wire
 from wire import receive, send
 
-SLOTS = {'queue': 0, 'agent': 1}
-WRITES, SYNCS, NAMES, SENDS, OPENS = 1, 2, 4, 8, 16
-MUTATING = WRITES | SYNCS | NAMES | SENDS
-FIELDS = ('left', 'classes', 'error', 'sticky', 'counted', 'happened',
-          'free_blocks', 'pad')
 
-
-class QueueHouse:
+class QueueHouse(Faults):
     def __init__(self, queue='', general='', faults=True):
         self.dir = tempfile.mkdtemp(prefix='surat.')
         self.conf = self.dir + '/surat.conf'
@@ -49,10 +42,7 @@ class QueueHouse:
                     (self.dir, self.dir, self.dir, general, queue))
         os.makedirs(self.dir + '/mail')
         os.makedirs(self.dir + '/run/queue')
-        with open(self.dir + '/faults', 'wb') as f:
-            f.write(b'\0' * 4096)
-        self.page_file = open(self.dir + '/faults', 'r+b')
-        self.page = mmap.mmap(self.page_file.fileno(), 4096)
+        super().__init__(self.dir)
         self.faults = faults
         self.log_path = self.dir + '/log'
         self.log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT |
@@ -162,11 +152,7 @@ class QueueHouse:
             if name in os.environ:
                 env[name] = os.environ[name]
         if self.faults:
-            env.update(LD_PRELOAD=BUILD + '/t/fault.so',
-                       FAULT_FILE=self.dir + '/faults',
-                       FAULT_AS=str(SLOTS[slot]))
-            env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + \
-                ':verify_asan_link_order=0'
+            env.update(self.environment(slot))
         high = [fcntl.fcntl(s.fileno(), fcntl.F_DUPFD_CLOEXEC, 200)
                 for _, s in fds]
         actions = [(os.POSIX_SPAWN_DUP2, self.log_fd, 2)]
@@ -236,28 +222,6 @@ class QueueHouse:
         if kind is not None:
             print(self.tail())
         self.close()
-
-    # --------------------------------------------------------------- faults
-    def field(self, slot, name, value=None):
-        at = SLOTS[slot] * 32 + FIELDS.index(name) * 4
-        if value is None:
-            return struct.unpack_from('i', self.page, at)[0]
-        struct.pack_into('i', self.page, at, value)
-        return value
-
-    def arm(self, slot, left, classes=MUTATING, error=0, sticky=0):
-        self.disarm(slot)
-        self.field(slot, 'error', error)
-        self.field(slot, 'sticky', sticky)
-        self.field(slot, 'classes', classes)
-        self.field(slot, 'left', left)
-
-    def disarm(self, slot):
-        for name in FIELDS[:-2]:
-            self.field(slot, name, 0)
-
-    def happened(self, slot):
-        return bool(self.field(slot, 'happened'))
 
     # ----------------------------------------------------------------- mail
     def connect(self, asker='smtpd'):

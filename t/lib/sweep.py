@@ -48,6 +48,14 @@ class Sweep:
             return whole
         return [self.random.choice(whole) for _ in range(self.count)]
 
+    def spread(self, groups):
+        """As choose, but each group is as likely as any other."""
+        if self.count == 0:
+            return [point for g in groups for point in g]
+        groups = [g for g in groups if g]
+        return [self.random.choice(self.random.choice(groups))
+                for _ in range(self.count)]
+
     def progress(self, done, of):
         now = time.time()
         if self.told and (now - self.said > EVERY or done == of):

@@ -17,15 +17,18 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', '..',
                                 'lib'))
 from house import SLOW, done, ok, same, skip
-from queuehouse import (NAMES, OPENS, SCENARIOS, SYNCS, WRITES, Ledger,
-                        QueueHouse)
+from faults import (MEMORY, NAMES, OPENS, READS, REMOVES, SENDS, SYNCS,
+                    WRITES, number_of)
+from queuehouse import SCENARIOS, Ledger, QueueHouse
 from sweep import Sweep
 
 # What fails, how, and whether it goes on failing.
 FAULTS = [
     ('ENOSPC', WRITES | NAMES), ('EDQUOT', WRITES | NAMES),
-    ('EIO', WRITES), ('EIO', SYNCS), ('ENOSPC', SYNCS), ('EROFS', NAMES),
-    ('EMFILE', OPENS), ('ENFILE', OPENS),
+    ('EIO', WRITES), ('EIO', SYNCS), ('ENOSPC', SYNCS), ('EROFS', NAMES | REMOVES),
+    ('EMFILE', OPENS), ('ENFILE', OPENS), ('ENOMEM', OPENS | NAMES),
+    ('ENOMEM', MEMORY), ('EINTR', WRITES | SENDS | READS), ('EIO', READS),
+    ('SHORT', WRITES | SENDS),
 ]
 
 
@@ -53,7 +56,7 @@ def mend(house, ledger, ident):
 def one_point(house, ledger, scenario, slot, fault, at, sticky):
     name, classes = fault
     ident = ledger.name(scenario)
-    house.arm(slot, at, classes, getattr(errno, name), sticky)
+    house.arm(slot, at, classes, number_of(name), sticky)
     ledger.send(ident, **scenario(at))
     house.until(lambda: house.happened(slot) or house.rows() == [], 2)
     if sticky:
