@@ -230,6 +230,8 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 		return true;
 	c->out->uidvalidity = c->to->uidvalidity;
 	if (c->uids.n == 0) {
+		/* there are none, or they could not be read */
+		*st = index_status(c->s, c->a);
 		index_rollback(c->s);
 		return true;
 	}

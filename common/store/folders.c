@@ -658,11 +658,33 @@ folders_status(struct store *s, struct arena *a, struct str name,
 
 /* -------------------------------------------------------------- changes */
 
+/* The directory leaves the list by one rename; its files go afterwards.  Where
+ * it lies then, or NULL with errno. */
+static char *
+bury(struct store *s, struct arena *a, struct str dir)
+{
+	char *grave = str_cstr(a, str_printf(a, "surat/%s%d.%08x",
+		grave_prefix, (int)getpid(), (unsigned)control_random(s)));
+	return renameat(s->dir, str_cstr(a, dir), s->dir, grave) == 0 ? grave
+								      : NULL;
+}
+
+/* Its directory would be taken for a folder by the next look. */
+static void
+take_back(struct store *s, struct arena *a, struct str dir, bool was_there)
+{
+	int err = errno;
+	index_rollback(s);
+	if (!was_there && bury(s, a, dir) != NULL)
+		sweep_graves(s, a);
+	errno = err;
+}
+
 struct status
 folders_create(struct store *s, struct arena *a, struct str name,
 	struct str special)
 {
-	struct str good;
+	struct str good, dir = STR("");
 	struct folder_row f;
 	if (name.n > 0 && name.p[name.n - 1] == FOLDERS_SEPARATOR)
 		name.n--;
@@ -675,34 +697,33 @@ folders_create(struct store *s, struct arena *a, struct str name,
 		index_rollback(s);
 		return FOLDER_EXISTS;
 	}
+	bool there = !maildir_dir(a, good, &dir) || folder_is_there(s, a, dir);
 	if (!folder_make(s, a, good, special, true)) {
-		int err = errno;
-		index_rollback(s);
-		return status_errno(a, "mkdir", err);
+		take_back(s, a, dir, there);
+		return status_errno(a, "mkdir", errno);
 	}
 	st = index_commit(s, a);
 	if (status_is_fine(st))
 		notify_send(s);
+	else
+		take_back(s, a, dir, there);
 	return st;
 }
 
-/* The directory leaves the list by one rename, within the transaction that
- * drops the rows; its files go afterwards. */
+/* Within the transaction that drops the rows. */
 static struct status
 delete_row(struct store *s, struct arena *a, const struct folder_row *f)
 {
-	char *dir = str_cstr(a, f->dir);
-	char *grave = str_cstr(a, str_printf(a, "surat/%s%d.%08x",
-		grave_prefix, (int)getpid(), (unsigned)control_random(s)));
 	folder_drop(s, f->id);
-	if (renameat(s->dir, dir, s->dir, grave) != 0 && errno != ENOENT) {
+	char *grave = bury(s, a, f->dir);
+	if (grave == NULL && errno != ENOENT) {
 		int err = errno;
 		index_rollback(s);
 		return status_errno(a, "rename", err);
 	}
 	struct status st = index_commit(s, a);
-	if (!status_is_fine(st))
-		renameat(s->dir, grave, s->dir, dir);
+	if (!status_is_fine(st) && grave != NULL)
+		renameat(s->dir, grave, s->dir, str_cstr(a, f->dir));
 	return st;
 }
 

@@ -106,11 +106,27 @@ rename_all(struct renaming *r)
 	return moved == 0 ? NO_FOLDER : st;
 }
 
-/* What was rolled back is not intended any more. */
+/* Was one of the directories renamed already? */
+static bool
+has_begun(struct renaming *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct str dir;
+		if (is_meant(r, &r->v[i]) &&
+			!folder_is_there(r->s, r->a, r->v[i].dir) &&
+			maildir_dir(r->a, new_name(r, &r->v[i]), &dir) &&
+			folder_is_there(r->s, r->a, dir))
+			return true;
+	}
+	return false;
+}
+
+/* What was rolled back is not intended any more.  A directory that could not
+ * be renamed back would be without the others: then all follow it. */
 static void
 forget(struct renaming *r)
 {
-	if (!status_is_fine(index_begin(r->s, r->a)))
+	if (has_begun(r) || !status_is_fine(index_begin(r->s, r->a)))
 		return;
 	index_run(r->s, Q_RENAME_DROP, "");
 	index_commit(r->s, r->a);
@@ -135,21 +151,6 @@ note_and_rename(struct renaming *r)
 }
 
 /* ---------------------------------------------------------------- resuming */
-
-/* Was one of the directories renamed already? */
-static bool
-has_begun(struct renaming *r)
-{
-	for (size_t i = 0; i < r->n; i++) {
-		struct str dir;
-		if (is_meant(r, &r->v[i]) &&
-			!folder_is_there(r->s, r->a, r->v[i].dir) &&
-			maildir_dir(r->a, new_name(r, &r->v[i]), &dir) &&
-			folder_is_there(r->s, r->a, dir))
-			return true;
-	}
-	return false;
-}
 
 static void
 resume(struct renaming *r)
@@ -189,22 +190,35 @@ folder_finish_rename(struct store *s, struct arena *a)
 
 /* ------------------------------------------------------------- the command */
 
-/* Renaming INBOX moves its messages. */
 static struct status
-rename_inbox(struct store *s, struct arena *a, struct str to)
+move_all(struct store *s, struct arena *a, struct str to)
 {
 	struct mailbox *m;
 	struct mailbox_copied copied;
-	struct status st = folders_create(s, a, to, STR(""));
-	if (!status_is_fine(st))
-		return st;
-	st = mailbox_open(s, a, STR("INBOX"), false, &m);
+	struct status st = mailbox_open(s, a, STR("INBOX"), false, &m);
 	if (!status_is_fine(st))
 		return st;
 	struct uid_range all = {1, UINT32_MAX};
 	struct uid_set uids = {&all, 1};
 	st = mailbox_copy(m, a, &uids, to, true, &copied);
 	mailbox_close(m);
+	return st;
+}
+
+/* Renaming INBOX moves its messages.  When they cannot be moved the new folder
+ * goes, or the command could not be given again. */
+static struct status
+rename_inbox(struct store *s, struct arena *a, struct str to)
+{
+	struct folder f;
+	struct status st = folders_create(s, a, to, STR(""));
+	if (!status_is_fine(st))
+		return st;
+	st = move_all(s, a, to);
+	if (!status_is_fine(st) &&
+		status_is_fine(folders_status(s, a, to, &f)) &&
+		f.messages == 0)
+		folders_delete(s, a, to);
 	return st;
 }
 

@@ -446,7 +446,9 @@ take_arrival(struct looking *k, struct arrival *x)
 	if (take_known(k, x->entry, &namesake))
 		return;
 	if (was_expunged(k, x->entry) || is_unfinished(k, x->entry)) {
-		own_unlink(k->s, entry_path(k, x->entry));
+		/* as long as it is there it must be known for what it is */
+		if (!own_unlink(k->s, entry_path(k, x->entry)))
+			k->uncertain |= errno != ENOENT;
 		return;
 	}
 	if (!x->described) {
