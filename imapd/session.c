@@ -10,6 +10,7 @@
  * write.
  */
 #include "imapd.h"
+#include "fetch.h"
 #include "progress.h"
 #include "view.h"
 #include "base/arena.h"
@@ -333,6 +334,7 @@ session_tidy(struct imap_session *s)
 void
 session_rest(struct imap_session *s)
 {
+	body_close(s);
 	store_rest(s->store);
 	conn_rest(s->conn);
 }

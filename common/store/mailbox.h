@@ -144,8 +144,8 @@ bool mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid,
 	unsigned want, struct message_row *row);
 
 /*
- * The octets of a message (large ones are mapped) for as long as the arena
- * lives.  Whoever renamed the file meanwhile is followed.  Never 5.2.0 with
+ * The octets of a message, read as a whole, for as long as the arena lives,
+ * whatever becomes of the file.  Whoever renamed the file meanwhile is followed.  Never 5.2.0 with
  * the text "message is gone" when there is no such file any more, or another
  * one in its place.  The second knows the file's name from a row that was read
  * with WANT_FILE, which saves asking for it.

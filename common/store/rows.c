@@ -16,8 +16,8 @@
 /* A mark is raised by this much when it is reached. */
 enum { UID_STEP = 1024, MODSEQ_STEP = 65536, TOMBS_MOST = 20000 };
 
-/* Larger files are mapped. */
-enum { MAP_FROM = 256 * 1024 };
+/* Larger files have room of their own. */
+enum { ROOM_FROM = 256 * 1024 };
 
 /* -------------------------------------------------------------- folders */
 
@@ -247,35 +247,40 @@ row_owes(unsigned flags, uint32_t letters, struct str info, bool in_new)
 static void
 unmap(void *ctx)
 {
-	struct str *raw = ctx;
-	munmap((void *)(uintptr_t)raw->p, raw->n);
+	struct str *room = ctx;
+	munmap((void *)(uintptr_t)room->p, room->n);
 }
 
-static bool
-map_content(struct arena *a, int fd, size_t size, struct str *raw)
+/* Outside of the arena's limit when it is much, which is given back at once. */
+static char *
+content_room(struct arena *a, size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (size <= ROOM_FROM)
+		return arena_alloc(a, size + 1);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
-		return false;
+		return NULL;
 	struct str *kept = arena_one(a, struct str);
-	*kept = *raw = str_of(p, size);
+	*kept = str_of(p, size);
 	arena_hook(a, unmap, kept);
-	return true;
+	return p;
 }
 
+/* Never mapped: others may cut a file off, and a disk may fail, while it is
+ * being sent. */
 bool
 row_content(struct arena *a, int fd, struct str *raw)
 {
 	struct stat st;
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		return false;
-	if (st.st_size > MAP_FROM)
-		return map_content(a, fd, (size_t)st.st_size, raw);
-	char *p = arena_alloc(a, (size_t)st.st_size + 1);
-	size_t have = 0;
-	while (have < (size_t)st.st_size) {
-		ssize_t n = pread(fd, p + have, (size_t)st.st_size - have,
-			(off_t)have);
+	size_t size = (size_t)st.st_size, have = 0;
+	char *p = content_room(a, size);
+	if (p == NULL)
+		return false;
+	while (have < size) {
+		ssize_t n = pread(fd, p + have, size - have, (off_t)have);
 		if (n < 0)
 			return false;
 		if (n == 0)

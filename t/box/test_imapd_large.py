@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import BUILD, done, ok, same, skip
@@ -124,7 +125,32 @@ def mailbox(count):
         shutil.rmtree(home)
 
 
+def body():
+    """Before a message of many octets was read, and when nobody reads it any
+    more."""
+    home = tempfile.mkdtemp(prefix='large.')
+    try:
+        c = Local(home)
+        c.command('APPEND INBOX', Literal(
+            b'Subject: large\r\n\r\n' + b'%076d\r\n' % 0 * 200000))
+        c.command('SELECT INBOX')
+        time.sleep(1)
+        before = private(c.process.pid)
+        octets = command(c, 'FETCH 1 BODY.PEEK[]')
+        time.sleep(1)
+        after = private(c.process.pid)
+        c.command('LOGOUT')
+        c.close()
+        return before, after, octets
+    finally:
+        shutil.rmtree(home)
+
+
 def main():
+    before, after, octets = body()
+    ok(octets > 78 * 200000 and after < before + (1 << 20),
+       'a large message that was read is not kept',
+       '%d KiB, before %d KiB' % (after >> 10, before >> 10))
     few, many = mailbox(FEW), mailbox(MESSAGES)
     if few[0][0] == 0:
         skip('memory', 'of processes that hide it from us')
