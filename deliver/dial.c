@@ -227,7 +227,8 @@ trip_status(struct trip *t, struct job *j, struct str *host)
 	struct arena *a = j->arena;
 	struct status s = t->last;
 	*host = STR("");
-	if (t->self && t->count == 0)
+	/* A better one whose addresses could not be had may take it yet. */
+	if (t->self && t->count == 0 && !t->later)
 		return status_never(4, 6, str_printf(a, "mail for %.*s loops: "
 			"its best mail exchanger is this host",
 			STR_ARG(t->route->destination)));

@@ -368,6 +368,7 @@ is_welcome(const struct remote *g, const struct route *r,
 struct family {
 	struct net_address v[ADDRESSES_MOST];
 	size_t n, found;
+	bool wanted; /* remote.prefer allows it */
 };
 
 static void
@@ -396,26 +397,30 @@ interleave(struct host *h, const struct family *first,
 	const struct family *second)
 {
 	for (size_t i = 0; i < ADDRESSES_MOST; i++) {
-		if (i < first->n && h->count < ADDRESSES_MOST)
+		if (first->wanted && i < first->n &&
+			h->count < ADDRESSES_MOST)
 			h->addresses[h->count++] = first->v[i];
-		if (i < second->n && h->count < ADDRESSES_MOST)
+		if (second->wanted && i < second->n &&
+			h->count < ADDRESSES_MOST)
 			h->addresses[h->count++] = second->v[i];
 	}
 }
 
+/* of: the families that may be used, of A and AAAA.  What could not be learned
+ * may be the address that is wanted. */
 static struct status
-no_address(struct route *r, const struct host *h, size_t found,
+no_address(struct route *r, const struct host *h, const struct family *of,
 	const struct msg_dns_answer *m)
 {
 	struct arena *a = r->arena;
-	if (found > 0)
-		return no_such(a, 4, 4, "%.*s has only addresses that no "
-			"mail is sent to (loopback, private)", h->name);
 	for (int i = 0; i < 2; i++)
-		if (lookup_failed(&m[i]))
+		if (of[i].wanted && lookup_failed(&m[i]))
 			return status_later(4, 3, str_printf(a, "DNS: %.*s "
 				"for the addresses of %.*s",
 				STR_ARG(m[i].rcode), STR_ARG(h->name)));
+	if (of[0].found + of[1].found > 0)
+		return no_such(a, 4, 4, "%.*s has only addresses that no "
+			"mail is sent to (loopback, private)", h->name);
 	return no_such(a, 4, 4, "%.*s has no address", h->name);
 }
 
@@ -425,26 +430,23 @@ take_addresses(const struct remote *g, struct route *r, struct host *h,
 	const struct msg_dns_answer *m)
 {
 	struct str prefer = g->conf->remote.prefer;
-	struct family v4, v6;
-	take_family(g, r, &m[0], &v4);
-	take_family(g, r, &m[1], &v6);
-	if (str_eq(prefer, STR("only-ipv4")))
-		v6.n = 0;
-	if (str_eq(prefer, STR("only-ipv6")))
-		v4.n = 0;
+	struct family of[2], *v4 = &of[0], *v6 = &of[1];
+	take_family(g, r, &m[0], v4);
+	take_family(g, r, &m[1], v6);
+	v4->wanted = !str_eq(prefer, STR("only-ipv6"));
+	v6->wanted = !str_eq(prefer, STR("only-ipv4"));
 	if (str_ends(prefer, STR("ipv4")))
-		interleave(h, &v4, &v6);
+		interleave(h, v4, v6);
 	else
-		interleave(h, &v6, &v4);
-	h->status = h->count > 0 ? status_fine()
-				 : no_address(r, h, v4.found + v6.found, m);
+		interleave(h, v6, v4);
+	h->status = h->count > 0 ? status_fine() : no_address(r, h, of, m);
 	/* RFC 7672 2.2.2: where CNAMEs led, when each step is proven. */
 	h->base = h->name;
-	if (v4.found > 0 ? m[0].secure : m[1].secure)
-		h->base = v4.found > 0 ? m[0].canonical : m[1].canonical;
+	if (v4->found > 0 ? m[0].secure : m[1].secure)
+		h->base = v4->found > 0 ? m[0].canonical : m[1].canonical;
 	h->dane = r->secure && h->count > 0 &&
-		(v4.found == 0 || m[0].secure) &&
-		(v6.found == 0 || m[1].secure);
+		(v4->found == 0 || m[0].secure) &&
+		(v6->found == 0 || m[1].secure);
 }
 
 /* A host that is an address already, or a socket's name. */

@@ -10,5 +10,6 @@ Suite *suite_route(void);
 Suite *suite_job(void);
 Suite *suite_forward(void);
 Suite *suite_pipe(void);
+Suite *suite_dial(void);
 
 #endif

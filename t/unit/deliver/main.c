@@ -7,6 +7,7 @@ int
 main(void)
 {
 	static Suite *(*const suites[])(void) = {suite_capability,
-		suite_content, suite_route, suite_job, suite_forward, suite_pipe};
+		suite_content, suite_route, suite_job, suite_forward, suite_pipe,
+		suite_dial};
 	return run_suites(suites, sizeof suites / sizeof *suites);
 }
