@@ -235,6 +235,8 @@ class System:
             again = re.match(r'\+systemctl try-restart (\S+)\.service$', line)
             if again:
                 self.restart(again[1])
+            # Nothing gives up here.
+            if again or re.match(r'-?\+systemctl (start|reset-failed) ', line):
                 continue
             unit['ExecStart'] = [line]
             done = subprocess.run(self.command(unit, unit.one('User')),
