@@ -59,6 +59,8 @@ def scripts(deb, where):
         path = where + '/' + name
         out = run('sh', '-n', path)
         ok(out.returncode == 0, name + ' is a script', out.stderr)
+    same(os.path.exists(where + '/preinst'), False,
+         'and nothing is stopped for an upgrade')
     after = open(where + '/postrm').read()
     same(re.findall(r'/var/(?:mail|lib)\S*', after), [],
          'purge does not touch mail or queue')
