@@ -498,11 +498,19 @@ sync_folders(struct store *s, struct arena *a)
 static struct str_list
 every_name(struct store *s, struct arena *a)
 {
-	size_t n;
-	struct folder_row *v = folder_rows(s, a, &n);
-	struct str_list l = {arena_array(a, n, sizeof *l.v), n};
-	for (size_t i = 0; i < n; i++)
-		l.v[i] = v[i].name;
+	size_t room = 0;
+	struct str_list l = {0};
+	sqlite3_stmt *st = index_query(s, Q_FOLDER_NAMES, "");
+	while (index_row(s, st)) {
+		if (l.n == room) {
+			struct str *old = l.v;
+			room = room * 2 + 32;
+			l.v = arena_array(a, room, sizeof *l.v);
+			if (l.n > 0)
+				memcpy(l.v, old, l.n * sizeof *l.v);
+		}
+		l.v[l.n++] = str_copy(a, index_text(st, 1));
+	}
 	return l;
 }
 
@@ -613,6 +621,19 @@ gather_parents(struct gathering *g, struct str name, bool exists)
 	}
 }
 
+static void
+gather_rows(struct store *s, struct gathering *g)
+{
+	sqlite3_stmt *st = index_query(s, Q_FOLDER_NAMES, "");
+	while (index_row(s, st)) {
+		struct folder *f = gather(g, str_copy(g->a, index_text(st, 1)));
+		f->id = index_int(st, 0);
+		f->mailbox_id = str_copy(g->a, index_text(st, 2));
+		f->special = str_copy(g->a, index_text(st, 3));
+		gather_parents(g, f->name, true);
+	}
+}
+
 struct status
 folders_list(struct store *s, struct arena *a, struct folder_list *out)
 {
@@ -622,15 +643,7 @@ folders_list(struct store *s, struct arena *a, struct folder_list *out)
 		st = index_begin_read(s, a);
 	if (!status_is_fine(st))
 		return st;
-	size_t n;
-	struct folder_row *rows = folder_rows(s, a, &n);
-	for (size_t i = 0; i < n; i++) {
-		struct folder *f = gather(&g, rows[i].name);
-		bool parent = f->has_children;
-		*f = folder_view(s, &rows[i], a);
-		f->has_children = parent;
-		gather_parents(&g, rows[i].name, true);
-	}
+	gather_rows(s, &g);
 	struct str_list l = subscribed(s, a);
 	st = index_commit(s, a);
 	for (size_t i = 0; i < l.n; i++) {

@@ -49,7 +49,8 @@ struct folder_list {
  * Every folder in hierarchical order, INBOX first, so that what is below a
  * name follows it.  Names that are no folders (id 0) are in it too: those that
  * have children, those that are only subscribed to, and those above them.
- * Directories made by foreign programs are found.
+ * Directories made by foreign programs are found.  Of each there is what a LIST
+ * says: id, name, mailbox_id, special, subscribed and has_children.
  */
 struct status folders_list(struct store *s, struct arena *a,
 	struct folder_list *out);

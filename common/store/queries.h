@@ -23,6 +23,7 @@
 	Q(META_QUOTA, "SELECT name,value FROM meta " \
 		"WHERE name BETWEEN 'quota_' AND 'quota_z'") \
 	Q(FOLDERS, "SELECT " FOLDER_COLUMNS " FROM folder ORDER BY id") \
+	Q(FOLDER_NAMES, "SELECT id,name,mailbox_id,special FROM folder") \
 	Q(FOLDER_NAMED, "SELECT " FOLDER_COLUMNS " FROM folder WHERE name=?1") \
 	Q(FOLDER_ID, "SELECT " FOLDER_COLUMNS " FROM folder WHERE id=?1") \
 	Q(FOLDER_MAILBOX, "SELECT " FOLDER_COLUMNS " FROM folder " \

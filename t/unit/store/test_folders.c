@@ -106,6 +106,7 @@ START_TEST(test_new_account)
 	ck_assert_view(in_list(&l, "Trash")->special, "\\Trash");
 	ck_assert_view(in_list(&l, "Archive")->special, "\\Archive");
 	for (size_t i = 0; i < l.n; i++) {
+		l.v[i] = status_of(h.s, h.a, str_cstr(h.a, l.v[i].name));
 		ck_assert_uint_gt(l.v[i].uidvalidity, 0);
 		ck_assert_uint_eq(l.v[i].uidnext, 1);
 		ck_assert_uint_gt(l.v[i].highestmodseq, 0);
@@ -515,9 +516,6 @@ START_TEST(test_recent_after_a_gap)
 	ck_assert_uint_eq(f.recent, 2);
 	ck_assert_uint_eq(f.messages, 5);
 	ck_assert_uint_gt(f.uidnext, 1000);
-	struct folder_list l;
-	ck_fine(folders_list(h.s, h.a, &l));
-	ck_assert_uint_eq(in_list(&l, "INBOX")->recent, 2);
 	home_gone(&h);
 }
 END_TEST
