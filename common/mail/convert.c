@@ -264,6 +264,18 @@ copy_header(struct converter *c, const struct mime_part *p,
 	c->at = p->body.offset;
 }
 
+/* What stands before the parts might be taken for a field, once it is
+ * converted, where no empty line is between. */
+static void
+check_preamble(struct converter *c, const struct mime_part *p)
+{
+	struct str rest = str_skip(c->message, p->body.offset);
+	if (!ends_in_empty_line(mime_header(c->message, p)) && !p->message &&
+		offends(c, str_head(rest,
+			p->child->start.offset - p->body.offset)))
+		refuse(c, 3, "a header has no end");
+}
+
 /* ------------------------------------------------------------------ parts */
 
 static bool
@@ -311,6 +323,14 @@ prefers_base64(struct str s)
 	return coded > s.n / 3;
 }
 
+/* RFC 6532 3.5, 6533: of composite types these alone may be encoded. */
+static bool
+is_global(const struct mime_part *p)
+{
+	return str_eq(p->major, STR("message")) &&
+		str_starts(p->minor, STR("global"));
+}
+
 static void
 copy_leaf(struct converter *c, const struct mime_part *p)
 {
@@ -323,11 +343,14 @@ copy_leaf(struct converter *c, const struct mime_part *p)
 	if (c->sealed)
 		refuse(c, 3, "a signed or encrypted part cannot be changed");
 	if (str_eq(p->major, STR("multipart")) ||
-		str_eq(p->major, STR("message")))
+		(str_eq(p->major, STR("message")) && !is_global(p)))
 		refuse(c, 3, "a part cannot be encoded");
 	body = decoded(c, p, body);
-	bool text = str_eq(p->major, STR("text")) && !is_binary(body) &&
-		!prefers_base64(body);
+	/* A message may have delimiters of what it lies in, which were none as
+	 * long as its own parts were seen. */
+	bool text = (str_eq(p->major, STR("text")) ||
+			(is_global(p) && p->child == NULL)) &&
+		!is_binary(body) && !prefers_base64(body);
 	copy_header(c, p, text ? "quoted-printable" : "base64");
 	if (text)
 		qp_encode(c->out, body, true);
@@ -342,10 +365,30 @@ copy_container(struct converter *c, const struct mime_part *p)
 {
 	bool labelled = p->fields[MIME_ENCODING].p != NULL && is_identity(p);
 	bool clean = (c->avoid & CONVERT_8BIT) != 0;
+	check_preamble(c, p);
 	if (labelled && !c->sealed && (clean || (c->avoid & CONVERT_BINARY)))
 		copy_header(c, p, clean ? "7bit" : "8bit");
 	else
 		copy_header(c, p, NULL);
+}
+
+/* A message in UTF-8 is encoded as a whole: what is in its addresses has no
+ * other form. */
+static bool
+is_whole(const struct converter *c, const struct mime_part *p)
+{
+	return p->child == NULL || (is_global(p) &&
+		(c->avoid & CONVERT_8BIT) &&
+		!str_is_ascii(mime_body(c->message, p)));
+}
+
+static struct mime_part *
+last_within(struct mime_part *p)
+{
+	while (p->child != NULL)
+		for (p = p->child; p->next != NULL; p = p->next)
+			;
+	return p;
 }
 
 struct status
@@ -358,10 +401,12 @@ convert_message(struct arena *a, struct str message, unsigned avoid,
 	for (; p != NULL && status_is_fine(c.status); p = mime_walk(p)) {
 		copy_gap(&c, p->start.offset);
 		c.sealed = is_sealed(p->parent);
-		if (p->child == NULL)
+		if (is_whole(&c, p)) {
 			copy_leaf(&c, p);
-		else
+			p = last_within(p);
+		} else {
 			copy_container(&c, p);
+		}
 	}
 	copy_gap(&c, message.n);
 	return c.status;

@@ -56,10 +56,17 @@ check_parts(struct arena *a, struct str before, struct str after)
 	struct mime_part *p = mime_parse(a, before);
 	struct mime_part *q = mime_parse(a, after);
 	for (; p != NULL && q != NULL; p = mime_walk(p), q = mime_walk(q)) {
-		assert((p->child == NULL) == (q->child == NULL));
-		if (p->child == NULL)
+		assert(q->child == NULL || p->child != NULL);
+		if (q->child == NULL)
 			assert(str_eq(decoded(a, before, p),
 				decoded(a, after, q)));
+		/* A message in UTF-8 may have been encoded as a whole. */
+		if (q->child == NULL && p->child != NULL) {
+			assert(str_eq(p->minor, STR("global")));
+			while (p->child != NULL)
+				for (p = p->child; p->next != NULL; p = p->next)
+					;
+		}
 	}
 	assert(p == NULL && q == NULL);
 }

@@ -98,6 +98,41 @@ START_TEST(parts)
 }
 END_TEST
 
+/* RFC 6532 3.5: a report on a message in UTF-8, for who knows 7 bits. */
+START_TEST(global)
+{
+	setup();
+	struct str got = convert(STR("Content-Type: multipart/report; "
+		"boundary=x\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--x\r\n"
+		"Content-Type: message/global-delivery-status\r\n\r\n"
+		"Final-Recipient: utf-8;\xc3\xa4@b.test\r\n--x\r\n"
+		"Content-Type: message/global\r\n"
+		"Content-Transfer-Encoding: 8bit\r\n\r\n"
+		"From: \xc3\xa4@b.test\r\n"
+		"Content-Type: multipart/mixed; boundary=y\r\n\r\n"
+		"--y\r\n\r\nd\xc3\xa4mmerung\r\n--y--\r\n--x\r\n\r\nend\r\n"
+		"--x--\r\n"), CONVERT_8BIT);
+	ck_assert(status_is_fine(status));
+	ck_assert_view(got, "Content-Type: multipart/report; boundary=x\r\n"
+		"MIME-Version: 1.0\r\nContent-Transfer-Encoding: 7bit\r\n\r\n"
+		"--x\r\nContent-Type: message/global-delivery-status\r\n"
+		"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+		"=46inal-Recipient: utf-8;=C3=A4@b.test\r\n--x\r\n"
+		"Content-Type: message/global\r\n"
+		"Content-Transfer-Encoding: base64\r\n\r\n"
+		"RnJvbTogw6RAYi50ZXN0DQpDb250ZW50LVR5cGU6IG11bHRpcGFydC9taXhl"
+		"ZDsgYm91bmRhcnk9\r\n"
+		"eQ0KDQotLXkNCg0KZMOkbW1lcnVuZw0KLS15LS0=\r\n\r\n--x\r\n\r\n"
+		"end\r\n--x--\r\n");
+	/* One that needs nothing stays as it is. */
+	got = convert(STR("Content-Type: message/global\r\n\r\n"
+		"From: a@b.test\r\n\r\nx\r\n"), CONVERT_8BIT);
+	ck_assert_view(got, "Content-Type: message/global\r\n\r\n"
+		"From: a@b.test\r\n\r\nx\r\n");
+	arena_free(arena);
+}
+END_TEST
+
 START_TEST(encoded_already_but_badly)
 {
 	setup();
@@ -184,6 +219,6 @@ END_TEST
 Suite *
 suite_convert(void)
 {
-	return SUITE("convert", untouched, text, without_mime, parts,
+	return SUITE("convert", untouched, text, without_mime, parts, global,
 		encoded_already_but_badly, long_lines, binary, what_cannot_be);
 }
