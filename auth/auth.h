@@ -62,6 +62,7 @@ struct user {
 		bool is_set;
 		int64_t value;
 	} quota, quota_messages, quota_warn; /* not set: as configured */
+	struct str rest; /* from another table: what stands there; else empty */
 };
 
 struct users {
@@ -70,6 +71,10 @@ struct users {
 	/* Can every one of them log in by that mechanism? */
 	bool scram_sha_1, scram_sha_256;
 	bool any_plain; /* some secrets are passwords */
+	/* What shows who exists, unless it is the same for who does not: */
+	size_t most_hashes; /* that one of them has; at least 1 */
+	struct str_list samples; /* hashes of some */
+	uint32_t iterations; /* of stored SCRAM secrets; 0: there are none */
 };
 
 /* Parses a table; NULL with every mistake as "FILE:LINE: what" when any line
@@ -264,6 +269,11 @@ void finders_start(struct finders *f, struct auth *x);
 /* Has the question answered by a worker, each peer's in order.  False when
  * there are none: answer it yourself. */
 bool finders_ask(struct finders *f, struct peer *p, const struct message *m);
+/* Who logs in by that name (lookup_login): fn is called once, later, with an
+ * answer of kind login_found.  False as above. */
+typedef void (*found_fn)(void *ctx, const struct message *m);
+bool finders_ask_login(struct finders *f, struct str name, found_fn fn,
+	void *ctx);
 /* The peer is gone. */
 void finders_forget(struct finders *f, struct peer *p);
 /* The answer to one of the questions about addresses. */
@@ -318,11 +328,11 @@ bool login_is_busy(const struct peer *p);
 void login_forget(struct dialogue *d);
 
 /* -------------------------------------------------------------- password */
-enum verdict { VERDICT_RIGHT, VERDICT_WRONG, VERDICT_HASH };
-/* Compares where that takes no time; VERDICT_HASH: ask a hasher about
- * *hash. */
-enum verdict password_check(struct arena *a, struct str secret,
-	struct str password, struct str *hash);
+/* Is it one of the secrets that stand there in the clear? */
+bool password_is_plain(struct str secrets, struct str password);
+/* Takes the next one off the front that a hasher can be asked about; false
+ * when there is none left. */
+bool password_hash(struct arena *a, struct str *secrets, struct str *hash);
 /* Is it one of the user's app passwords?  label: which. */
 bool password_is_app(struct arena *a, struct str secrets, struct str password,
 	struct str *label);
@@ -334,6 +344,9 @@ bool app_parse(struct arena *a, struct str secret, struct str *label,
 bool password_is_weak(struct str secret);
 /* A hash nobody has a password for, as costly as a real one. */
 struct str password_decoy(void);
+/* What to hash for a user who has none, or is none: something of the cost of
+ * other users' hashes, the same each time. */
+struct str password_stand_in(const struct auth *x, struct str name);
 /* Takes one secret off the front of a user's: schemes are parted by blanks. */
 bool password_next(struct str *secrets, struct str *secret);
 bool cache_has(struct auth *x, struct arena *a, const struct user *u,
@@ -354,8 +367,9 @@ bool scram_parse(struct arena *a, struct str secret, enum sasl_mechanism *m,
 /* The salt for a name, the same every time, whether there is such a user or
  * not. */
 struct str scram_salt(const struct auth *x, struct arena *a, struct str name);
-/* A secret nobody can prove to know. */
-struct sasl_secret scram_decoy(struct arena *a, struct str salt);
+/* A secret nobody can prove to know, with others' iterations (0: usual). */
+struct sasl_secret scram_decoy(
+	struct arena *a, struct str salt, uint32_t iterations);
 /* What a hasher is asked, and its answer taken apart. */
 struct str scram_question(struct arena *a, enum sasl_mechanism m,
 	struct str salt);

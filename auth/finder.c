@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Questions about addresses.  Most are answered at once; where a table is a
- * server of its own (socketmap) nobody may wait for it here, so whole
- * questions go to worker processes, which have every table too and may wait.  A
- * peer's questions go to one worker, so that they are answered in order.  A
- * worker that dies ends auth, which is started again with new ones.
+ * Questions about addresses and names of users.  Most are answered at once;
+ * where a table is a server of its own (socketmap) nobody may wait for it here,
+ * so whole questions go to worker processes, which have every table too, the
+ * network, and time.  A peer's questions go to one worker, so that they are
+ * answered in order.  A worker that dies ends auth, which is started again with
+ * new ones.
  */
 #include "auth.h"
 #include "base/arena.h"
@@ -28,6 +29,18 @@ begin(struct lookup *l, struct auth *x, struct arena *a, int64_t explain,
 	*l = (struct lookup){.auth = x, .arena = a};
 	if (explain != 0)
 		l->why = why;
+}
+
+static void
+find_login(struct lookup *l, struct str name, struct msg_login_found *out)
+{
+	const struct user *u = lookup_login(l, name);
+	out->status = !l->later ? status_fine() : STATUS(STATUS_LATER, 4, 3,
+		"a table of users cannot be asked now");
+	if (u != NULL) {
+		out->name = u->name;
+		out->rest = u->rest;
+	}
 }
 
 bool
@@ -60,6 +73,11 @@ finder_answer(struct auth *x, struct arena *a, const struct message *m,
 		begin(&l, x, a, 0, &why);
 		senders_answer(&l, &m->sender, &answer->sender_result);
 		return true;
+	case MSG_login_find:
+		*answer = MESSAGE(login_found);
+		begin(&l, x, a, 0, &why);
+		find_login(&l, m->login_find.name, &answer->login_found);
+		return true;
 	default:
 		return false;
 	}
@@ -70,6 +88,8 @@ finder_answer(struct auth *x, struct arena *a, const struct message *m,
 struct asked {
 	struct list link;
 	struct peer *peer; /* NULL: gone */
+	found_fn fn; /* of a login, which has no peer */
+	void *ctx;
 };
 
 struct finder {
@@ -158,9 +178,11 @@ on_answer(struct peer *p, struct arena *a, struct message *m)
 	(void)a;
 	if (q == NULL)
 		return;
-	if (q->peer != NULL)
-		rooms_answer(f->auth, q->peer, m);
 	list_remove(&q->link);
+	if (q->fn != NULL)
+		q->fn(q->ctx, m);
+	else if (q->peer != NULL)
+		rooms_answer(f->auth, q->peer, m);
 	free(q);
 }
 
@@ -176,6 +198,7 @@ static const struct peer_row rows[] = {
 	{MSG_route_result, ~0u, on_answer},
 	{MSG_routes_result, ~0u, on_answer},
 	{MSG_sender_result, ~0u, on_answer},
+	{MSG_login_found, ~0u, on_answer},
 };
 
 void
@@ -195,19 +218,36 @@ finders_start(struct finders *fs, struct auth *x)
 	}
 }
 
-bool
-finders_ask(struct finders *fs, struct peer *p, const struct message *m)
+/* asker: whose questions are answered in order */
+static bool
+ask(struct finders *fs, const void *asker, const struct message *m,
+	struct asked what)
 {
 	if (fs == NULL)
 		return false;
-	struct finder *f = &fs->v[((uintptr_t)p >> 6) % FINDERS];
-	struct asked *q = calloc(1, sizeof *q);
+	struct finder *f = &fs->v[((uintptr_t)asker >> 6) % FINDERS];
+	struct asked *q = malloc(sizeof *q);
 	if (q == NULL)
 		fatal("out of memory", NULL);
-	q->peer = p;
+	*q = what;
+	list_init(&q->link);
 	list_add(&f->asked, &q->link);
 	peer_send(f->peer, m);
 	return true;
+}
+
+bool
+finders_ask(struct finders *fs, struct peer *p, const struct message *m)
+{
+	return ask(fs, p, m, (struct asked){.peer = p});
+}
+
+bool
+finders_ask_login(struct finders *fs, struct str name, found_fn fn, void *ctx)
+{
+	struct message m = MESSAGE(login_find);
+	m.login_find.name = name;
+	return ask(fs, ctx, &m, (struct asked){.fn = fn, .ctx = ctx});
 }
 
 void

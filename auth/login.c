@@ -30,6 +30,10 @@ struct dialogue {
 	int client; /* to be handed over, or -1 */
 	const struct user *user; /* may log in, if the secret is right */
 	struct user copy; /* tables may be read again meanwhile */
+	void (*found)(struct dialogue *d); /* goes on when user is known */
+	struct str hashes; /* of the user, still to be compared */
+	size_t compared; /* by hashers, stand-ins too */
+	bool own; /* the one with a hasher is the user's */
 	struct str salt; /* asked about */
 	struct str app; /* label of the app password it was */
 	bool proved; /* SCRAM: the last message is on its way */
@@ -217,13 +221,10 @@ overloaded(struct dialogue *d)
 		"Too many logins at once; try again later"));
 }
 
-/* Finds who wants in; d->user stays NULL for who may not. */
+/* Nobody logs in as somebody else: d->user stays NULL for who may not. */
 static void
-find_user(struct dialogue *d)
+take_user(struct dialogue *d, const struct user *u)
 {
-	struct lookup l = {.auth = d->auth, .arena = d->arena};
-	const struct user *u = lookup_login(&l, d->sasl.user);
-	/* Nobody logs in as somebody else. */
 	if (u == NULL || !users_may_login(u, d->step.service,
 		d->step.client) || (d->sasl.authzid.n > 0 &&
 		!str_eq(d->sasl.authzid, d->sasl.user)))
@@ -236,48 +237,120 @@ find_user(struct dialogue *d)
 	d->user = &d->copy;
 }
 
+/* Whether there is such a user is not known, so nobody has failed. */
+static void
+cannot_find(struct dialogue *d)
+{
+	log_warn(d->step.session, "login-later",
+		LOG_STR("user", d->sasl.user), LOG_STR("client", d->step.client),
+		LOG_STR("service", d->step.service));
+	count(d, LOGIN_LATER);
+	refuse_now(d, status_reply(STATUS(STATUS_LATER, 4, 3,
+		"Users cannot be looked up now; try again later"), 454));
+}
+
+static void
+on_found(void *ctx, const struct message *m)
+{
+	struct dialogue *d = ctx;
+	const struct msg_login_found *f = &m->login_found;
+	struct user *u = users_find(d->auth->users, f->name);
+	d->busy = false;
+	if (f->rest.n > 0) {
+		u = arena_one(d->arena, struct user);
+		struct str line = str_printf(d->arena, "%.*s:%.*s",
+			STR_ARG(f->name), STR_ARG(f->rest));
+		if (users_parse_line(d->arena, line,
+			d->auth->conf->general.mail, u) != NULL)
+			u = NULL;
+	}
+	if (d->peer == NULL) {
+		end(d);
+	} else if (!status_is_fine(f->status) || (f->name.n > 0 && u == NULL)) {
+		cannot_find(d);
+	} else {
+		take_user(d, u);
+		d->found(d);
+	}
+}
+
+/* Finds who wants in, and goes on with found. */
+static void
+find_user(struct dialogue *d, void (*found)(struct dialogue *d))
+{
+	struct lookup l = {.auth = d->auth, .arena = d->arena};
+	const struct user *u = users_find(d->auth->users, d->sasl.user);
+	d->found = found;
+	d->busy = u == NULL && finders_ask_login(
+		d->auth->finders, d->sasl.user, on_found, d);
+	if (d->busy)
+		return;
+	if (u == NULL)
+		u = lookup_login(&l, d->sasl.user);
+	if (l.later) {
+		cannot_find(d);
+		return;
+	}
+	take_user(d, u);
+	found(d);
+}
+
+static void hashed(void *ctx, struct str answer);
+
+/* The user's next hash, or one that stands in for it: who is not there, or has
+ * fewer than others, takes as long to refuse. */
+static void
+compare_next(struct dialogue *d)
+{
+	struct auth *x = d->auth;
+	struct str hash;
+	d->own = password_hash(d->arena, &d->hashes, &hash) &&
+		(x->conf->auth.weak_hashes || !password_is_weak(hash));
+	if (!d->own)
+		hash = password_stand_in(x, d->sasl.user);
+	d->compared++;
+	d->busy = true;
+	if (hashers_ask(x->hashers, hash, d->sasl.password, hashed, d))
+		return;
+	d->busy = false;
+	overloaded(d);
+}
+
 static void
 hashed(void *ctx, struct str answer)
 {
 	struct dialogue *d = ctx;
 	d->busy = false;
-	if (str_eq(answer, STR("1")) && d->user != NULL) {
+	if (str_eq(answer, STR("1")) && d->own) {
 		cache_add(d->auth, d->arena, &d->copy, d->sasl.password);
 		accept_login(d);
+	} else if (d->hashes.n > 0 ||
+		d->compared < d->auth->users->most_hashes) {
+		compare_next(d);
 	} else {
 		refuse(d);
 	}
 }
 
 static void
+compare_password(struct dialogue *d)
+{
+	struct str secrets = d->copy.secret, password = d->sasl.password;
+	if (d->user != NULL && (password_is_plain(secrets, password) ||
+		password_is_app(d->arena, secrets, password, &d->app) ||
+		cache_has(d->auth, d->arena, &d->copy, password))) {
+		accept_login(d);
+		return;
+	}
+	d->hashes = d->user != NULL ? secrets : STR("");
+	compare_next(d);
+}
+
+static void
 check_password(struct dialogue *d)
 {
-	struct auth *x = d->auth;
-	struct str hash = password_decoy(), password = d->sasl.password;
-	enum verdict v = VERDICT_HASH;
-	if (is_banned(d))
-		return;
-	find_user(d);
-	if (d->user != NULL)
-		v = password_check(d->arena, d->copy.secret, password, &hash);
-	if (v == VERDICT_HASH && password_is_weak(hash) &&
-		!x->conf->auth.weak_hashes)
-		hash = password_decoy();
-	if (d->user != NULL && password_is_app(
-		d->arena, d->copy.secret, password, &d->app))
-		v = VERDICT_RIGHT;
-	if (v == VERDICT_RIGHT || (d->user != NULL &&
-		cache_has(x, d->arena, &d->copy, password))) {
-		accept_login(d);
-	} else if (v == VERDICT_WRONG) {
-		refuse(d);
-	} else {
-		d->busy = true;
-		if (hashers_ask(x->hashers, hash, password, hashed, d))
-			return;
-		d->busy = false;
-		overloaded(d);
-	}
+	if (!is_banned(d))
+		find_user(d, compare_password);
 }
 
 /* ---------------------------------------------------------------- SCRAM */
@@ -310,7 +383,8 @@ derived(void *ctx, struct str answer)
 		secret = stored;
 	else if (found == SCRAM_NONE ||
 		!scram_answer(d->arena, answer, d->salt, &secret))
-		secret = scram_decoy(d->arena, d->salt);
+		secret = scram_decoy(
+			d->arena, d->salt, d->auth->users->iterations);
 	sasl_server_secret(&d->sasl, &secret);
 	send_challenge(d);
 }
@@ -321,14 +395,11 @@ derived(void *ctx, struct str answer)
  * waits for a hasher, so that time does not tell who exists.
  */
 static void
-give_secret(struct dialogue *d)
+derive_secret(struct dialogue *d)
 {
 	struct auth *x = d->auth;
 	struct sasl_secret stored;
 	struct str password = STR("nobody's");
-	if (is_banned(d))
-		return;
-	find_user(d);
 	d->salt = scram_salt(x, d->arena, str_lower(d->arena, d->sasl.user));
 	if (!x->users->any_plain) {
 		derived(d, STR(""));
@@ -343,6 +414,13 @@ give_secret(struct dialogue *d)
 		return;
 	d->busy = false;
 	overloaded(d);
+}
+
+static void
+give_secret(struct dialogue *d)
+{
+	if (!is_banned(d))
+		find_user(d, derive_secret);
 }
 
 /* The proof is right; the server's own goes out, its answer is empty. */

@@ -143,6 +143,7 @@ user_named(struct lookup *l, struct str name)
 		l->arena, "%.*s:%.*s", STR_ARG(name), STR_ARG(v.text));
 	const char *wrong = users_parse_line(
 		l->arena, line, l->auth->conf->general.mail, u);
+	u->rest = v.text;
 	if (wrong == NULL)
 		return u;
 	log_error(LOG_NO_ID, "table-broken", LOG_STR("where", v.where),

@@ -104,11 +104,12 @@ scram_salt(const struct auth *x, struct arena *a, struct str name)
 }
 
 struct sasl_secret
-scram_decoy(struct arena *a, struct str salt)
+scram_decoy(struct arena *a, struct str salt, uint32_t iterations)
 {
 	unsigned char *keys = arena_alloc(a, 64);
 	RAND_bytes(keys, 64);
-	return (struct sasl_secret){.salt = salt, .iterations = ITERATIONS,
+	return (struct sasl_secret){.salt = salt,
+		.iterations = iterations > 0 ? iterations : ITERATIONS,
 		.stored_key = str_of(keys, 32),
 		.server_key = str_of(keys + 32, 32)};
 }

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-enum { FIELDS = 8 };
+enum { FIELDS = 8, SAMPLES = 64 };
 
 enum field { NAME, SECRET, UID, GID, GECOS, HOME, SHELL, OPTIONS };
 
@@ -251,6 +251,19 @@ users_parse_line(struct arena *a, struct str line, struct str mail_root,
 	return wrong != NULL ? wrong : check_secret(a, out->secret);
 }
 
+/* What it costs to see that a password is not theirs. */
+static void
+note_hashes(struct users *u, struct str secrets)
+{
+	struct str hash;
+	size_t n = 0;
+	for (; password_hash(u->arena, &secrets, &hash); n++)
+		if (u->samples.n < SAMPLES && !password_is_weak(hash))
+			u->samples.v[u->samples.n++] = hash;
+	if (n > u->most_hashes)
+		u->most_hashes = n;
+}
+
 /* What the whole table can do is what each of them can. */
 static void
 note_secrets(struct users *u, const struct user *x)
@@ -269,6 +282,9 @@ note_secrets(struct users *u, const struct user *x)
 	u->scram_sha_256 = u->scram_sha_256 && two != SCRAM_NONE && !app;
 	u->any_plain = u->any_plain || one == SCRAM_DERIVE ||
 		two == SCRAM_DERIVE;
+	if (one == SCRAM_STORED || two == SCRAM_STORED)
+		u->iterations = scram.iterations;
+	note_hashes(u, x->secret);
 }
 
 static const char *
@@ -295,6 +311,8 @@ users_parse(struct arena *a, struct str text, const char *name,
 	u->arena = a;
 	u->by_name = map_new(a);
 	u->scram_sha_1 = u->scram_sha_256 = true;
+	u->most_hashes = 1;
+	u->samples.v = arena_array(a, SAMPLES, sizeof *u->samples.v);
 	for (int n = 1; str_cut(&text, '\n', &line); n++) {
 		line = str_trim(line);
 		if (line.n == 0 || line.p[0] == '#')

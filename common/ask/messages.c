@@ -125,6 +125,12 @@ FIELDS_TABLE(agent_start)
 #define ROW_OF struct msg_session_start
 FIELDS_TABLE(session_start)
 #undef ROW_OF
+#define ROW_OF struct msg_login_find
+FIELDS_TABLE(login_find)
+#undef ROW_OF
+#define ROW_OF struct msg_login_found
+FIELDS_TABLE(login_found)
+#undef ROW_OF
 #define ROW_OF struct msg_service
 FIELDS_TABLE(service)
 #undef ROW_OF

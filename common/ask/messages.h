@@ -340,6 +340,13 @@ enum peer_who {
  * and auth: figures. */
 #define FIELDS_service(F) \
 	F(TEXT, verb) F(TEXT, name)
+/* Within auth: who logs in by this name?  rest: of another table than the users
+ * file, what stands there behind the name; else empty, as is name when there is
+ * nobody. */
+#define FIELDS_login_find(F) \
+	F(TEXT, name)
+#define FIELDS_login_found(F) \
+	F(STATUS, status) F(TEXT, name) F(SECRET, rest)
 #define FIELDS_service_row(F) \
 	F(TEXT, name) F(NUM, pid) F(TEXT, state) F(NUM, since) \
 	F(NUM, restarts) F(NUM, busy) F(NUM, served)
@@ -361,6 +368,7 @@ enum peer_who {
 	M(routes, FD_NO) M(routes_result, FD_NO) \
 	M(client, FD_NO) M(client_result, FD_NO) \
 	M(auth_step, FD_MAY) M(auth_result, FD_NO) \
+	M(login_find, FD_NO) M(login_found, FD_NO) \
 	M(tls_start, FD_MAY) M(tls_ready, FD_MAY) \
 	M(tls_back, FD_MAY) M(client_back, FD_MAY) \
 	M(key_sign, FD_NO) M(key_signed, FD_NO) \

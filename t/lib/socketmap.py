@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: ISC
-"""A server of tables in Postfix's socketmap form, on a Unix socket.  answers is
-a function of the key and returns b'OK value', b'NOTFOUND ' or the like."""
+"""A server of tables in Postfix's socketmap form, on a Unix socket or a port of
+loopback.  answers is a function of the key and returns b'OK value', b'NOTFOUND '
+or the like."""
 import os
 import socket
 import threading
 
 
 class Socketmap(threading.Thread):
-    def __init__(self, path, answers):
+    def __init__(self, where, answers):
         super().__init__(daemon=True)
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(path)
-        os.chmod(path, 0o777)
+        if isinstance(where, int):
+            self.s = socket.create_server(('127.0.0.1', where))
+        else:
+            self.s = socket.socket(socket.AF_UNIX)
+            self.s.bind(where)
+            os.chmod(where, 0o777)
         self.s.listen(5)
         self.answers = answers
         self.start()

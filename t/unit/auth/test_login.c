@@ -159,6 +159,66 @@ START_TEST(refused)
 }
 END_TEST
 
+/* Any secret that fits lets in, wherever it stands; one that only stands in for
+ * another does not. */
+START_TEST(several_secrets)
+{
+	static const char users[] = "two:{CRYPT}$5$rounds=1000$aa$ouOHIRNBm7EE/"
+		"RH2bSuyGuNSkjdENBUD.VKdrmMdEnC {CRYPT}$5$rounds=1000$bb$4HaiVnU"
+		"tMos3c2nNduvUJNN72HW5qTdeUn5X.XgBYI9\n"
+		"mix:{CRYPT}$5$rounds=1000$aa$ouOHIRNBm7EE/RH2bSuyGuNSkjdENBUD.V"
+		"KdrmMdEnC {PLAIN}plain\n";
+	static const struct {
+		struct str response;
+		bool fine;
+	} tries[] = {
+		{STR_INIT("\0two\0one"), true},
+		{STR_INIT("\0two\0two"), true},
+		{STR_INIT("\0two\0three"), false},
+		{STR_INIT("\0mix\0one"), true},
+		{STR_INIT("\0mix\0plain"), true},
+		{STR_INIT("\0mix\0two"), false},
+		{STR_INIT("\0nobody\0one"), false},
+		{STR_INIT("\0nobody\0two"), false},
+	};
+	struct arena *a = arena_new("test");
+	begin_with(a, users);
+	((struct conf *)(uintptr_t)x->conf)->auth.ban_after = 100;
+	ck_assert_uint_eq(x->users->most_hashes, 2);
+	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
+		ck_assert_msg(status_is_fine(step(a, "PLAIN",
+			tries[i].response).status) == tries[i].fine, "%zu", i);
+	end(a);
+}
+END_TEST
+
+/* Microseconds for some refusals. */
+static int64_t
+cost(struct arena *a, const char *response, size_t n)
+{
+	int64_t began = clock_us();
+	for (int i = 0; i < 5; i++)
+		ck_assert(!status_is_fine(
+			step(a, "PLAIN", str_of(response, n)).status));
+	return clock_us() - began;
+}
+
+/* Who is there and who is not takes as long to refuse. */
+START_TEST(time_tells_nothing)
+{
+	static const char alice[] = "\0alice\0wrong", none[] = "\0none\0wrong";
+	struct arena *a = arena_new("test");
+	begin(a);
+	((struct conf *)(uintptr_t)x->conf)->auth.ban_after = 1000;
+	/* A plain secret is compared in no time; a hash of nobody takes some. */
+	int64_t there = cost(a, alice, sizeof alice - 1);
+	int64_t not_there = cost(a, none, sizeof none - 1);
+	ck_assert_int_gt(there * 20, not_there);
+	ck_assert_int_gt(not_there * 20, there);
+	end(a);
+}
+END_TEST
+
 START_TEST(malformed)
 {
 	struct arena *a = arena_new("test");
@@ -404,7 +464,8 @@ END_TEST
 Suite *
 suite_login(void)
 {
-	return SUITE("login", plain, login, refused, malformed, needs_tls,
+	return SUITE("login", plain, login, refused, several_secrets,
+		time_tells_nothing, malformed, needs_tls,
 		out_of_order, gone_in_the_delay, delay, scram_derived,
 		scram_stored, scram_salts, scram_not_offered, ban);
 }
