@@ -253,9 +253,9 @@ enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 	r->info = maildir_info(big, STR(""), r->flags,
 		words_letters(w, r->keywords));
 	char *to = row_path(p->a, &p->f, false, r->name, r->info);
-	p->refused = quota_take(p->s, r->file_size);
-	if (!status_is_fine(p->refused) || r->uid == UINT32_MAX ||
-		!own_move(p->s, x->path, to))
+	p->refused = r->uid == UINT32_MAX ? NO_UID_LEFT
+					  : quota_take(p->s, r->file_size);
+	if (!status_is_fine(p->refused) || !own_move(p->s, x->path, to))
 		return false;
 	x->path = to;
 	p->f.uidnext++;

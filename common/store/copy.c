@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * COPY and MOVE: a hard link each, rows copied in one transaction, one sync.
- * RFC 3501 6.4.7, RFC 6851, RFC 4315 (COPYUID).
+ * RFC 3501 6.4.7, RFC 6851, RFC 4315 (COPYUID).  Where no link can be made the
+ * octets are copied.
  *
  * All or none: the links are noted first (pending.c), so that what a crash
  * leaves of them is removed by the next look at the folder.  A moved message
@@ -11,10 +12,18 @@
 #include "store/index.h"
 #include "store/notify.h"
 #include "base/clock.h"
+#include "sys/whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* A file that could not be linked to, and was copied. */
+struct duplicate {
+	struct duplicate *next;
+	char *tmp, *to;
+};
 
 struct copying {
 	struct mailbox *m;
@@ -32,6 +41,7 @@ struct copying {
 	struct mailbox_copied *out;
 	int64_t now;
 	bool move;
+	struct duplicate *duplicates;
 	int err; /* of the link that failed */
 	struct status refused; /* by the quota */
 };
@@ -118,12 +128,18 @@ note_texts(struct copying *c, uint32_t from, uint32_t to)
 	t->last = from;
 }
 
+static bool
+keeps_names(const struct copying *c)
+{
+	return c->move && c->to != &c->source;
+}
+
 /* <stem>N<number>.<host>, as for several that are appended at once; the UID
  * is as good a number as any.  A moved one keeps what it has. */
 static struct str
 name_of(struct copying *c, const struct message_row *o, uint32_t uid)
 {
-	if (c->move && c->to != &c->source)
+	if (keeps_names(c))
 		return o->name;
 	struct buf *b = buf_new(c->row);
 	buf_add(b, c->stem);
@@ -132,6 +148,81 @@ name_of(struct copying *c, const struct message_row *o, uint32_t uid)
 	buf_addc(b, '.');
 	buf_adds(b, c->s->host);
 	return maildir_with_id(c->row, buf_str(b), maildir_id(o->name));
+}
+
+/* Somebody else's file (fs.protected_hardlinks), one with as many links as it
+ * may have, one on another file system, or on one without links. */
+static bool
+is_no_link(int err)
+{
+	return err == EPERM || err == EMLINK || err == EXDEV ||
+		err == EOPNOTSUPP;
+}
+
+/* Its time is the internal date, should the index be lost. */
+static bool
+write_duplicate(struct copying *c, int in, int out)
+{
+	struct stat st;
+	struct str raw;
+	if (fstat(in, &st) != 0 || !row_content(c->row, in, &raw))
+		return false;
+	const struct timespec times[2] = {st.st_atim, st.st_mtim};
+	return whole_write(out, raw) && futimens(out, times) == 0;
+}
+
+static bool
+make_duplicate(struct copying *c, const char *from, const char *tmp)
+{
+	int in = openat(c->s->dir, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK);
+	if (in < 0)
+		return false;
+	int out = control_tmp(c->s, c->a, c->to->dir, tmp, O_EXCL);
+	bool ok = out >= 0 && write_duplicate(c, in, out);
+	int err = errno;
+	close(in);
+	if (out >= 0)
+		close(out);
+	errno = err;
+	return ok;
+}
+
+/* Written to tmp/ and linked from there, so that until the commit it is one of
+ * two, as any other copy. */
+static bool
+put_duplicate(struct copying *c, const char *from, const char *to)
+{
+	struct duplicate *d = arena_one(c->a, struct duplicate);
+	d->tmp = folder_path(c->a, c->to->dir, str_cstr(c->a, str_printf(c->a,
+		"tmp/%.*s", STR_ARG(control_unique(c->s, c->a)))));
+	d->to = str_cstr(c->a, str_from(to));
+	d->next = c->duplicates;
+	c->duplicates = d;
+	return make_duplicate(c, from, d->tmp) &&
+		(own_link(c->s, d->tmp, to) ||
+			(is_no_link(errno) && own_move(c->s, d->tmp, to)));
+}
+
+static bool
+put(struct copying *c, const char *from, const char *to)
+{
+	bool ok = own_link(c->s, from, to) ||
+		(is_no_link(errno) && put_duplicate(c, from, to));
+	c->err = ok ? 0 : errno;
+	return ok;
+}
+
+/* Where there are no links, what was put in place goes too. */
+static void
+drop_duplicates(struct copying *c, bool failed)
+{
+	for (struct duplicate *d = c->duplicates; d != NULL; d = d->next) {
+		unlinkat(c->s->dir, d->tmp, 0);
+		if (failed)
+			unlinkat(c->s->dir, d->to, 0);
+	}
+	c->duplicates = NULL;
 }
 
 static bool
@@ -150,11 +241,13 @@ copy_one(struct copying *c, uint32_t uid)
 	n.keywords = translate_words(c, o.keywords);
 	n.info = maildir_info(c->row, STR(""), o.flags,
 		words_letters(&c->words, n.keywords));
-	if (!c->move)
+	if (n.uid == UINT32_MAX)
+		c->refused = NO_UID_LEFT;
+	else if (!c->move)
 		c->refused = quota_take(c->s, o.file_size);
-	if (!status_is_fine(c->refused) || n.uid == UINT32_MAX || !own_link(c->s, row_path(c->row, &c->source,
-		o.in_new, o.name, o.info), row_path(c->row, to, false, n.name,
-		n.info)))
+	if (!status_is_fine(c->refused) || !put(c, row_path(c->row,
+		&c->source, o.in_new, o.name, o.info), row_path(c->row, to,
+		false, n.name, n.info)))
 		return false;
 	row_insert_alone(c->s, to, &n, 0);
 	note_texts(c, uid, n.uid);
@@ -171,15 +264,12 @@ copy_each(struct copying *c)
 	struct arena_mark m = arena_mark(c->row);
 	uint64_t done = 0, all = uid_set_count(&c->uids);
 	c->words = words_load(c->s, c->a, c->to->id);
-	c->stem = control_stem(c->s, c->a);
 	c->texts.first = 0;
 	for (size_t i = 0; i < c->uids.n; i++)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
 			u++) {
-			if (!copy_one(c, (uint32_t)u)) {
-				c->err = errno;
+			if (!copy_one(c, (uint32_t)u))
 				return false;
-			}
 			arena_rewind(c->row, m);
 			if (++done % STEP == 0 && c->s->progress != NULL)
 				c->s->progress(c->s->progress_ctx, "", done,
@@ -213,11 +303,10 @@ copy_rows(struct copying *c)
 		return index_commit(c->s, c->a);
 	index_rollback(c->s);
 	struct status st = index_status(c->s, c->a);
-	if (status_is_fine(st) && !status_is_fine(c->refused)) {
-		c->err = 0;
-		return c->refused;
-	}
-	return status_is_fine(st) ? status_errno(c->a, "link", c->err) : st;
+	if (!status_is_fine(st))
+		return st;
+	return status_is_fine(c->refused)
+		? status_errno(c->a, "copy", c->err) : c->refused;
 }
 
 /* False: others came between the two transactions. */
@@ -235,8 +324,9 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 		index_rollback(c->s);
 		return true;
 	}
+	c->stem = control_stem(c->s, c->a);
 	struct pending p = pending_note(c->s, c->to, uid_set_count(&c->uids),
-		STR(""));
+		keeps_names(c) ? STR("") : c->stem);
 	*st = index_commit(c->s, c->a);
 	if (status_is_fine(*st))
 		*st = find_both(c, &c->uids, target);
@@ -247,6 +337,7 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 		return false;
 	}
 	*st = copy_rows(c);
+	drop_duplicates(c, !status_is_fine(*st));
 	if (!status_is_fine(*st)) {
 		/* rolled back: the note is there again, the links are not
 		 * wanted */

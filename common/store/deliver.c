@@ -229,13 +229,14 @@ enter(struct batch *b, struct parcel *p)
 	r->uid = b->f.uidnext;
 	r->name = maildir_base(b->a, p->d->name, r->file_size, r->size, r->uid);
 	char *to = row_path(b->a, &b->f, true, r->name, STR(""));
-	struct status room = quota_take(b->s, r->file_size);
+	struct status room = r->uid == UINT32_MAX ? NO_UID_LEFT
+		: quota_take(b->s, r->file_size);
 	if (!status_is_fine(room)) {
 		settle_as(p, room);
 		unlinkat(b->s->dir, p->tmp, 0);
 		return;
 	}
-	if (r->uid == UINT32_MAX || !put(b, p->tmp, to)) {
+	if (!put(b, p->tmp, to)) {
 		settle_as(p, status_errno(b->a, "rename", errno));
 		unlinkat(b->s->dir, p->tmp, 0);
 		return;

@@ -124,6 +124,8 @@ struct store {
 #define NO_FOLDER status_never(1, 1, STR("no such folder"))
 #define BAD_FOLDER_NAME status_never(1, 3, STR("not a folder name"))
 #define FOLDER_EXISTS status_never(1, 4, STR("the folder exists"))
+/* UIDNEXT is the highest number there is. */
+#define NO_UID_LEFT status_later(2, 0, STR("the folder has no UID left"))
 
 struct status index_open(struct store *s, struct arena *a);
 void index_close(struct store *s);

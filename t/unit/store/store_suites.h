@@ -47,6 +47,10 @@ int shell(struct home *h, const char *fmt, ...)
 long shell_number(struct home *h, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* What linkat says (EPERM, as of a file that is somebody else's), but of files in
+ * a directory with this in its path (NULL: none); 0: what it always says. */
+void links_fail(int err, const char *but);
+
 /* The number that a statement about the index says. */
 long sql_number(struct home *h, const char *sql);
 

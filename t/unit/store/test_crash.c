@@ -10,6 +10,7 @@
  */
 #include "store_suites.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -250,6 +251,22 @@ run_copy(struct home *h)
 	copy_some(h, false);
 }
 
+/* Files of somebody else. */
+static void
+run_copy_foreign(struct home *h)
+{
+	links_fail(EPERM, "tmp/");
+	copy_some(h, false);
+}
+
+/* A file system without links. */
+static void
+run_copy_octets(struct home *h)
+{
+	links_fail(EPERM, NULL);
+	copy_some(h, false);
+}
+
 static void
 check_copy(struct home *h, bool done)
 {
@@ -261,6 +278,13 @@ check_copy(struct home *h, bool done)
 static void
 run_move(struct home *h)
 {
+	copy_some(h, true);
+}
+
+static void
+run_move_foreign(struct home *h)
+{
+	links_fail(EPERM, "tmp/");
 	copy_some(h, true);
 }
 
@@ -508,7 +532,10 @@ static const struct operation operations[] = {
 	{"replace", NULL, run_replace, false, check_replace},
 	{"replace-here", NULL, run_replace_here, false, check_replace_here},
 	{"copy", NULL, run_copy, false, check_copy},
+	{"copy-foreign", NULL, run_copy_foreign, false, check_copy},
+	{"copy-octets", NULL, run_copy_octets, false, check_copy},
 	{"move", NULL, run_move, false, check_move},
+	{"move-foreign", NULL, run_move_foreign, false, check_move},
 	{"expunge", NULL, run_expunge, false, check_expunge},
 	{"rename", prepare_tree, run_rename, false, check_rename},
 	{"rename-inbox", NULL, run_rename_inbox, false, check_rename_inbox},

@@ -4,6 +4,7 @@
 #include "store_suites.h"
 
 #include "base/clock.h"
+#include "store/quota.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -710,6 +711,132 @@ START_TEST(test_copy_of_what_is_gone)
 }
 END_TEST
 
+static void
+check_times(struct home *h, const char *one, const char *two)
+{
+	ck_assert_int_eq(shell_number(h, "stat -c %%Y %s", one),
+		shell_number(h, "stat -c %%Y %s", two));
+}
+
+static void
+copy_without_links(int err, const char *but)
+{
+	struct home h;
+	struct mailbox_copied c;
+	struct message_file one, two;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 6);
+	ck_assert_int_eq(shell(&h, "touch -d @1700000000 new/*.q0.*"), 0);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 1, 3);
+	links_fail(err, but);
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_view(set_text(h.a, &c.to), "1:3");
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Archive"), true, &c));
+	links_fail(0, NULL);
+	struct mailbox *x = open_box(h.s, h.a, "Sent"),
+		       *y = open_box(h.s, h.a, "Archive");
+	ck_assert_uint_eq(news_of(m, h.a, true).exists, 3);
+	ck_assert_uint_eq(mailbox_count(x), 3);
+	ck_assert_uint_eq(mailbox_count(y), 3);
+	for (uint32_t uid = 1; uid <= 3; uid++) {
+		ck_fine(mailbox_read(x, h.a, uid, &one));
+		ck_fine(mailbox_read(y, h.a, uid, &two));
+		ck_assert(str_eq(one.raw, two.raw) && one.raw.n > 0);
+	}
+	check_times(&h, ".Sent/cur/*UID=1[,:]*", ".Archive/cur/*UID=1[,:]*");
+	ck_assert_int_eq(shell_number(&h, "stat -c %%Y .Sent/cur/*UID=1[,:]*"),
+		1700000000);
+	ck_assert_int_eq(shell_number(&h, "find . -links +1 -type f | wc -l"),
+		0);
+	ck_assert_int_eq(shell_number(&h, "ls tmp .*/tmp | grep -c M"), 0);
+	mailbox_close(m);
+	mailbox_close(x);
+	mailbox_close(y);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+
+/* Files of somebody else, of which too many links are there, or on another
+ * file system; at last a file system without links. */
+START_TEST(test_copy_without_links)
+{
+	copy_without_links(EPERM, "tmp/");
+	copy_without_links(EMLINK, "tmp/");
+	copy_without_links(EXDEV, "tmp/");
+	copy_without_links(EPERM, NULL);
+	copy_without_links(EOPNOTSUPP, NULL);
+}
+END_TEST
+
+/* All or none. */
+START_TEST(test_copy_that_fails)
+{
+	struct home h;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 6);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 1, 6);
+	/* more than the quota has room for, after some of them */
+	struct quota q = {.octets = 0, .messages = 9};
+	ck_fine(quota_note(h.s, h.a, &q));
+	links_fail(EPERM, NULL);
+	ck_assert(!status_is_fine(mailbox_copy(m, h.a, &set, STR("Sent"),
+		false, &c)));
+	links_fail(0, NULL);
+	ck_assert_int_eq(shell_number(&h, "ls .Sent/cur .Sent/tmp | grep -c M"),
+		0);
+	ck_assert_uint_eq(status_of(h.s, h.a, "Sent").messages, 0);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
+static void
+no_uid_left(struct status st)
+{
+	ck_assert_msg(str_eq(st.text, STR("the folder has no UID left")),
+		"%.*s", STR_ARG(st.text));
+}
+
+START_TEST(test_no_uid_left)
+{
+	struct home h;
+	struct append *p;
+	struct append_result r;
+	struct mailbox_copied c;
+	struct append_message one = {.date = 1};
+	struct delivery d = {.name = STR("1764000000.x.host"),
+		.content = STR("Subject: x\r\n\r\n")};
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 1);
+	ck_fine(index_begin(h.s, h.a));
+	ck_assert_int_eq(sqlite3_exec(h.s->ix.db, "UPDATE folder SET"
+		" uidnext=4294967294", NULL, NULL, NULL), SQLITE_OK);
+	ck_fine(index_commit(h.s, h.a));
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	struct uid_set set = set_of(h.a, 1, 1);
+	/* the last */
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_view(set_text(h.a, &c.to), "4294967294");
+	no_uid_left(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_fine(append_begin(h.s, h.a, STR("Sent"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_write(p, STR("Subject: x\r\n\r\n")));
+	ck_fine(append_end(p));
+	no_uid_left(append_commit(p, &r));
+	ck_fine(mailbox_copy(m, h.a, &set, STR("INBOX"), false, &c));
+	store_deliver(h.s, h.a, &d, 1, &(struct delivery_rules){0});
+	no_uid_left(d.status);
+	ck_assert_uint_eq(status_of(h.s, h.a, "Sent").messages, 1);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 2);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
 /* A large copy holds neither memory nor anything else per message. */
 START_TEST(test_copy_many)
 {
@@ -957,5 +1084,7 @@ suite_mailbox(void)
 		test_expunge_remembers,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
+		test_copy_without_links, test_copy_that_fails,
+		test_no_uid_left,
 		test_scan, test_notify, test_watch, test_chore);
 }
