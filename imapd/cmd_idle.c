@@ -18,10 +18,12 @@ enum {
 	ALIVE_MS = 240 * 1000,
 	ALIVE_SPREAD_MS = 60 * 1000,
 	/* How long a writer whose files were seen may take until it says that
-	 * they count.  If nobody does, it was a foreign one; then the first of
-	 * many sessions takes them in, and that tells the others. */
+	 * they count.  If nobody does, it was a foreign one; then one of many
+	 * sessions takes them in, and that tells the others, who have the more
+	 * patience.  Who is not told in the end looks for itself. */
 	MOMENT_MS = 1,
-	MOMENT_SPREAD_MS = 5,
+	OTHERS_MS = 8,
+	OTHERS_MOST_MS = 2000,
 	DONE_MOST = 1000,
 };
 
@@ -35,6 +37,9 @@ struct idling {
 	 * may hide there, sooner. */
 	int64_t look, doubt;
 	bool rested; /* memory was given back */
+	/* What silence is to this one: of many who heard the same, the first
+	 * has done what there is to do before the next one looks. */
+	int64_t quiet;
 };
 
 static void
@@ -91,7 +96,7 @@ wait(struct idling *i)
 	struct imap_session *s = i->s;
 	bool tidy = s->mailbox != NULL && s->unsettled;
 	int64_t until = earliest(i->until, i->alive);
-	int64_t pause = tidy || !i->rested ? IMAP_QUIET : i->look;
+	int64_t pause = tidy || !i->rested ? i->quiet : i->look;
 	until = earliest(until, clock_in(earliest(pause, i->look)));
 	enum conn_wait w = conn_wait(s->conn, i->fd, until);
 	if (w != WAIT_DEADLINE)
@@ -104,14 +109,40 @@ wait(struct idling *i)
 	return w;
 }
 
+/* For the word of a writer, for so long; false when there is something else to
+ * be done now. */
+static bool
+await_word(struct idling *i, int64_t ms, unsigned *heard)
+{
+	struct imap_session *s = i->s;
+	int64_t until = clock_in(ms);
+	enum conn_wait w = WAIT_OTHER;
+	while (!(*heard & NOTIFY_TOLD) && w == WAIT_OTHER) {
+		w = conn_wait(s->conn, i->fd, until);
+		if (w == WAIT_OTHER)
+			*heard |= notify_drain(s->store);
+	}
+	return w == WAIT_DEADLINE;
+}
+
+/* When the turn of who had it is over and no word came, there was nothing to
+ * tell, or he is dead. */
 static void
 hear(struct idling *i)
 {
 	struct imap_session *s = i->s;
-	int64_t moment = MOMENT_MS + clock_us() % MOMENT_SPREAD_MS;
-	if (notify_drain(s->store) == NOTIFY_TOUCHED &&
-		conn_wait(s->conn, i->fd, clock_in(moment)) == WAIT_OTHER)
-		notify_drain(s->store);
+	int64_t ms = OTHERS_MS, enough = clock_in(OTHERS_MOST_MS);
+	unsigned heard = notify_drain(s->store);
+	if (heard != NOTIFY_TOUCHED)
+		return;
+	if (notify_turn(s->store)) {
+		await_word(i, MOMENT_MS, &heard);
+	} else {
+		while (await_word(i, ms + clock_us() % ms, &heard) &&
+			clock_ms() < enough && !notify_turn(s->store))
+			ms *= 2;
+	}
+	notify_pass(s->store);
 }
 
 /* Until there is input, or there will never be. */
@@ -157,7 +188,8 @@ imap_idle(struct imap_session *s, const struct arg *args)
 {
 	struct idling i = {.s = s,
 		.until = clock_in(s->conf->imap.timeout * 1000),
-		.look = LOOK_MS};
+		.look = LOOK_MS,
+		.quiet = IMAP_QUIET + clock_us() % IMAP_QUIET};
 	struct imap_reply r = {.result = IMAP_SILENT};
 	(void)args;
 	conn_puts(s->conn, "+ idling\r\n");

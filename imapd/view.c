@@ -52,15 +52,13 @@ view_saved(struct imap_session *s)
 /* ---------------------------------------------------------------- flags */
 
 /* A client may make keywords up (\*) as long as it may change flags. */
-void
-view_put_flags(struct imap_session *s)
+static void
+put_flags(struct imap_session *s, const struct str_list *keywords)
 {
-	struct str_list keywords = {0};
 	struct buf *out = buf_new(s->transaction);
 	bool fixed = mailbox_is_read_only(s->mailbox);
-	mailbox_keywords(s->mailbox, s->transaction, &keywords);
-	flags_print_all(out, &keywords);
-	s->keywords_told = keywords.n;
+	flags_print_all(out, keywords);
+	s->keywords_told = keywords->n;
 	reply_untagged(s->conn, "FLAGS (%.*s)", STR_ARG(buf_str(out)));
 	if (!fixed)
 		buf_adds(out, " \\*");
@@ -69,12 +67,26 @@ view_put_flags(struct imap_session *s)
 }
 
 void
+view_put_flags(struct imap_session *s)
+{
+	struct str_list keywords = {0};
+	mailbox_keywords(s->mailbox, s->transaction, &keywords);
+	put_flags(s, &keywords);
+}
+
+static void
+tell_keywords(struct imap_session *s, const struct str_list *keywords)
+{
+	if (keywords->n > s->keywords_told)
+		put_flags(s, keywords);
+}
+
+void
 view_tell_keywords(struct imap_session *s)
 {
 	struct str_list keywords = {0};
 	mailbox_keywords(s->mailbox, s->transaction, &keywords);
-	if (keywords.n > s->keywords_told)
-		view_put_flags(s);
+	tell_keywords(s, &keywords);
 }
 
 /* IMAP4rev2 has no such flag (RFC 9051, appendix E). */
@@ -208,7 +220,7 @@ put_news(struct imap_session *s, const struct mailbox_news *news)
 		reply_untagged(s->conn, "%u EXISTS", news->exists);
 		view_put_recent(s);
 	}
-	view_tell_keywords(s);
+	tell_keywords(s, &news->keywords);
 	view_put_rows(s, &news->changed, true);
 }
 

@@ -388,6 +388,17 @@ mailbox_first_unseen(struct mailbox *m)
 	return seq;
 }
 
+static struct str_list
+keywords_of(struct mailbox *m, struct arena *a)
+{
+	struct words w = words_load(m->store, a, m->row.id);
+	struct str_list out = {arena_array(a, w.n, sizeof *out.v), 0};
+	for (size_t i = 0; i < w.n; i++)
+		if (w.v[i].n > 0)
+			out.v[out.n++] = w.v[i];
+	return out;
+}
+
 struct status
 mailbox_keywords(struct mailbox *m, struct arena *a, struct str_list *out)
 {
@@ -395,13 +406,8 @@ mailbox_keywords(struct mailbox *m, struct arena *a, struct str_list *out)
 	*out = (struct str_list){0};
 	if (!status_is_fine(st))
 		return st;
-	struct words w = {0};
 	if (mailbox_resolve(m, a))
-		w = words_load(m->store, a, m->row.id);
-	out->v = arena_array(a, w.n, sizeof *out->v);
-	for (size_t i = 0; i < w.n; i++)
-		if (w.v[i].n > 0)
-			out->v[out->n++] = w.v[i];
+		*out = keywords_of(m, a);
 	return index_commit(m->store, a);
 }
 
@@ -594,6 +600,8 @@ gather_news(struct mailbox *m, struct arena *a, bool expunges,
 		news_of_changes(m, a, out);
 		news_of_arrivals(m, out);
 	}
+	if (out->arrived > 0 || out->changed.n > 0)
+		out->keywords = keywords_of(m, a);
 	m->told = f->modseq;
 	m->own_count = 0;
 }

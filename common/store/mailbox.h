@@ -82,6 +82,8 @@ struct mailbox_news {
 	uint32_t exists, arrived;
 	/* UIDs whose flags others changed (not those that arrived). */
 	struct uid_set changed;
+	/* When any arrived or changed: as mailbox_keywords has them. */
+	struct str_list keywords;
 	/* HIGHESTMODSEQ the client knows once it was told all this; lower
 	 * than that of other changes when expunges were held back. */
 	uint64_t modseq;

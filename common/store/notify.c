@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -192,10 +193,25 @@ notify_drain(struct store *s)
 	while (s->notify_fd >= 0 &&
 		recv(s->notify_fd, octets, sizeof octets, 0) >= 0)
 		heard |= NOTIFY_TOLD;
-	while (s->watch_fd >= 0 &&
-		read(s->watch_fd, octets, sizeof octets) > 0)
+	/* what is left of it is heard of again */
+	if (s->watch_fd >= 0 && read(s->watch_fd, octets, sizeof octets) > 0)
 		heard |= NOTIFY_TOUCHED;
 	return heard;
+}
+
+bool
+notify_turn(struct store *s)
+{
+	return s->watched[0] < 0 ||
+		flock(s->watched[0], LOCK_EX | LOCK_NB) == 0 ||
+		errno != EWOULDBLOCK;
+}
+
+void
+notify_pass(struct store *s)
+{
+	if (s->watched[0] >= 0)
+		flock(s->watched[0], LOCK_UN);
 }
 
 void

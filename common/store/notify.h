@@ -45,6 +45,15 @@ enum notify_heard {
 /* Takes what was sent, and says what it was: a set. */
 enum notify_heard notify_drain(struct store *s);
 
+/*
+ * One renamed file wakes everybody who watches the folder.  True for one of
+ * them at a time, until notify_pass: that one is to look, and to tell the
+ * others.  Where there are no such locks, for each.  Before it looks it passes
+ * the turn on, as the look takes the same lock (sync_folder).
+ */
+bool notify_turn(struct store *s);
+void notify_pass(struct store *s);
+
 /* Listens no more: writers need not tell this store, its watch is free for
  * others. */
 void notify_end(struct store *s);
