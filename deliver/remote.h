@@ -294,6 +294,7 @@ struct session {
 	struct capability can;
 	struct str greeted; /* what it calls itself */
 	bool lmtp, tls, verified;
+	bool fixed; /* the route's */
 	struct str tls_text, binding;
 	size_t transactions;
 	int64_t opened;

@@ -131,12 +131,13 @@ greet(struct session *s)
 	return refusal(s, &r);
 }
 
-/* Are we talking to ourselves? */
+/* Are we talking to ourselves?  Who is where the administrator says may have
+ * our name. */
 static bool
 is_own_name(const struct session *s)
 {
 	struct str text = s->greeted, word;
-	return !s->lmtp && str_word(&text, &word) &&
+	return !s->lmtp && !s->fixed && str_word(&text, &word) &&
 		str_eq_nocase(word, s->remote->program->hostname);
 }
 
@@ -184,6 +185,7 @@ session_new(struct trip *t, int fd)
 	s->bound = t->route->source4.n > 0 || t->route->source6.n > 0;
 	s->user = str_copy(a, t->route->user);
 	s->lmtp = t->route->lmtp;
+	s->fixed = t->route->fixed;
 	s->opened = clock_ms();
 	s->conn = conn_new(a, fd, fd);
 	conn_write_timeout(s->conn, g->conf->remote.block_timeout * 1000);

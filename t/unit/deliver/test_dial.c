@@ -167,9 +167,57 @@ START_TEST(an_address_that_was_not_learned_may_be_one)
 }
 END_TEST
 
+/* An SMTP server that calls itself by our name. */
+static int
+namesake(struct rig *g)
+{
+	static const char says[] = "220 mail.example.test ESMTP\r\n"
+		"250 mail.example.test\r\n";
+	int pair[2];
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	ck_assert_int_eq(write(pair[1], says, sizeof says - 1),
+		sizeof says - 1);
+	g->conf.remote.block_timeout = g->conf.remote.greeting_timeout =
+		g->conf.remote.command_timeout = 10;
+	shutdown(pair[1], SHUT_WR);
+	return pair[0];
+}
+
+static struct status
+status_of_namesake(bool fixed)
+{
+	struct rig *g = rig_new("ipv6");
+	struct status s;
+	bool tls_failed;
+	g->route.hosts[0].name = STR("filter.test");
+	g->route.count = 1;
+	g->route.fixed = fixed;
+	struct trip *t = trip_new(&g->remote, &g->route);
+	t->v[0].host = &g->route.hosts[0];
+	t->current = &t->v[0];
+	struct session *x = session_open(
+		t, namesake(g), TLS_NONE, &s, &tls_failed);
+	if (x != NULL)
+		session_close(x);
+	s.text = STR("");
+	rig_free(g);
+	return s;
+}
+
+/* A filter beside us, which a rule names, is not us. */
+START_TEST(a_namesake_is_us_unless_a_rule_names_it)
+{
+	struct status s = status_of_namesake(false);
+	ck_assert_int_eq(s.class, STATUS_NEVER);
+	ck_assert_int_eq(s.subject * 10 + s.detail, 46);
+	ck_assert(status_is_fine(status_of_namesake(true)));
+}
+END_TEST
+
 Suite *
 suite_dial(void)
 {
 	return SUITE("dial", a_second_host_waits_for_the_first,
-		an_address_that_was_not_learned_may_be_one);
+		an_address_that_was_not_learned_may_be_one,
+		a_namesake_is_us_unless_a_rule_names_it);
 }
