@@ -476,7 +476,7 @@ lane_ended(struct queue *q, struct work *w)
 	struct lane *l = w->lane;
 	w->active--;
 	l->active--;
-	provider_ended(q, l);
+	provider_ended(l);
 	lane_look(q, l);
 }
 

@@ -19,6 +19,8 @@
 enum { HOLD_FIRST = 60, HOLD_MOST = 3600, SERVED_MS = 60 * 1000 };
 
 struct provider {
+	struct queue *queue;
+	struct loop_timer *opens; /* set while lanes wait: at until */
 	struct list lanes;
 	struct list blocked; /* lanes that wait for its limit alone */
 	size_t active;
@@ -77,6 +79,7 @@ find(struct queue *q, struct str host)
 			fatal("out of memory", 0);
 		memcpy(p->text, key.p, key.n);
 		p->key = str_of(p->text, key.n);
+		p->queue = q;
 		list_init(&p->lanes);
 		list_init(&p->blocked);
 		recall(q, p);
@@ -84,6 +87,31 @@ find(struct queue *q, struct str host)
 	}
 	arena_free(a);
 	return p;
+}
+
+/* How many jobs more may go out. */
+static size_t
+room_of(const struct provider *p)
+{
+	if (p->ceiling == 0 || clock_wall() >= p->until)
+		return SIZE_MAX;
+	return (int64_t)p->active < p->ceiling
+		? (size_t)p->ceiling - p->active : 0;
+}
+
+/* A place that is free is the next one's, which may belong to another
+ * domain. */
+static void
+wake(struct provider *p)
+{
+	size_t room = room_of(p);
+	while (room > 0 && !list_is_empty(&p->blocked)) {
+		struct lane *next =
+			list_first(&p->blocked, struct lane, of_blocked);
+		list_remove(&next->of_blocked);
+		lane_look(p->queue, next);
+		room -= !list_is_empty(&next->of_ready);
+	}
 }
 
 void
@@ -96,9 +124,12 @@ provider_leave(struct queue *q, struct lane *l)
 	p->active -= l->active;
 	list_remove(&l->of_provider);
 	list_remove(&l->of_blocked);
-	if (!list_is_empty(&p->lanes))
+	if (!list_is_empty(&p->lanes)) {
+		wake(p);
 		return;
+	}
 	map_remove(q->providers, p->key);
+	loop_untimer(p->opens);
 	free(p);
 }
 
@@ -119,16 +150,38 @@ provider_meet(struct queue *q, struct lane *l, struct str host)
 bool
 provider_has_room(const struct lane *l)
 {
-	const struct provider *p = l->provider;
-	return p == NULL || p->ceiling == 0 || clock_wall() >= p->until ||
-		(int64_t)p->active < p->ceiling;
+	return l->provider == NULL || room_of(l->provider) > 0;
+}
+
+static void open_later(struct provider *p);
+
+/* The limit may have been renewed meanwhile. */
+static void
+open_up(void *ctx)
+{
+	struct provider *p = ctx;
+	p->opens = NULL;
+	wake(p);
+	if (!list_is_empty(&p->blocked))
+		open_later(p);
+}
+
+static void
+open_later(struct provider *p)
+{
+	int64_t seconds = p->until - clock_wall();
+	if (p->opens == NULL)
+		p->opens = loop_timer(p->queue->loop,
+			clock_in(seconds > 0 ? seconds * 1000 : 0), open_up, p);
 }
 
 void
 provider_wait(struct lane *l)
 {
-	if (list_is_empty(&l->of_blocked))
-		list_add(&l->provider->blocked, &l->of_blocked);
+	if (!list_is_empty(&l->of_blocked))
+		return;
+	list_add(&l->provider->blocked, &l->of_blocked);
+	open_later(l->provider);
 }
 
 void
@@ -138,22 +191,13 @@ provider_began(struct lane *l)
 		l->provider->active++;
 }
 
-/* Its place is the next one's, which may belong to another domain. */
 void
-provider_ended(struct queue *q, struct lane *l)
+provider_ended(struct lane *l)
 {
-	struct provider *p = l->provider;
-	if (p == NULL)
+	if (l->provider == NULL)
 		return;
-	p->active--;
-	while (provider_has_room(l) && !list_is_empty(&p->blocked)) {
-		struct lane *next =
-			list_first(&p->blocked, struct lane, of_blocked);
-		list_remove(&next->of_blocked);
-		lane_look(q, next);
-		if (!list_is_empty(&next->of_ready))
-			break;
-	}
+	l->provider->active--;
+	wake(l->provider);
 }
 
 void

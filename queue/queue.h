@@ -545,10 +545,11 @@ void provider_meet(struct queue *q, struct lane *l, struct str host);
 void provider_leave(struct queue *q, struct lane *l);
 /* May one more job go out? */
 bool provider_has_room(const struct lane *l);
-/* It may not: the lane is looked at when another's job has ended. */
+/* It may not: the lane is looked at when another's job has ended or left the
+ * provider with its lane, and when the limit is over. */
 void provider_wait(struct lane *l);
 void provider_began(struct lane *l);
-void provider_ended(struct queue *q, struct lane *l);
+void provider_ended(struct lane *l);
 void provider_success(struct lane *l);
 /* Refused by word; true when others of the provider are served. */
 bool provider_failure(struct queue *q, struct lane *l);

@@ -836,6 +836,51 @@ START_TEST(auth_is_asked_about_many_at_once)
 }
 END_TEST
 
+/* Two lanes of a provider that bears one job until then; the first has it, the
+ * other waits for it. */
+static struct stand_job *
+one_of_two(struct stand *s, int seconds)
+{
+	char sql[200];
+	snprintf(sql, sizeof sql, "INSERT INTO destination (name, most,"
+		" ceiling, ceiling_until, ceiling_hold) VALUES"
+		" ('@remote.test', 0, 1, strftime('%%s') + %d, 60)", seconds);
+	stand_exec(s, sql);
+	stand_again(s);
+	s->agent = stand_fine;
+	s->remote = STR("mx1.remote.test");
+	send_to_domains(s, 2);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient") == 0);
+	s->agent = NULL;
+	stand_submit(s, "a@b.test", "u@domain0.test", "x\r\n");
+	struct stand_job *j = stand_job(s);
+	stand_submit(s, "a@b.test", "u@domain1.test", "x\r\n");
+	stand_turn(s, 300);
+	ck_assert_ptr_null(stand_job_for(s, "u@domain1.test"));
+	return j;
+}
+
+START_TEST(who_waits_for_a_provider_hears_that_another_left_it)
+{
+	struct stand *s = stand_new("");
+	struct stand_job *j = one_of_two(s, 1000);
+	s->remote = STR("mx1.other.test");
+	stand_fine(s, j);
+	stand_until(s, stand_job_for(s, "u@domain1.test") != NULL);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(who_waits_for_a_provider_hears_that_its_limit_is_over)
+{
+	struct stand *s = stand_new("");
+	one_of_two(s, 4);
+	stand_until(s, stand_job_for(s, "u@domain1.test") != NULL);
+	ck_assert_ptr_nonnull(stand_job_for(s, "u@domain0.test"));
+	stand_free(s);
+}
+END_TEST
+
 Suite *
 suite_dispatch(void)
 {
@@ -850,6 +895,8 @@ suite_dispatch(void)
 		a_destination_may_have_a_rate,
 		a_provider_has_a_limit_for_all_its_domains,
 		what_a_provider_bears_is_known_after_a_restart,
+		who_waits_for_a_provider_hears_that_another_left_it,
+		who_waits_for_a_provider_hears_that_its_limit_is_over,
 		nor_after_a_restart, a_destination_that_hangs_holds_up_no_other,
 		a_limit_is_learned_and_costs_no_attempt,
 		a_dead_host_is_probed_by_one,
