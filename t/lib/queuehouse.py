@@ -300,6 +300,9 @@ class QueueHouse(Faults):
             if any(r['state'] == 'held' and 'three times' in r['reply']
                    for r in rows or ()):
                 self.ask('queue_change', verb='release', state='held')
+            # a machine that is busy with others; a minute is too long here
+            if any(r['reply'].endswith('is busy') for r in rows or ()):
+                self.ask('queue_change', verb='retry', text='all')
             time.sleep(0.002)
         return self.rows()
 
