@@ -249,6 +249,9 @@ FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
 FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
+FUZZ_EXTRA_smtp_session := t/model/world.c \
+	$(filter-out smtpd/main.c,$(wildcard smtpd/*.c))
+FUZZ_EXTRA_password := auth/password.c auth/digest.c auth/kdf.c auth/scram.c
 FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c auth/digest.c \
 	auth/kdf.c \
 	auth/scram.c auth/table.c auth/table_file.c auth/table_remote.c

@@ -58,7 +58,8 @@ void conn_write_timeout(struct conn *c, int64_t ms);
 /*
  * The next line without its line end.  With LINE_BARE the view is set too, so
  * that the caller may be lenient (POP3, IMAP) or refuse (SMTP, where only
- * CRLF ends a line).  limit counts octets without the line end.
+ * CRLF ends a line).  limit counts octets without the line end; one
+ * that is LF alone leaves room for one more.
  */
 enum conn_line conn_line(struct conn *c, size_t limit, struct str *line);
 
