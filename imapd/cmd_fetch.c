@@ -679,6 +679,8 @@ outcome(const struct fetch *f, const struct uid_set *uids)
 {
 	if (!status_is_fine(f->status))
 		return reply_status(f->status);
+	if (conn_state(f->s->conn) != CONN_OPEN)
+		return REPLY_INTERRUPTED;
 	if (f->since == 0 && f->sent < mailbox_count_in(f->s->mailbox, uids))
 		return REPLY(IMAP_OK, "EXPUNGEISSUED", "Some are gone");
 	return REPLY_OK("Fetched");

@@ -21,6 +21,9 @@ enum list_option {
 	LIST_REMOTE = 1 << 5, /* there is nothing remote here */
 };
 
+/* What a client asks for at once, and memory and time are spent on. */
+enum { LIST_PATTERNS = 100 };
+
 struct option {
 	const char *name;
 	unsigned bit;
@@ -264,9 +267,9 @@ send_list(struct listing *l)
 	if (!status_is_fine(st))
 		return reply_status(st);
 	l->matches = arena_array(a, l->all.n, sizeof *l->matches);
-	for (size_t i = 0; i < l->all.n; i++)
+	for (size_t i = 0; i < l->all.n && conn_check(l->s->conn); i++)
 		l->matches[i] = matches_any(l, l->all.v[i].name);
-	for (size_t i = 0; i < l->all.n; i++) {
+	for (size_t i = 0; i < l->all.n && conn_check(l->s->conn); i++) {
 		bool selected = is_selected(l, &l->all.v[i]);
 		if (!l->matches[i] ||
 			(!selected && (!(l->selects & LIST_RECURSIVE) ||
@@ -276,6 +279,8 @@ send_list(struct listing *l)
 		if (selected && (l->returns & LIST_STATUS))
 			put_status(l, &l->all.v[i]);
 	}
+	if (conn_state(l->s->conn) != CONN_OPEN)
+		return REPLY_INTERRUPTED;
 	return REPLY_OK("That is all");
 }
 
@@ -311,6 +316,9 @@ imap_list(struct imap_session *s, const struct arg *args)
 			FOLDERS_SEPARATOR);
 		return REPLY_OK("That is all");
 	}
+	if (pattern->kind == ARG_LIST &&
+		arg_count(pattern->first) > LIST_PATTERNS)
+		return REPLY_NO("LIMIT", "Too many patterns at once");
 	if (!take_patterns(&l, reference, pattern))
 		return wrong;
 	return send_list(&l);

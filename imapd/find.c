@@ -19,7 +19,7 @@
 #include "mail/text.h"
 #include "mail/word.h"
 
-enum { DAY = 24 * 60 * 60 };
+enum { DAY = 24 * 60 * 60, STEP = 256 };
 
 struct finding {
 	struct imap_session *s;
@@ -33,6 +33,7 @@ struct finding {
 	struct arena *arena;
 	struct message_row row;
 	struct status status;
+	int64_t look; /* when to ask whether somebody still waits */
 };
 
 typedef bool (*test_fn)(struct finding *q, const struct search_key *key);
@@ -383,15 +384,29 @@ narrow(struct finding *q)
 		c->uids = (struct uid_set){&all, 1};
 }
 
+/* Who has hung up waits for no answer, and who is to end has no time for it.
+ */
+static bool
+goes_on(struct finding *q, uint64_t done)
+{
+	enum { LOOK_MS = 100 };
+	if ((done % STEP != 0 && !q->opens) || clock_ms() < q->look)
+		return true;
+	q->look = clock_in(LOOK_MS);
+	if (conn_check(q->s->conn))
+		return true;
+	q->status = status_later(3, 2, STR("Interrupted"));
+	return false;
+}
+
 static struct status
 scan_rows(struct finding *q)
 {
-	enum { STEP = 256 };
 	struct mailbox *m = q->s->mailbox;
 	struct arena_mark mark = arena_mark(q->arena);
 	uint64_t done = 0, some = uid_set_count(&q->scan.uids),
 		 all = mailbox_count(m);
-	while (status_is_fine(q->status) &&
+	while (status_is_fine(q->status) && goes_on(q, done) &&
 		mailbox_next(m, &q->scan, &q->row)) {
 		/* another question to the index would void the texts */
 		if (q->opens)

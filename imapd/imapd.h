@@ -76,6 +76,8 @@ struct imap_reply {
 #define REPLY_BAD(text) REPLY(IMAP_BAD, "", text)
 #define REPLY_UIDREQUIRED                                                      \
 	REPLY(IMAP_BAD, "UIDREQUIRED", "Only UIDs have been enabled")
+/* Heard only where the server is about to stop. */
+#define REPLY_INTERRUPTED REPLY_NO("UNAVAILABLE", "Interrupted")
 
 /* NO with the response code of RFC 5530 that fits. */
 struct imap_reply reply_status(struct status st);

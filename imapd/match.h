@@ -8,10 +8,12 @@
 
 #include "base/str.h"
 
-enum { MATCH_PATTERN_MOST = 2000 };
+/* Room for every pattern of a name; longer ones match nothing. */
+enum { MATCH_PATTERN_MOST = 2047 };
 
 /* Both in UTF-8.  The level INBOX matches in any spelling.  Time is bounded by
- * the product of the lengths. */
+ * the length of the name times a 64th of the pattern's, which counts no more
+ * than twice the name's. */
 bool match_name(struct str pattern, struct str name);
 
 #endif

@@ -349,6 +349,16 @@ conn_is_writable(struct conn *c)
 		poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
 }
 
+bool
+conn_check(struct conn *c)
+{
+	struct pollfd p[2] = {
+		{.fd = c->out}, {.fd = c->stop, .events = POLLIN}};
+	if (c->state == CONN_OPEN && poll(p, 2, 0) > 0)
+		fail(c, p[1].revents != 0 ? CONN_STOPPED : CONN_BROKEN);
+	return c->state == CONN_OPEN;
+}
+
 void
 conn_rest(struct conn *c)
 {

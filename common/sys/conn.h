@@ -106,6 +106,10 @@ void conn_pace(struct conn *c);
 bool conn_flush(struct conn *c);
 /* Could a few lines be flushed now, without waiting for the peer? */
 bool conn_is_writable(struct conn *c);
+/* For who works long without reading or writing: false, and so is the state
+ * from then on, when the peer has hung up or the process is to end.  A peer
+ * that closed its sending side alone still waits for the answer. */
+bool conn_check(struct conn *c);
 
 /* n octets of a file from offset on, after what is buffered. */
 bool conn_sendfile(struct conn *c, int fd, int64_t offset, size_t n);

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """INPROGRESS (RFC 9585): commands that take long say how far they are, to
-clients that wait ten seconds by default and no time at all here."""
+clients that wait ten seconds by default and no time at all here; and nobody
+works for a client who is gone."""
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import done, ok, same
@@ -27,7 +30,7 @@ def fill(home):
         os.makedirs(os.path.join(home, 'Maildir', sub))
     for n in range(MESSAGES):
         with open('%s/Maildir/cur/%d.host:2,' % (home, n), 'w') as f:
-            f.write('Subject: %d\n\nx\n' % (n % 7))
+            f.write('Subject: %d\n\n%s' % (n % 7, 'x\n' * 500))
 
 
 def session(home, text):
@@ -47,6 +50,28 @@ def far(c, command):
        'not beyond the goal, and never back', said)
 
 
+def begin_forever(home):
+    """A session that searches for longer than anybody would wait."""
+    c = session(home, '')
+    c.command('SELECT INBOX')
+    c.start('SEARCH ' + ' '.join('NOT TEXT no%d' % i for i in range(6000)))
+    time.sleep(0.3)
+    ok(c.process.poll() is None, 'it searches')
+    return c
+
+
+def interrupted(home):
+    began = time.time()
+    begin_forever(home).close()
+    ok(time.time() - began < 10, 'who hangs up ends it', time.time() - began)
+    c = begin_forever(home)
+    c.process.send_signal(signal.SIGTERM)
+    said = b''.join(iter(lambda: c.sock.recv(65536), b''))
+    ok(b' NO [UNAVAILABLE] ' in said and b'* BYE ' in said,
+       'who stops the server is told that the answer is none', said)
+    same(c.process.wait(10), 0, 'and it ends')
+
+
 def main():
     home = tempfile.mkdtemp(prefix='surat.')
     fill(home)
@@ -63,6 +88,7 @@ def main():
     same([w for command in LONG[:-1] for w in words(c.command(command))], [],
          'nobody hears of it within ten seconds')
     c.close()
+    interrupted(home)
     shutil.rmtree(home)
     done()
 

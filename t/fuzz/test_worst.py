@@ -169,6 +169,7 @@ GENERATORS = {
         b' FLAGS\r\n'),
     'imap: wildcards': ('imap', fill(b'*a', b'a LIST "" ', b'b\r\n')),
     'imap: percents': ('imap', fill(b'%', b'a LIST "" ', b'/b\r\n')),
+    'imap: patterns': ('imap', fill(b'*a*b ', b'a LIST "" (', b'x)\r\n')),
     'imap: literals of nothing': ('imap', fill(b'{0+}\r\n ',
         b'a SEARCH SUBJECT ', CRLF)),
     'imap: many commands': ('imap', fill(b'a NOOP\r\n')),

@@ -82,6 +82,25 @@ START_TEST(as_plainly)
 }
 END_TEST
 
+/* What is long is looked at in pieces of 64. */
+START_TEST(long_ones_too)
+{
+	char pattern[160], name[160];
+	memset(pattern, 'a', sizeof pattern);
+	memset(name, 'a', sizeof name);
+	for (size_t before = 58; before < 68; before++)
+		for (unsigned i = 0; i < 1024; i++)
+			for (unsigned k = 0; k < 81; k++) {
+				spell(i, "a/*%", pattern + before);
+				spell(k, "ab/", name + before);
+				ck_assert_msg(match_name(str_from(pattern),
+						      str_from(name)) ==
+						      plain(pattern, name),
+					"%s %s", pattern, name);
+			}
+}
+END_TEST
+
 START_TEST(hostile_patterns_take_no_time)
 {
 	static char pattern[MATCH_PATTERN_MOST], name[1000];
@@ -100,6 +119,6 @@ END_TEST
 Suite *
 suite_match(void)
 {
-	return SUITE("match", by_rows, as_plainly,
+	return SUITE("match", by_rows, as_plainly, long_ones_too,
 		hostile_patterns_take_no_time);
 }

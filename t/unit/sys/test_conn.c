@@ -248,6 +248,32 @@ START_TEST(who_is_told_to_stop_waits_no_longer)
 }
 END_TEST
 
+START_TEST(long_work_hears_of_its_end)
+{
+	int pipes[2];
+	open_pair();
+	ck_assert_int_eq(pipe(pipes), 0);
+	conn_stop_on(conn, pipes[0]);
+	say(STR("a"));
+	ck_assert(conn_check(conn));
+	/* who has said all may still listen */
+	ck_assert_int_eq(shutdown(far_end, SHUT_WR), 0);
+	ck_assert(conn_check(conn));
+	ck_assert_int_eq(write(pipes[1], "x", 1), 1);
+	ck_assert(!conn_check(conn));
+	ck_assert_int_eq(conn_state(conn), CONN_STOPPED);
+	close_pair();
+	open_pair();
+	ck_assert(conn_check(conn));
+	ck_assert_int_eq(shutdown(far_end, SHUT_RDWR), 0);
+	ck_assert(!conn_check(conn));
+	ck_assert_int_eq(conn_state(conn), CONN_BROKEN);
+	close_pair();
+	close(pipes[0]);
+	close(pipes[1]);
+}
+END_TEST
+
 START_TEST(silence_gives_memory_back)
 {
 	struct str line;
@@ -281,5 +307,6 @@ suite_conn(void)
 		a_swap_throws_away_what_was_said_before, files_large_and_small,
 		a_peer_that_does_not_read_breaks_the_connection,
 		waiting_for_two, who_is_told_to_stop_waits_no_longer,
+		long_work_hears_of_its_end,
 		silence_gives_memory_back);
 }
