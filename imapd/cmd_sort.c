@@ -76,8 +76,9 @@ imap_sort(struct imap_session *s, const struct arg *args)
 	q.result.tells_modseq = search_has(q.key, SEARCH_MODSEQ);
 	q.sorting.order = &q.order;
 	q.sorting.arena = new_arena("sort");
-	struct status st = find_messages(
-		s, q.key, q.order.want, add_to_sort, &q.sorting);
+	unsigned want = q.order.want | (q.result.tells_modseq ? 0 : WANT_UID);
+	struct status st =
+		find_messages(s, q.key, want, add_to_sort, &q.sorting);
 	sort_run(&q.sorting);
 	for (size_t i = 0; i < q.sorting.n; i++)
 		result_add(s->transaction, &q.result, q.sorting.v[i].uid,
@@ -223,7 +224,7 @@ imap_thread(struct imap_session *s, const struct arg *args)
 		return why;
 	q.arena = new_arena("thread");
 	struct status st = find_messages(
-		s, key, WANT_DATES | WANT_SENT | WANT_THREADING,
+		s, key, WANT_UID | WANT_DATES | WANT_SENT | WANT_THREADING,
 		add_to_thread, &q);
 	if (status_is_fine(st)) {
 		struct thread_forest forest =

@@ -432,10 +432,10 @@ find_messages(struct imap_session *s, struct search_key *key, unsigned want,
 		.status = status_fine()};
 	prepare_key(&q, key);
 	narrow(&q);
-	if (want != WANT_UID)
-		q.scan.want |= want;
-	else if (q.bare)
-		q.scan.want = WANT_UID;
+	if (q.bare)
+		q.scan.want = want;
+	else
+		q.scan.want |= want & ~(unsigned)WANT_UID;
 	q.arena = arena_new("search");
 	struct status st = scan_rows(&q);
 	st.text = str_copy(s->transaction, st.text);

@@ -19,7 +19,7 @@ bool find_compile(struct imap_session *s, struct str charset,
 typedef void (*find_fn)(void *ctx, const struct message_row *row);
 
 /* want: what the rows must have (enum message_want); WANT_UID: they may have
- * no more than that. */
+ * no flags and no modseq. */
 struct status find_messages(struct imap_session *s, struct search_key *key,
 	unsigned want, find_fn found, void *ctx);
 

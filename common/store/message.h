@@ -58,8 +58,8 @@ struct uid_set uid_set_and(
 	struct arena *a, const struct uid_set *x, const struct uid_set *y);
 uint64_t uid_set_count(const struct uid_set *set);
 
-/* What to fetch of a row: uid, modseq, flags and keywords come unless
- * WANT_UID is all that is wanted. */
+/* What to fetch of a row: uid, modseq, flags and keywords come too, but of
+ * these only the uid with WANT_UID. */
 enum message_want {
 	WANT_DATES = 1 << 0, /* date, zone, saved */
 	WANT_SIZES = 1 << 1, /* size, file_size */
@@ -79,7 +79,7 @@ enum message_want {
 	WANT_HEADERS = 1 << 14, /* the folded header texts */
 	WANT_FIELDS = 1 << 15,
 	WANT_SENT = 1 << 16,
-	WANT_UID = 1 << 17, /* nothing but that; alone */
+	WANT_UID = 1 << 17,
 };
 
 struct message_row {

@@ -80,7 +80,7 @@ enum {
 static bool
 is_wanted(const struct column *c, unsigned want)
 {
-	if (want & WANT_UID)
+	if (c->want == 0 && (want & WANT_UID))
 		return c->kind == COLUMN_UID;
 	return c->want == 0 || (c->want & want) != 0;
 }
@@ -205,7 +205,7 @@ want_of(const struct mailbox *m, const struct mailbox_scan *c)
 	unsigned want = c->want, mask = c->mask;
 	bool unseen = (mask & FLAG_SEEN) && !(c->value & FLAG_SEEN);
 	bool few = m->row.unseen < m->row.messages / 4;
-	if (unseen && (few || (want & WANT_UID))) {
+	if (unseen && (few || want == WANT_UID)) {
 		want |= ONLY_UNSEEN;
 		mask &= ~(unsigned)FLAG_SEEN;
 	}
@@ -215,7 +215,7 @@ want_of(const struct mailbox *m, const struct mailbox_scan *c)
 static bool
 wants_whole(unsigned want)
 {
-	return (want & IN_MESSAGE) && !(want & WANT_UID);
+	return (want & IN_MESSAGE) != 0;
 }
 
 /* Before rows are read that may be bare; those that cannot be completed are
