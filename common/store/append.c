@@ -221,13 +221,23 @@ append_replaces(struct append *p, struct mailbox *m, uint32_t uid)
 
 /* --------------------------------------------------------------- commit */
 
-static struct str
-intern_all(struct append *p, struct words *w, struct str_list in)
+/* Of all messages, before the first is put in place. */
+static bool
+intern_all(struct append *p, struct words *w)
 {
-	struct str_list out = {arena_array(p->a, in.n, sizeof *out.v), in.n};
-	for (size_t i = 0; i < in.n; i++)
-		out.v[i] = words_intern(p->s, p->a, &p->f, w, in.v[i]);
-	return words_join(p->a, out);
+	*w = words_load(p->s, p->a, p->f.id);
+	p->refused = status_fine();
+	for (struct appended *x = p->first;
+		x != NULL && status_is_fine(p->refused); x = x->next) {
+		struct str_list l = copy_list(p->a, x->keywords);
+		for (size_t i = 0; i < l.n; i++)
+			l.v[i] = words_intern(p->s, p->a, &p->f, w, l.v[i]);
+		x->row.keywords = words_join(p->a, l);
+		p->refused = words_fit(x->row.keywords);
+	}
+	if (status_is_fine(p->refused))
+		p->refused = words_keep(p->s, p->a, &p->f, w);
+	return status_is_fine(p->refused);
 }
 
 static bool
@@ -249,7 +259,6 @@ enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 		return false;
 	r->uid = p->f.uidnext;
 	r->name = maildir_base(big, x->unique, r->file_size, r->size, r->uid);
-	r->keywords = intern_all(p, w, x->keywords);
 	r->info = maildir_info(big, STR(""), r->flags,
 		words_letters(w, r->keywords));
 	char *to = row_path(p->a, &p->f, false, r->name, r->info);
@@ -267,10 +276,10 @@ enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 static bool
 enter_each(struct append *p, struct append_result *out)
 {
-	struct words w = words_load(p->s, p->a, p->f.id);
+	struct words w;
+	bool ok = intern_all(p, &w);
 	struct arena *big = arena_new("append");
 	struct arena_mark m = arena_mark(big);
-	bool ok = true;
 	arena_limit(big, (size_t)1 << 30);
 	for (struct appended *x = p->first; x != NULL && ok; x = x->next) {
 		ok = enter(p, x, &w, big);
@@ -312,7 +321,6 @@ static struct status
 enter_all(struct append *p, struct append_result *out)
 {
 	uint32_t first = p->f.uidnext;
-	p->refused = status_fine();
 	quota_begin(p->s);
 	watch_begin(p->s, p->a, &p->f, WATCH_CUR);
 	bool ok = enter_each(p, out);

@@ -27,6 +27,7 @@ struct flag_work {
 	struct words words;
 	struct str_list given; /* spelled as the folder does */
 	bool untold; /* a row has others' changes too */
+	struct status refused; /* too many words */
 };
 
 static unsigned
@@ -82,6 +83,8 @@ change_row(struct flag_work *w, sqlite3_stmt *st)
 	bool same_words = str_eq(words, text);
 	if (after == before && same_words)
 		return;
+	if (!same_words && words.n > text.n && status_is_fine(w->refused))
+		w->refused = words_fit(words);
 	if (!same_words && (words_beyond(&w->words, text) ||
 		words_beyond(&w->words, words)))
 		w->f->words_owed = true;
@@ -114,8 +117,10 @@ intern_given(struct flag_work *w)
 	w->words = words_load(w->s, w->a, w->f->id);
 	w->given.v = arena_array(w->a, in.n, sizeof *in.v);
 	for (size_t i = 0; i < in.n; i++)
-		w->given.v[w->given.n++] = words_intern(w->s, w->a, w->f,
-			&w->words, in.v[i]);
+		w->given.v[w->given.n++] = w->how->how == FLAGS_REMOVE
+			? words_find(&w->words, in.v[i])
+			: words_intern(w->s, w->a, w->f, &w->words, in.v[i]);
+	w->refused = words_keep(w->s, w->a, w->f, &w->words);
 }
 
 static struct status
@@ -135,6 +140,10 @@ try_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 		change_rows(&w, uids->v[i].first,
 			uids->v[i].last < most ? uids->v[i].last : most);
 	arena_free(w.row);
+	if (!status_is_fine(w.refused)) {
+		index_rollback(m->store);
+		return w.refused;
+	}
 	if (f.changed || f.words_owed)
 		folder_save(m->store, a, &f);
 	st = index_commit(m->store, a);

@@ -130,6 +130,14 @@ control_write(struct store *s, struct arena *a, const struct folder_row *f,
 		buf_str(b), durable);
 }
 
+void
+control_keep(struct store *s, struct arena *a, const struct folder_row *f)
+{
+	if (!control_write(s, a, f, true) && s->ix.fault == SQLITE_OK)
+		s->ix.fault = errno == ENOSPC || errno == EDQUOT
+			? SQLITE_FULL : SQLITE_IOERR;
+}
+
 static void
 take_line(struct arena *a, struct str key, struct str value,
 	struct folder_row *f, struct str_list *words)

@@ -87,6 +87,7 @@ load_original(struct copying *c, uint32_t uid, struct message_row *o)
 	return true;
 }
 
+/* As the target spells them. */
 static struct str
 translate_words(struct copying *c, struct str text)
 {
@@ -96,6 +97,25 @@ translate_words(struct copying *c, struct str text)
 	for (size_t i = 0; i < l.n; i++)
 		l.v[i] = words_intern(c->s, c->a, c->to, &c->words, l.v[i]);
 	return words_join(c->row, l);
+}
+
+/* All that the target lacks, before the first message is put in place. */
+static bool
+intern_words(struct copying *c)
+{
+	struct arena_mark m = arena_mark(c->row);
+	c->words = words_load(c->s, c->a, c->to->id);
+	for (size_t i = 0; i < c->uids.n && c->to != &c->source; i++) {
+		sqlite3_stmt *st = index_query(c->s, Q_MESSAGE_WORDS, "ii",
+			index_key(c->source.id, c->uids.v[i].first),
+			index_key(c->source.id, c->uids.v[i].last));
+		while (index_row(c->s, st)) {
+			translate_words(c, index_text(st, 1));
+			arena_rewind(c->row, m);
+		}
+	}
+	c->refused = words_keep(c->s, c->a, c->to, &c->words);
+	return status_is_fine(c->refused);
 }
 
 /* Of UIDs that follow each other on both sides, at once. */
@@ -263,8 +283,9 @@ copy_each(struct copying *c)
 	enum { STEP = 256 };
 	struct arena_mark m = arena_mark(c->row);
 	uint64_t done = 0, all = uid_set_count(&c->uids);
-	c->words = words_load(c->s, c->a, c->to->id);
 	c->texts.first = 0;
+	if (!intern_words(c))
+		return false;
 	for (size_t i = 0; i < c->uids.n; i++)
 		for (uint64_t u = c->uids.v[i].first; u <= c->uids.v[i].last;
 			u++) {

@@ -418,6 +418,8 @@ bool control_parse(struct arena *a, struct str text, struct folder_row *f,
 	struct str_list *words);
 bool control_write(struct store *s, struct arena *a,
 	const struct folder_row *f, bool durable);
+/* The same, durable, as part of a transaction, which fails with it. */
+void control_keep(struct store *s, struct arena *a, const struct folder_row *f);
 /* A UIDVALIDITY never used before by this user. */
 uint32_t control_validity(struct store *s, struct arena *a);
 struct str control_mailbox_id(struct store *s, struct arena *a,
@@ -446,13 +448,24 @@ int control_tmp(struct store *s, struct arena *a, struct str dir,
 /* ------------------------------------------------------------- keywords */
 struct words {
 	struct str *v; /* by number; gaps are empty */
-	size_t n;
+	size_t n, room, octets;
+	bool unsaved; /* some are not in the control file yet */
+	bool full; /* some could not be made */
 };
 
 struct words words_load(struct store *s, struct arena *a, int64_t folder);
-/* As the folder spells it; made when new (the control file is written). */
+/* As the folder spells it; empty when it has none like it. */
+struct str words_find(const struct words *w, struct str word);
+/* The same, made when new: words_keep is to be called before a file name has
+ * its letter. */
 struct str words_intern(struct store *s, struct arena *a,
-	struct folder_row *f, struct words *w, struct str word);
+	const struct folder_row *f, struct words *w, struct str word);
+/* Puts the new ones on disk, all at once; or says that there are too many, when
+ * nothing may be committed.  Never 5.5.3, as the next. */
+struct status words_keep(struct store *s, struct arena *a,
+	const struct folder_row *f, struct words *w);
+/* May one message have these? */
+struct status words_fit(struct str text);
 /* "a b c", sorted, from any list; and its letters. */
 struct str words_join(struct arena *a, struct str_list list);
 struct str_list words_split(struct arena *a, struct str text);

@@ -9,27 +9,45 @@
 
 #include <stdlib.h>
 
-enum { LETTERS = 26, WORDS_MOST = 100000, PER_MESSAGE = 1000 };
+enum {
+	LETTERS = 26,
+	WORDS_MOST = 100000,
+	OCTETS_MOST = 8 * 1024 * 1024, /* of them, together */
+	PER_MESSAGE = 1000,
+	FILE_MOST = 16 * 1024 * 1024, /* as control_load has it */
+};
+
+#define TOO_MANY_IN_FOLDER \
+	status_never(5, 3, STR("the mailbox has as many keywords as it may"))
+#define TOO_MANY_OF_ONE \
+	status_never(5, 3, STR("a message would have too many keywords"))
+
+/* Room for one with this number. */
+static void
+make_room(struct arena *a, struct words *w, size_t number)
+{
+	struct str *old = w->v;
+	if (number < w->room)
+		return;
+	w->room = (number + 32) * 2;
+	w->v = arena_array(a, w->room, sizeof *w->v);
+	if (w->n > 0)
+		memcpy(w->v, old, w->n * sizeof *w->v);
+}
 
 struct words
 words_load(struct store *s, struct arena *a, int64_t folder)
 {
 	struct words w = {0};
-	size_t room = 0;
 	sqlite3_stmt *st = index_query(s, Q_WORDS, "i", folder);
 	while (index_row(s, st)) {
 		size_t number = (size_t)index_int(st, 0);
 		if (number >= WORDS_MOST)
 			continue;
-		if (number >= room) {
-			struct str *old = w.v;
-			room = (number + 32) * 2;
-			w.v = arena_array(a, room, sizeof *w.v);
-			if (w.n > 0)
-				memcpy(w.v, old, w.n * sizeof *w.v);
-		}
+		make_room(a, &w, number);
 		w.v[number] = str_copy(a, index_text(st, 1));
 		w.n = number + 1;
+		w.octets += w.v[number].n;
 	}
 	return w;
 }
@@ -43,25 +61,62 @@ number_of(const struct words *w, struct str word)
 	return i;
 }
 
+/* LETTERS: it has none. */
+static size_t
+letter_of(const struct words *w, struct str word)
+{
+	const struct words first = {
+		.v = w->v, .n = w->n < LETTERS ? w->n : LETTERS};
+	size_t n = number_of(&first, word);
+	return n < first.n ? n : LETTERS;
+}
+
 struct str
-words_intern(struct store *s, struct arena *a, struct folder_row *f,
+words_find(const struct words *w, struct str word)
+{
+	size_t n = number_of(w, word);
+	return n < w->n ? w->v[n] : STR("");
+}
+
+struct str
+words_intern(struct store *s, struct arena *a, const struct folder_row *f,
 	struct words *w, struct str word)
 {
 	size_t n = number_of(w, word);
 	if (n < w->n)
 		return w->v[n];
-	if (n >= WORDS_MOST)
+	if (n >= WORDS_MOST || w->octets + word.n > OCTETS_MOST) {
+		w->full = true;
 		return STR("");
-	struct words more = {arena_array(a, n + 1, sizeof *w->v), n + 1};
-	if (n > 0)
-		memcpy(more.v, w->v, n * sizeof *w->v);
-	more.v[n] = str_copy(a, word);
-	*w = more;
-	index_run(s, Q_WORD_ADD, "iit", f->id, I(n), more.v[n]);
-	/* before any file name has the letter */
-	if (!control_write(s, a, f, true) && s->ix.fault == SQLITE_OK)
-		s->ix.fault = SQLITE_IOERR;
-	return more.v[n];
+	}
+	make_room(a, w, n);
+	w->v[n] = str_copy(a, word);
+	w->n = n + 1;
+	w->octets += word.n;
+	w->unsaved = true;
+	index_run(s, Q_WORD_ADD, "iit", f->id, I(n), w->v[n]);
+	return w->v[n];
+}
+
+struct status
+words_keep(struct store *s, struct arena *a, const struct folder_row *f,
+	struct words *w)
+{
+	if (w->full)
+		return TOO_MANY_IN_FOLDER;
+	if (w->unsaved)
+		control_keep(s, a, f);
+	w->unsaved = false;
+	return status_fine();
+}
+
+struct status
+words_fit(struct str text)
+{
+	size_t n = 1;
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == ' ';
+	return n > PER_MESSAGE ? TOO_MANY_OF_ONE : status_fine();
 }
 
 /* RFC 3501: an atom, without a backslash before it. */
@@ -90,7 +145,7 @@ words_join(struct arena *a, struct str_list list)
 		return STR("");
 	struct str *v = arena_copy(a, list.v, list.n * sizeof *list.v);
 	qsort(v, list.n, sizeof *v, by_octets);
-	for (size_t i = 0; i < list.n && sorted.n < PER_MESSAGE; i++)
+	for (size_t i = 0; i < list.n; i++)
 		if (v[i].n > 0 && (i == 0 || !str_eq(v[i], v[i - 1])))
 			sorted.v[sorted.n++] = v[i];
 	return str_join(a, sorted, STR(" "));
@@ -113,8 +168,8 @@ words_letters(const struct words *w, struct str text)
 	uint32_t letters = 0;
 	struct str word;
 	while (str_word(&text, &word)) {
-		size_t n = number_of(w, word);
-		if (n < LETTERS && n < w->n)
+		size_t n = letter_of(w, word);
+		if (n < LETTERS)
 			letters |= 1U << n;
 	}
 	return letters;
@@ -129,8 +184,8 @@ words_merge(struct arena *a, const struct words *w, struct str text,
 	struct str_list had = words_split(a, text), out = {0};
 	out.v = arena_array(a, had.n + LETTERS, sizeof *out.v);
 	for (size_t i = 0; i < had.n; i++) {
-		size_t n = number_of(w, had.v[i]);
-		if (n >= LETTERS || !(removed & 1U << n))
+		size_t n = letter_of(w, had.v[i]);
+		if (n == LETTERS || !(removed & 1U << n))
 			out.v[out.n++] = had.v[i];
 	}
 	for (size_t n = 0; n < LETTERS && n < w->n; n++)
@@ -148,7 +203,7 @@ words_beyond(const struct words *w, struct str text)
 	if (w->n <= LETTERS)
 		return false;
 	while (str_word(&text, &word))
-		if (number_of(w, word) >= LETTERS)
+		if (letter_of(w, word) == LETTERS)
 			return true;
 	return false;
 }
@@ -158,8 +213,8 @@ words_without_letters(struct arena *a, const struct words *w, struct str text)
 {
 	struct str_list had = words_split(a, text), out = {0};
 	out.v = arena_array(a, had.n, sizeof *out.v);
-	for (size_t i = 0; i < had.n; i++)
-		if (number_of(w, had.v[i]) >= LETTERS)
+	for (size_t i = 0; i < had.n && out.n < PER_MESSAGE; i++)
+		if (w->n >= LETTERS && letter_of(w, had.v[i]) == LETTERS)
 			out.v[out.n++] = had.v[i];
 	return words_join(a, out);
 }
@@ -175,6 +230,10 @@ words_save_file(struct store *s, struct arena *a, struct folder_row *f)
 		struct str text = index_text(st, 1);
 		if (!words_beyond(&w, text))
 			continue;
+		if (b->n + text.n > FILE_MOST - 16) {
+			index_end(st);
+			break;
+		}
 		buf_addn(b, index_uid(index_int(st, 0)));
 		buf_addc(b, ' ');
 		buf_add(b, text);

@@ -96,9 +96,7 @@ promise(struct store *s, struct arena *a, struct folder_row *f)
 	f->uid_mark = f->uidnext < UINT32_MAX - UID_STEP
 		? f->uidnext - 1 + UID_STEP : UINT32_MAX - 1;
 	f->modseq_mark = f->modseq + MODSEQ_STEP;
-	if (!control_write(s, a, f, true) && s->ix.fault == SQLITE_OK)
-		s->ix.fault = errno == ENOSPC || errno == EDQUOT
-			? SQLITE_FULL : SQLITE_IOERR;
+	control_keep(s, a, f);
 }
 
 void

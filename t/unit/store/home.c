@@ -34,6 +34,21 @@ linkat(int fromfd, const char *from, int tofd, const char *to, int flags)
 	return -1;
 }
 
+static unsigned syncs;
+
+int
+fsync(int fd)
+{
+	syncs++;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+unsigned
+syncs_done(void)
+{
+	return syncs;
+}
+
 /* ------------------------------------------------------------ the account */
 
 void

@@ -405,6 +405,128 @@ START_TEST(test_keywords_without_limit)
 }
 END_TEST
 
+static struct str_list
+words_from(struct arena *a, unsigned first, unsigned n)
+{
+	struct str_list l = {arena_array(a, n, sizeof(struct str)), n};
+	for (unsigned i = 0; i < n; i++)
+		l.v[i] = str_printf(a, "word%u", first + i);
+	return l;
+}
+
+static struct status
+store_words(struct mailbox *m, struct arena *a, enum flag_change how,
+	struct str_list words)
+{
+	struct mailbox_store x = {.how = how, .keywords = words,
+		.unchanged_since = UINT64_MAX};
+	struct uid_set set = set_of(a, 1, 1);
+	return mailbox_store(m, a, &set, &x);
+}
+
+/* However many are new, they are put on disk once. */
+START_TEST(test_keywords_at_once)
+{
+	enum { WORDS = 80, SYNCS = 8 };
+	struct home h;
+	struct append *p;
+	struct append_result r;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 1);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	unsigned before = syncs_done();
+	ck_fine(store_words(m, h.a, FLAGS_ADD, words_from(h.a, 0, WORDS)));
+	ck_assert_uint_lt(syncs_done() - before, SYNCS);
+	ck_fine(append_begin(h.s, h.a, STR("INBOX"), &p));
+	for (unsigned i = 0; i < WORDS; i++) {
+		struct append_message one = {.date = 1,
+			.keywords = words_from(h.a, 1000 + i, 1)};
+		ck_fine(append_message(p, &one));
+		ck_fine(append_write(p, STR("Subject: x\r\n\r\n")));
+		ck_fine(append_end(p));
+	}
+	before = syncs_done();
+	ck_fine(append_commit(p, &r));
+	ck_assert_uint_lt(syncs_done() - before, SYNCS);
+	news_of(m, h.a, true);
+	struct uid_set set = set_of(h.a, 1, 1 + WORDS);
+	before = syncs_done();
+	ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"), false, &c));
+	ck_assert_uint_lt(syncs_done() - before, SYNCS);
+	struct str want = rows_of(m, h.a);
+	settle(m);
+	mailbox_close(m);
+	/* and are there when the index is not */
+	ck_assert_int_eq(shell(&h, "rm surat/index.db*"), 0);
+	m = open_box(h.s, h.a, "INBOX");
+	ck_assert_msg(str_eq(rows_of(m, h.a), want), "%.*s",
+		STR_ARG(rows_of(m, h.a)));
+	mailbox_close(m);
+	m = open_box(h.s, h.a, "Sent");
+	ck_assert_msg(str_eq(rows_of(m, h.a), want), "%.*s",
+		STR_ARG(rows_of(m, h.a)));
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
+static void
+too_many(struct status st)
+{
+	ck_assert(st.class == STATUS_NEVER);
+	ck_assert(st.subject == 5 && st.detail == 3);
+}
+
+/* What is too much is refused, never dropped; what is there stays in use. */
+START_TEST(test_keywords_too_many)
+{
+	struct home h;
+	struct append *p;
+	struct append_result r;
+	struct mailbox_copied c;
+	struct append_message one = {.date = 1};
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 1);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	for (unsigned i = 0; i < 1000; i += 100)
+		ck_fine(store_words(m, h.a, FLAGS_ADD,
+			words_from(h.a, i, 100)));
+	struct str want = rows_of(m, h.a);
+	too_many(store_words(m, h.a, FLAGS_ADD, words_from(h.a, 1000, 1)));
+	ck_fine(store_words(m, h.a, FLAGS_ADD, words_from(h.a, 900, 100)));
+	/* nobody makes a word to take it off */
+	ck_fine(store_words(m, h.a, FLAGS_REMOVE, words_from(h.a, 5000, 1)));
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM keyword"), 1000);
+	ck_fine(index_begin(h.s, h.a));
+	ck_assert_int_eq(sqlite3_exec(h.s->ix.db, "WITH RECURSIVE n(i) AS"
+		" (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i<99998)"
+		" INSERT OR IGNORE INTO keyword SELECT id, i, 'w'||i"
+		" FROM n, folder WHERE name IN ('INBOX', 'Sent')",
+		NULL, NULL, NULL), SQLITE_OK);
+	ck_fine(index_commit(h.s, h.a));
+	too_many(store_words(m, h.a, FLAGS_REPLACE, words_from(h.a, 6000, 2)));
+	too_many(mailbox_copy(m, h.a, &(struct uid_set){
+		&(struct uid_range){1, 1}, 1}, STR("Sent"), false, &c));
+	ck_assert_uint_eq(c.to.n, 0);
+	one.keywords = words_from(h.a, 6000, 2);
+	ck_fine(append_begin(h.s, h.a, STR("Sent"), &p));
+	ck_fine(append_message(p, &one));
+	ck_fine(append_write(p, STR("Subject: x\r\n\r\n")));
+	ck_fine(append_end(p));
+	too_many(append_commit(p, &r));
+	ck_assert_uint_eq(status_of(h.s, h.a, "Sent").messages, 0);
+	news_of(m, h.a, true);
+	ck_assert(str_eq(rows_of(m, h.a), want));
+	/* the last one */
+	ck_fine(store_words(m, h.a, FLAGS_REPLACE, words_from(h.a, 6000, 1)));
+	too_many(store_words(m, h.a, FLAGS_ADD, words_from(h.a, 6001, 1)));
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
 /* -------------------------------------------------------------- expunge */
 
 START_TEST(test_expunge)
@@ -1080,7 +1202,8 @@ suite_mailbox(void)
 		test_news_of_what_never_was, test_own_changes_are_no_news,
 		test_vanished, test_tombstones_are_bounded, test_recent,
 		test_first_unseen, test_flags_and_names, test_unchanged_since,
-		test_keywords_without_limit, test_expunge, test_expunge_many,
+		test_keywords_without_limit,
+		test_keywords_at_once, test_keywords_too_many, test_expunge, test_expunge_many,
 		test_expunge_remembers,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
