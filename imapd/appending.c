@@ -134,6 +134,7 @@ appending_literal(struct appending *p, enum appending_form form)
 			p, REPLY_NO("CANNOT", "The message is empty"));
 	if (!appending_room(p, l.size))
 		return false;
+	p->eight |= l.binary;
 	if (l.sync)
 		conn_puts(p->s->conn, "+ OK\r\n");
 	if (!read_octets(p, l.size) || !parse_resume(parse))
@@ -166,12 +167,14 @@ store_whole(struct appending *p)
 {
 	struct str text = buf_str(p->whole);
 	struct buf *coded = buf_new(p->arena);
-	struct status st =
-		convert_message(p->arena, text, CONVERT_BINARY, coded);
+	struct status st = status_fine();
+	if (p->eight)
+		st = convert_message(p->arena, text, CONVERT_BINARY, coded);
 	if (!status_is_fine(st))
 		return appending_refuse(p, REPLY_NO("UNKNOWN-CTE",
 			"A part is binary and cannot be encoded"));
-	p->status = append_write(p->append, buf_str(coded));
+	p->status = append_write(
+		p->append, p->eight ? buf_str(coded) : text);
 	return true;
 }
 
@@ -220,14 +223,6 @@ take_octets(struct appending *p)
 	return status_is_fine(p->status) || refuse_status(p, p->status);
 }
 
-/* Is the literal, wherever it begins, one that may hold anything? */
-static bool
-is_binary(struct parse *p)
-{
-	return parse_is_next(p, '~') || parse_is_next(p, 'U') ||
-	       parse_is_next(p, 'u');
-}
-
 bool
 appending_message(struct appending *p)
 {
@@ -238,10 +233,13 @@ appending_message(struct appending *p)
 		return appending_refuse(
 			p, REPLY_NO("LIMIT", "Too many messages at once"));
 	p->size = 0;
+	p->eight = false;
 	p->status = append_message(p->append, &m);
 	if (!status_is_fine(p->status))
 		return refuse_status(p, p->status);
-	if (is_binary(&p->s->parse))
+	/* any but a plain literal may hold anything, or have a piece that may
+	 */
+	if (!parse_is_next(&p->s->parse, '{'))
 		hold_whole(p);
 	bool taken = take_octets(p);
 	p->total += p->size;

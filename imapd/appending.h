@@ -5,9 +5,9 @@
  *
  * A message is what the grammar calls append-message: flags, a date, and then
  * a literal, a literal8 (RFC 3516), UTF8 (...) (RFC 6855) or CATENATE (...)
- * (RFC 4469).  It goes to its file in pieces, whatever its size; only what
- * came as literal8 is held in memory, as what no line can carry is encoded
- * before it is stored.  All that can be refused is refused before a waiting
+ * (RFC 4469).  A literal goes to its file in pieces, whatever its size; the
+ * others are held in memory, as what comes in a literal8 and no line can carry
+ * is encoded before it is stored.  All that can be refused is refused before a waiting
  * client is told to send; what fails afterwards is read to its end and
  * dropped.
  *
@@ -35,6 +35,7 @@ struct appending {
 	uint64_t total; /* octets of messages before this one */
 	/* Of the message in hand: */
 	uint64_t size;
+	bool eight; /* some of it came as literal8 */
 	struct status status; /* what the store says of it */
 	struct arena *arena;  /* of whole; NULL: it goes to the store */
 	struct buf *whole;
