@@ -111,15 +111,26 @@ parse_number(struct compiler *c, uint32_t *n)
 	return arg_number(take(c), n) || refuse(c, "Number expected");
 }
 
+/* RFC 9051 9, number64, has 63 bits. */
+static bool
+parse_long(struct compiler *c, int64_t *n, const char *why)
+{
+	struct str text;
+	uint64_t value = 0;
+	bool ok = arg_atom(take(c), &text) &&
+		  str_number(text, INT64_MAX, &value);
+	*n = (int64_t)value;
+	return ok || refuse(c, why);
+}
+
 static bool
 parse_larger(
 	struct compiler *c, const struct key_row *row, struct search_key *key)
 {
-	uint32_t n;
 	(void)row;
-	if (!parse_number(c, &n))
+	if (!parse_long(c, &key->low, "Number expected"))
 		return false;
-	key->low = (int64_t)n + 1;
+	key->low += key->low < INT64_MAX;
 	return true;
 }
 
@@ -127,12 +138,8 @@ static bool
 parse_smaller(
 	struct compiler *c, const struct key_row *row, struct search_key *key)
 {
-	uint32_t n;
 	(void)row;
-	if (!parse_number(c, &n))
-		return false;
-	key->high = n;
-	return true;
+	return parse_long(c, &key->high, "Number expected");
 }
 
 static bool
@@ -236,17 +243,12 @@ static bool
 parse_modseq(
 	struct compiler *c, const struct key_row *row, struct search_key *key)
 {
-	struct str text;
-	uint64_t n;
 	(void)row;
 	if (c->at != NULL && c->at->kind == ARG_QUOTED) {
 		take(c);
 		take(c);
 	}
-	if (!arg_atom(take(c), &text) || !str_number(text, INT64_MAX, &n))
-		return refuse(c, "Modification sequence expected");
-	key->low = (int64_t)n;
-	return true;
+	return parse_long(c, &key->low, "Modification sequence expected");
 }
 
 static struct search_key *

@@ -95,7 +95,7 @@ parse_fields(struct arena *a, const struct arg *list, struct section *out)
 	return true;
 }
 
-/* "]" and perhaps "<from.most>" */
+/* "]" and perhaps "<from.most>", of 63 bits (RFC 9051 9, number64) */
 static bool
 parse_end(struct str s, struct section *out)
 {
@@ -107,8 +107,8 @@ parse_end(struct str s, struct section *out)
 	s = str_head(str_skip(s, 2), s.n - 3);
 	size_t dot = str_find(s, '.');
 	out->partial = true;
-	return str_number(str_head(s, dot), UINT32_MAX, &out->from) &&
-	       str_number(str_skip(s, dot + 1), UINT32_MAX, &out->most) &&
+	return str_number(str_head(s, dot), INT64_MAX, &out->from) &&
+	       str_number(str_skip(s, dot + 1), INT64_MAX, &out->most) &&
 	       out->most > 0;
 }
 

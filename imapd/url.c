@@ -116,11 +116,11 @@ parse_partial(struct str s, struct section *out)
 	struct str from = str_head(s, str_find(s, '.'));
 	struct str most = str_skip(s, from.n + 1);
 	out->partial = true;
-	out->most = UINT32_MAX;
-	if (from.n < s.n && (!str_number(most, UINT32_MAX, &out->most) ||
+	out->most = INT64_MAX;
+	if (from.n < s.n && (!str_number(most, INT64_MAX, &out->most) ||
 		out->most == 0))
 		return false;
-	return str_number(from, UINT32_MAX, &out->from);
+	return str_number(from, INT64_MAX, &out->from);
 }
 
 /* What follows the mailbox: UID, then perhaps the section, then perhaps the
