@@ -448,7 +448,10 @@ find_compile(struct imap_session *s, struct str charset,
 	const struct arg *args, struct search_key **key,
 	struct imap_reply *why)
 {
-	struct search_world world = {.last_seq = mailbox_count(s->mailbox),
+	bool only_uids = (s->enabled & IMAP_UIDONLY) != 0;
+	/* where numbers are refused, which messages there are is no matter */
+	struct search_world world = {
+		.last_seq = only_uids ? UINT32_MAX : mailbox_count(s->mailbox),
 		.last_uid = mailbox_last_uid(s->mailbox),
 		.now = clock_wall(),
 		.rev2 = (s->enabled & IMAP_REV2) != 0,
@@ -462,7 +465,7 @@ find_compile(struct imap_session *s, struct str charset,
 	if (search_compile(s->transaction, args, &world, key, &words)) {
 		s->numbers = search_has(*key, SEARCH_SEQ);
 		*why = REPLY_UIDREQUIRED;
-		return !s->numbers || !(s->enabled & IMAP_UIDONLY);
+		return !s->numbers || !only_uids;
 	}
 	*why = (struct imap_reply){IMAP_BAD, STR(""), str_from(words)};
 	if (strcmp(words, "BADCHARSET") == 0)
