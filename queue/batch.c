@@ -19,7 +19,10 @@ enum {
 	RETRY_DOUBLINGS = 6,
 	LAZY_MS = 200,
 	ARENA_MOST = 256 << 20,
-	FULL_AT = 32 << 20, /* octets; then nothing more is taken over */
+	/* Octets: then nothing more is taken over.  What comes of jobs that are
+	 * out, and a batch that failed and is one with the next, go on top. */
+	FULL_AT = 32 << 20,
+	FULL_WITH_WRITING = 2 * FULL_AT,
 	LOG_EVERY_MS = 60 * 1000,
 };
 
@@ -111,8 +114,9 @@ batch_add_message(struct queue *q, const struct new_message *m,
 bool
 batch_is_full(const struct queue *q)
 {
-	return q->gathering != NULL &&
-		arena_used(q->gathering->arena) > FULL_AT;
+	size_t n = q->gathering == NULL ? 0
+					: arena_used(q->gathering->arena);
+	return n > FULL_AT || n + q->writing > FULL_WITH_WRITING;
 }
 
 static void
@@ -134,7 +138,9 @@ batch_flush(struct queue *q)
 	if (b == NULL || (q->refusing && !q->retrying))
 		return;
 	if (b->urgent) {
+		size_t octets = arena_used(b->arena);
 		if (writer_give(q->writer, b)) {
+			q->writing = octets;
 			q->gathering = NULL;
 			q->retrying = false;
 		}
@@ -221,6 +227,7 @@ void
 batch_done(struct queue *q, struct batch *b)
 {
 	bool fine = status_is_fine(b->status);
+	q->writing = 0;
 	if (b->damaged)
 		q->reader->damaged = true;
 	if (fine && q->refusing) {
@@ -235,6 +242,7 @@ batch_done(struct queue *q, struct batch *b)
 	list_each(&b->ops, at, save)
 		tell(q, b, list_entry(at, struct op, link), fine);
 	arena_free(b->arena);
+	load_resume(q);
 	if (fine)
 		dispatch_soon(q);
 }

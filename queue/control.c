@@ -266,6 +266,13 @@ check_order(struct arena *a, const struct msg_queue_change *c)
 	return status_fine();
 }
 
+static struct str
+place_after(struct arena *a, const struct target *t)
+{
+	return str_printf(a, "%lld/%lld", (long long)t->id,
+		(long long)t->number);
+}
+
 void
 control_change(struct peer *p, struct arena *a, struct message *m)
 {
@@ -287,9 +294,16 @@ control_change(struct peer *p, struct arena *a, struct message *m)
 		answer.done.status = rows_read(q, a, ROWS_LIVE, &f, &at, 0,
 			note_target, &x);
 	const struct order *o = find_order(c->verb);
-	list_each(&x.found, link, save)
-		answer.done.count += obey(q, o,
-			list_entry(link, struct target, link), c->text);
+	const struct target *last = NULL;
+	list_each(&x.found, link, save) {
+		/* The rest is another page. */
+		if (last != NULL && batch_is_full(q)) {
+			at = place_after(a, last);
+			break;
+		}
+		last = list_entry(link, struct target, link);
+		answer.done.count += obey(q, o, last, c->text);
+	}
 	if (x.count > 0)
 		log_info(LOG_NO_ID, "operator", LOG_STR("verb", c->verb),
 			LOG_NUM("found", x.count),

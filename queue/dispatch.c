@@ -771,7 +771,7 @@ void
 dispatch(struct queue *q)
 {
 	q->dispatching = false;
-	if (q->finishing != FINISH_NOT)
+	if (q->finishing != FINISH_NOT || batch_is_full(q))
 		return;
 	list_each(&q->ready[READY_LOCAL], at, save)
 		serve_local(q, list_entry(at, struct lane, of_ready));

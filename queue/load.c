@@ -421,6 +421,25 @@ take_remote(struct queue *q, sqlite3_stmt *s)
 	return true;
 }
 
+/* Rows that are too old become failures, and these reports. */
+static bool
+is_halted(struct queue *q)
+{
+	q->halted = q->halted || batch_is_full(q) ||
+		q->in[RCPT_FAILED] >= 2 * WINDOW;
+	return q->halted;
+}
+
+void
+load_resume(struct queue *q)
+{
+	if (!q->halted)
+		return;
+	q->halted = false;
+	if (!is_halted(q))
+		load_soon(q);
+}
+
 static void
 bind_place(sqlite3_stmt *s, const struct cursor *c)
 {
@@ -450,7 +469,7 @@ walk(struct queue *q, struct cursor *c, enum row_state state, int64_t now,
 	sqlite3_bind_int64(s, 2, now);
 	bind_place(s, c);
 	while (!stopped && table_step(q->reader, s)) {
-		stopped = !take(q, s);
+		stopped = is_halted(q) || !take(q, s);
 		if (stopped)
 			break;
 		go_past(c, s);
@@ -480,7 +499,8 @@ read_lane(struct queue *q, struct lane *l, struct cursor *c, bool *full,
 			? l->horizon : now);
 	while (!*full && !stepped_over && table_step(q->reader, s)) {
 		++*rows;
-		if (!is_loaded(q, s)) {
+		*full = is_halted(q);
+		if (!*full && !is_loaded(q, s)) {
 			stepped_over = !has_room(q, l, s) &&
 				lane_has_room(q, l, NULL);
 			*full = !stepped_over && !has_room(q, l, s);
@@ -523,7 +543,8 @@ static bool
 feed_hungry(struct queue *q)
 {
 	struct list *first = q->hungry.next;
-	if (list_is_empty(&q->hungry) || q->in[RCPT_LEAVING] >= WINDOW)
+	if (list_is_empty(&q->hungry) || is_halted(q) ||
+		q->in[RCPT_LEAVING] >= WINDOW)
 		return false;
 	list_remove(first);
 	list_add(&q->hungry, first);

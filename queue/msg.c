@@ -26,6 +26,7 @@ msg_new(struct queue *q, int64_t id)
 	qid_format(id, m->qid);
 	list_init(&m->rcpts);
 	list_init(&m->failures);
+	list_init(&m->of_settled);
 	map_set(q->messages, str_from(m->qid), m);
 	return m;
 }
@@ -53,6 +54,10 @@ msg_release(struct queue *q, struct msg *m)
 {
 	if (!list_is_empty(&m->rcpts))
 		return;
+	/* Notices of delays, whose rows are written already. */
+	if (m->failed > 0)
+		report_failures(q, m);
+	list_remove(&m->of_settled);
 	map_remove(q->messages, str_from(m->qid));
 	msg_drop_content(q, m);
 	arena_free(m->arena);

@@ -36,13 +36,35 @@ outcome_next(const struct queue *q, int attempts)
 }
 
 /* When to report though others of the message are still under way. */
-enum { FAILURES_MOST = 100 };
+enum { FAILURES_MOST = WORK_MOST };
 
+static bool
+is_settled(const struct msg *m)
+{
+	return m->failed > 0 &&
+		(m->pending == 0 || m->failed >= FAILURES_MOST);
+}
+
+/* Not at once: the next row that is read, or the next that an operator gives
+ * up, may be of the same message. */
 void
 outcome_settled(struct queue *q, struct msg *m)
 {
-	if (m->failed > 0 && (m->pending == 0 || m->failed >= FAILURES_MOST))
-		report_failures(q, m);
+	if (is_settled(m) && list_is_empty(&m->of_settled))
+		list_add(&q->settled, &m->of_settled);
+}
+
+void
+outcome_report(struct queue *q)
+{
+	list_each(&q->settled, at, save) {
+		struct msg *m = list_entry(at, struct msg, of_settled);
+		if (batch_is_full(q))
+			return;
+		list_remove(at);
+		if (is_settled(m))
+			report_failures(q, m);
+	}
 }
 
 /* Where it is waits for this change of its row, which is its last. */

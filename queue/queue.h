@@ -138,6 +138,7 @@ struct msg {
 	size_t pending; /* routing, queued or with agents */
 	size_t unsent; /* routing or queued */
 	struct list failures; /* of this round, for one report */
+	struct list of_settled; /* its report is due */
 	size_t failed; /* how many */
 	int64_t free_number; /* for the next redirection; 0: not known yet */
 	int64_t failed_since; /* boot clock */
@@ -199,6 +200,7 @@ struct queue {
 	struct table *reader; /* the loop's connection */
 	struct writer *writer;
 	struct batch *gathering; /* not yet handed over; NULL when empty */
+	size_t writing; /* octets of the batch that was */
 	struct str directory; /* <state>/queue */
 	int bodies; /* directory descriptor of bodies/ */
 	int64_t last_id, first_id; /* first_id: of this run */
@@ -216,6 +218,7 @@ struct queue {
 	struct loop_timer *load_timer;
 	int64_t load_at; /* its wall time, ms */
 	bool blocked; /* reading waits for room */
+	bool halted; /* reading waits for the writer */
 	enum {
 		FINISH_NOT,
 		FINISH_JOBS, /* until agents have answered */
@@ -226,6 +229,7 @@ struct queue {
 	struct loop_watch *master_watch;
 
 	struct routing *to_route; /* not asked yet, or NULL */
+	struct list settled; /* messages whose reports are due */
 	struct map *lanes, *providers;
 	struct list lane_list; /* all */
 	struct list ready[READY_KINDS]; /* could use an agent, in turn */
@@ -368,7 +372,8 @@ void batch_add_message(struct queue *q, const struct new_message *m,
 void batch_add(struct queue *q, const struct op *op);
 /* The row of a recipient, as it now stands in memory. */
 struct op op_of(enum op_kind kind, const struct rcpt *r);
-/* More waits for the writer than memory should hold. */
+/* More waits for the writer than memory should hold: nothing is read, sent or
+ * told of that would add to it. */
 bool batch_is_full(const struct queue *q);
 /* Hands over what was gathered, if the writer is free. */
 void batch_flush(struct queue *q);
@@ -393,6 +398,8 @@ void repair_now(struct queue *q);
 void load_start(struct queue *q);
 /* Rows that are due into memory, as there is room, now or in a moment. */
 void load_soon(struct queue *q);
+/* The writer has taken some of what was gathered. */
+void load_resume(struct queue *q);
 /* A row was written: it is to be found when it is due. */
 void load_row(struct queue *q, const struct op *o);
 /* All rows that are due once more. */
@@ -617,6 +624,8 @@ bool outcome_is_final(const struct rcpt *r);
 int64_t outcome_next(const struct queue *q, int attempts);
 /* One recipient less under way; the last one's answer ends the round. */
 void outcome_settled(struct queue *q, struct msg *m);
+/* At the end of the turn: the reports on the rounds that ended in it. */
+void outcome_report(struct queue *q);
 
 /* ------------------------------------------------------------- report.c */
 /* One report on what failed so far, and these recipients are finished. */

@@ -220,6 +220,8 @@ report_sweep(struct queue *q)
 	void *value;
 	while (map_next(q->messages, &cursor, &key, &value)) {
 		struct msg *m = value;
+		if (batch_is_full(q))
+			return;
 		if (m->failed > 0 && clock_ms() - m->failed_since > PATIENCE_MS)
 			report_failures(q, m);
 	}

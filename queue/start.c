@@ -157,6 +157,7 @@ end_turn(void *ctx)
 	route_flush(q);
 	if (q->dispatching)
 		dispatch(q);
+	outcome_report(q);
 	batch_flush(q);
 	finish_look(q);
 	log_flush();
@@ -178,6 +179,7 @@ queue_run(struct program *p)
 	struct arena *a = p->arena;
 	q->loop = loop_new(a);
 	q->messages = map_new(a);
+	list_init(&q->settled);
 	open_database(q);
 	q->writer = writer_start(q);
 	q->auth = asker_new(a, q->loop, p->sockets, "auth");

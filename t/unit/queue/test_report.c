@@ -6,8 +6,10 @@
 #include "mail/header.h"
 #include "mail/mime.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 static struct str reports[64], to[64];
 static size_t count;
@@ -376,6 +378,126 @@ START_TEST(a_sender_need_not_wait_for_the_last_of_ten_thousand)
 }
 END_TEST
 
+/* Nobody is at dead.test. */
+static void
+find_dead(struct stand *s, struct stand_job *j)
+{
+	if (j->local)
+		refuse_far(s, j);
+	else
+		stand_result(s, j, "4.4.1 - no answer", "host");
+}
+
+static size_t
+told_of(const char *field)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct str rest = reports[i];
+		for (size_t at; (at = str_search(rest, str_from(field))) <
+			rest.n; rest = str_skip(rest, at + 10))
+			n++;
+	}
+	return n;
+}
+
+static struct str
+send_to_dead(struct stand *s, int rcpts)
+{
+	struct buf *b = buf_new(s->arena);
+	for (int i = 0; i < rcpts; i++)
+		buf_printf(b, "user%d@dead.test ", i);
+	s->agent = find_dead;
+	return stand_submit(s, "alice@local.test",
+		str_cstr(s->arena, buf_str(b)), "Subject: x\r\n\r\nx\r\n");
+}
+
+/* More than one message has in memory at a time. */
+START_TEST(what_a_dead_host_lets_grow_old_is_told_together)
+{
+	struct stand *s = stand_new("retry = {1s}\nretry_max = 1s\n"
+		"max_age = 1s\n");
+	send_to_dead(s, 1500);
+	all_done(s);
+	ck_assert_uint_eq(told_of("\r\nFinal-Recipient: "), 1500);
+	ck_assert_uint_le(count, 12);
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(what_an_operator_gives_up_is_told_together)
+{
+	struct stand *s = stand_new("");
+	struct str id = send_to_dead(s, 30);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE state = 1 AND reply <> ''") == 30);
+	struct msg_queue_change c = {.verb = STR("expire"), .id = id};
+	ck_assert_int_eq(stand_change(s, c), 30);
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_uint_eq(told_of("\r\nFinal-Recipient: "), 30);
+	stand_free(s);
+}
+END_TEST
+
+/* What is written of the log, commits fail from there on. */
+static void
+limit_files(void)
+{
+	const struct rlimit most = {1 << 20, 1 << 20};
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &most);
+}
+
+static void
+add_old(struct stand *s, int messages)
+{
+	char sql[1200];
+	snprintf(sql, sizeof sql, "CREATE TEMP TABLE old AS WITH RECURSIVE"
+		" n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE"
+		" i < %d) SELECT i FROM n;"
+		"INSERT INTO message (id, sender, arrival, size, origin,"
+		" session, client, user, ret, envid, body_type, utf8,"
+		" requiretls, crashes, body) SELECT i, 'alice@local.test', 1,"
+		" 36000, 'smtp', '', '', '', '', '', '', 0, 0, 0, ''"
+		" FROM old;"
+		"INSERT INTO content SELECT i,"
+		" CAST(printf('%%.*c', 36000, 'x') AS BLOB) FROM old;"
+		"INSERT INTO recipient SELECT i, 0, 1, 1, 'u@dead.test', '',"
+		" '', 'remote', '', '', '', 'dead.test', 3, 3, 1, 1, '', ''"
+		" FROM old;"
+		"INSERT OR REPLACE INTO destination VALUES ('dead.test', 5, 0,"
+		" 0, 0, 5, strftime('%%s') + 3000, strftime('%%s') + 3000,"
+		" '4.4.1 - down', strftime('%%s'))", messages);
+	stand_exec(s, sql);
+}
+
+/* On a full disk a whole queue becomes too old. */
+START_TEST(reports_that_cannot_be_written_fill_no_memory)
+{
+	enum { MESSAGES = 4000 };
+	struct stand *s = stand_new("max_age = 1h\n");
+	long most = 0;
+	stand_kill(s);
+	add_old(s, MESSAGES);
+	s->in_child = limit_files;
+	stand_start(s);
+	for (int i = 0; i < 100; i++) {
+		stand_turn(s, 30);
+		ck_assert(!stand_is_dead(s));
+		if (stand_memory(s) > most)
+			most = stand_memory(s);
+	}
+	ck_assert_msg(most < 200 * 1024, "%ld kB", most);
+	s->in_child = NULL;
+	s->agent = find_dead;
+	stand_again(s);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM history"
+		" WHERE outcome = 'expired'") == MESSAGES);
+	stand_free(s);
+}
+END_TEST
+
 Suite *
 suite_report(void)
 {
@@ -387,5 +509,8 @@ suite_report(void)
 		row33_a_report_on_a_report_is_postmasters, many_failures_fit,
 		row62_a_delay_is_told_once, row69_no_delay_notice_for_null_lists_or_robots,
 		a_list_hears_of_failures,
-		a_sender_need_not_wait_for_the_last_of_ten_thousand);
+		a_sender_need_not_wait_for_the_last_of_ten_thousand,
+		what_a_dead_host_lets_grow_old_is_told_together,
+		what_an_operator_gives_up_is_told_together,
+		reports_that_cannot_be_written_fill_no_memory);
 }
