@@ -180,8 +180,8 @@ make_runs(struct store *s, struct folder_row *f)
 	struct uid_set set = {0};
 	struct arena *a = arena_new("runs");
 	arena_limit(a, (size_t)1 << 30);
-	sqlite3_stmt *st = index_query(s, Q_MESSAGE_KEYS, "iii",
-		index_key(f->id, 0), index_key(f->id, UINT32_MAX), I(1));
+	sqlite3_stmt *st = index_query(s, Q_MESSAGE_KEYS, "ii",
+		index_key(f->id, 0), index_key(f->id, UINT32_MAX));
 	while (index_row(s, st))
 		uid_set_add(a, &set, index_uid(index_int(st, 0)));
 	index_run(s, Q_FOLDER_RUNS, "i", f->id);

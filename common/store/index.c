@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -480,21 +481,33 @@ prepared(struct store *s, enum index_query q)
 	return s->ix.st[q];
 }
 
-static void
-bind_all(sqlite3_stmt *st, const char *fmt, va_list ap)
+static int
+bind_one(sqlite3_stmt *st, int i, char kind, va_list *ap)
 {
+	struct str t;
+	if (kind == 'i')
+		return sqlite3_bind_int64(st, i, va_arg(*ap, int64_t));
+	if (kind != 't')
+		return sqlite3_bind_null(st, i);
+	t = va_arg(*ap, struct str);
+	return sqlite3_bind_text(st, i, t.p == NULL ? "" : t.p, (int)t.n,
+		SQLITE_STATIC);
+}
+
+/* As many as the statement has, no more and no fewer. */
+static void
+bind_all(struct store *s, sqlite3_stmt *st, const char *fmt, va_list *ap)
+{
+	int i = 0, rc = SQLITE_OK;
 	sqlite3_reset(st);
-	for (int i = 1; *fmt != '\0'; fmt++, i++) {
-		if (*fmt == 'i') {
-			sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
-		} else if (*fmt == 't') {
-			struct str t = va_arg(ap, struct str);
-			sqlite3_bind_text(st, i, t.p == NULL ? "" : t.p,
-				(int)t.n, SQLITE_STATIC);
-		} else {
-			sqlite3_bind_null(st, i);
-		}
+	while (fmt[i] != '\0' && rc == SQLITE_OK) {
+		rc = bind_one(st, i + 1, fmt[i], ap);
+		i++;
 	}
+	assert(rc != SQLITE_RANGE && rc != SQLITE_MISUSE);
+	assert(rc != SQLITE_OK || i == sqlite3_bind_parameter_count(st));
+	if (rc != SQLITE_OK)
+		note(s, rc);
 }
 
 sqlite3_stmt *
@@ -505,7 +518,7 @@ index_query(struct store *s, enum index_query q, const char *fmt, ...)
 		return NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	bind_all(st, fmt, ap);
+	bind_all(s, st, fmt, &ap);
 	va_end(ap);
 	return st;
 }
@@ -538,7 +551,7 @@ index_run(struct store *s, enum index_query q, const char *fmt, ...)
 		return;
 	va_list ap;
 	va_start(ap, fmt);
-	bind_all(st, fmt, ap);
+	bind_all(s, st, fmt, &ap);
 	va_end(ap);
 	while (index_row(s, st))
 		;
