@@ -182,10 +182,13 @@ skip_blob(struct str *s)
 {
 	if (!str_starts(*s, STR("[")))
 		return false;
-	size_t close = str_find(*s, ']');
-	if (close == s->n || str_has(str_skip(str_head(*s, close), 1), '['))
+	/* no farther than the next one that opens */
+	size_t at = 1;
+	while (at < s->n && s->p[at] != '[' && s->p[at] != ']')
+		at++;
+	if (at == s->n || s->p[at] == '[')
 		return false;
-	*s = skip_blanks(str_skip(*s, close + 1));
+	*s = skip_blanks(str_skip(*s, at + 1));
 	return true;
 }
 

@@ -140,6 +140,8 @@ GENERATORS = {
         b'\r\n\r\n')),
     'mime: a subject of blobs': ('mime', fill(b'[x] ', b'Subject: ',
         b'\r\n\r\n')),
+    'mime: forwarded in forwarded': ('mime', lambda n: b'Subject: ' +
+        nest(b'[fwd:', b']', b'x')(n) + b'\r\n\r\n'),
     'mime: trailers': ('mime', fill(b'(fwd) ', b'Subject: x ',
         b'\r\n\r\n')),
     'word: encoded words': ('word', fill(b'=?utf-8?q?a?= ')),
