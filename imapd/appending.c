@@ -87,8 +87,9 @@ appending_room(struct appending *p, uint64_t more)
 		return appending_refuse(p,
 			REPLY_NO("TOOBIG", "The message is too large"));
 	p->size += more;
-	struct status st = quota_room(s->store, s->transaction, p->messages,
-		p->total + p->size);
+	uint64_t all = p->total + p->size;
+	struct status st = quota_room(s->store, s->transaction,
+		p->messages - p->leaving, all > p->freed ? all - p->freed : 0);
 	return status_is_fine(st) || refuse_status(p, st);
 }
 

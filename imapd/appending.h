@@ -33,6 +33,9 @@ struct appending {
 	struct imap_reply why;
 	size_t messages, parts;
 	uint64_t total; /* octets of messages before this one */
+	/* What leaves by REPLACE: 1, and how large it is on the wire. */
+	size_t leaving;
+	uint64_t freed;
 	/* Of the message in hand: */
 	uint64_t size;
 	bool eight; /* some of it came as literal8 */

@@ -65,12 +65,26 @@ take_victim(struct appending *p, struct imap_session *s, uint32_t *uid)
 	return true;
 }
 
+/* Where an account is full, drafts can still be saved. */
+static void
+make_room(struct appending *p, uint32_t uid)
+{
+	struct message_row row;
+	if (!mailbox_row(p->s->mailbox, p->s->transaction, uid, WANT_SIZES,
+		    &row))
+		return;
+	p->leaving = 1;
+	p->freed = row.size;
+}
+
 static bool
 replace(struct appending *p, struct imap_session *s)
 {
 	uint32_t uid = 0;
-	if (!take_victim(p, s, &uid) || !appending_begin(p, s) ||
-		!appending_message(p))
+	if (!take_victim(p, s, &uid) || !appending_begin(p, s))
+		return false;
+	make_room(p, uid);
+	if (!appending_message(p))
 		return false;
 	if (!parse_is_end(&s->parse))
 		return appending_refuse_words(p, "One message expected");

@@ -42,6 +42,7 @@ struct append {
 	struct status refused; /* by the quota; what it replaces is gone */
 	int64_t source; /* the folder of the message it replaces */
 	uint32_t replaced; /* 0: none */
+	uint64_t freed; /* octets of its file */
 };
 
 enum {
@@ -250,6 +251,13 @@ describe_late(struct append *p, struct appended *x, struct arena *a)
 	return ok;
 }
 
+/* What the new one needs beyond the one that leaves. */
+static uint64_t
+larger(const struct append *p, uint64_t octets)
+{
+	return octets > p->freed ? octets - p->freed : 0;
+}
+
 /* big: for what lasts until the row is in. */
 static bool
 enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
@@ -263,7 +271,7 @@ enter(struct append *p, struct appended *x, struct words *w, struct arena *big)
 		words_letters(w, r->keywords));
 	char *to = row_path(p->a, &p->f, false, r->name, r->info);
 	p->refused = r->uid == UINT32_MAX ? NO_UID_LEFT
-					  : quota_take(p->s, r->file_size);
+		: quota_take(p->s, p->replaced == 0, larger(p, r->file_size));
 	if (!status_is_fine(p->refused) || !own_move(p->s, x->path, to))
 		return false;
 	x->path = to;
@@ -349,6 +357,10 @@ locate(struct append *p)
 		struct status st = index_status(p->s, p->a);
 		return status_is_fine(st) ? NO_FOLDER : st;
 	}
+	struct file_state row = {0};
+	if (p->replaced != 0)
+		row_state(p->s, p->a, p->source, p->replaced, &row);
+	p->freed = row.file_size;
 	bool moved = !str_eq(f.dir, p->f.dir);
 	p->f = f;
 	for (struct appended *x = p->first; x != NULL && moved; x = x->next)
@@ -452,7 +464,8 @@ append_commit(struct append *p, struct append_result *out)
 		return status_fine();
 	struct status st = look(p);
 	if (status_is_fine(st))
-		st = quota_room(p->s, p->a, p->n, p->octets);
+		st = quota_room(p->s, p->a, p->n - (p->replaced != 0),
+			larger(p, p->octets));
 	if (status_is_fine(st))
 		st = sync_contents(p);
 	for (int i = 0; i < TRIES && status_is_fine(st); i++) {

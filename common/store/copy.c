@@ -264,7 +264,7 @@ copy_one(struct copying *c, uint32_t uid)
 	if (n.uid == UINT32_MAX)
 		c->refused = NO_UID_LEFT;
 	else if (!c->move)
-		c->refused = quota_take(c->s, o.file_size);
+		c->refused = quota_take(c->s, 1, o.file_size);
 	if (!status_is_fine(c->refused) || !put(c, row_path(c->row,
 		&c->source, o.in_new, o.name, o.info), row_path(c->row, to,
 		false, n.name, n.info)))

@@ -230,7 +230,7 @@ enter(struct batch *b, struct parcel *p)
 	r->name = maildir_base(b->a, p->d->name, r->file_size, r->size, r->uid);
 	char *to = row_path(b->a, &b->f, true, r->name, STR(""));
 	struct status room = r->uid == UINT32_MAX ? NO_UID_LEFT
-		: quota_take(b->s, r->file_size);
+		: quota_take(b->s, 1, r->file_size);
 	if (!status_is_fine(room)) {
 		settle_as(p, room);
 		unlinkat(b->s->dir, p->tmp, 0);

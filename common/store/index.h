@@ -487,9 +487,9 @@ struct str words_in_file(struct str text, uint32_t uid);
 
 /* ---------------------------------------------------------------- quota */
 /* Within a transaction: quota_begin before anything is entered, then
- * quota_take for each new message. */
+ * quota_take for each new message, in the words of quota_room. */
 void quota_begin(struct store *s);
-struct status quota_take(struct store *s, uint64_t octets);
+struct status quota_take(struct store *s, uint64_t messages, uint64_t octets);
 
 /* ----------------------------------------------------------------- sync */
 /* Takes foreign changes in when directory times say there may be some; f is

@@ -133,6 +133,18 @@ fits(uint64_t used, uint64_t more, uint64_t limit)
 	return limit == 0 || (more <= limit && used <= limit - more);
 }
 
+/* For what quota_room is asked. */
+static bool
+has_room(const struct store *s, uint64_t used_messages, uint64_t messages,
+	uint64_t used_octets, uint64_t octets)
+{
+	const struct quota *most = limits(s);
+	if (messages > 0 && !fits(used_messages, messages, most->messages))
+		return false;
+	return messages + octets == 0 ||
+		fits(used_octets, octets, most->octets);
+}
+
 /* Within a transaction. */
 static void
 sum(struct store *s, uint64_t *messages, uint64_t *octets)
@@ -231,8 +243,7 @@ quota_room(struct store *s, struct arena *a, uint64_t messages, uint64_t octets)
 			st = look(s, a, &have_messages, &have_octets);
 		if (!status_is_fine(st))
 			return st;
-		if (fits(have_messages, messages, limits(s)->messages) &&
-			fits(have_octets, octets, limits(s)->octets))
+		if (has_room(s, have_messages, messages, have_octets, octets))
 			return st;
 		st = refusal(s);
 	}
@@ -248,14 +259,13 @@ quota_begin(struct store *s)
 }
 
 struct status
-quota_take(struct store *s, uint64_t octets)
+quota_take(struct store *s, uint64_t messages, uint64_t octets)
 {
 	if (!has_limits(s))
 		return status_fine();
-	if (!fits(s->used.messages, 1, limits(s)->messages) ||
-		!fits(s->used.octets, octets, limits(s)->octets))
+	if (!has_room(s, s->used.messages, messages, s->used.octets, octets))
 		return refusal(s);
-	s->used.messages++;
+	s->used.messages += messages;
 	s->used.octets += octets;
 	return status_fine();
 }

@@ -73,7 +73,9 @@ struct status quota_usage(struct store *s, struct arena *a,
 /* The level by what rows say: cheap. */
 enum quota_level quota_level(struct store *s, struct arena *a);
 
-/* Is there room for so many more?  Fine without limits, at no cost. */
+/* Is there room for so many more?  Fine without limits, at no cost.  No
+ * messages: of one that takes the place of another, so many octets larger;
+ * where it is not, even an account that is over its limits has room. */
 struct status quota_room(struct store *s, struct arena *a, uint64_t messages,
 	uint64_t octets);
 
