@@ -128,14 +128,14 @@ client_patience(const struct session *s)
 }
 
 bool
-client_wait(struct session *s)
+client_wait(struct session *s, size_t most)
 {
 	int64_t start = clock_ms();
 	struct msg_client_result r;
 	for (;;) {
 		int64_t last = start + client_patience(s);
 		int64_t next = clock_in(LOOK_EVERY);
-		enum conn_wait w = conn_wait(s->conn, stop_pipe[0],
+		enum conn_wait w = conn_wait_line(s->conn, most, stop_pipe[0],
 			next < last ? next : last);
 		if (is_over(s, w))
 			return false;

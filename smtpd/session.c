@@ -217,7 +217,7 @@ step(struct session *s)
 {
 	struct str line;
 	size_t most = login_may_auth(s) ? SMTP_AUTH_MOST : SMTP_COMMAND_MOST;
-	if (!client_wait(s)) {
+	if (!client_wait(s, most)) {
 		session_close(s, status_reply(STATUS(STATUS_LATER, 3, 2,
 			"This server is being shut down"), 421));
 		return;

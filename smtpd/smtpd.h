@@ -160,10 +160,10 @@ void client_leave(struct session *s);
 void client_greet(struct session *s);
 /* 554, and nothing but QUIT from here on. */
 void client_block(struct session *s, struct status why);
-/* Waits for input as long as there is patience, and sets the deadline of the
- * read to come.  False when the suite is being stopped and the client has no
- * transaction in hand. */
-bool client_wait(struct session *s);
+/* Waits for a line of at most so many octets as long as there is patience, and
+ * sets the deadline of the read to come.  False when the suite is being stopped
+ * and the client has no transaction in hand. */
+bool client_wait(struct session *s, size_t most);
 /* While a client is served SIGTERM ends it at the next chance, not at once. */
 void client_heed_stop(bool heed);
 /* How long it may keep silent now, in ms. */

@@ -313,11 +313,10 @@ conn_read(struct conn *c, char *to, size_t n)
 	return true;
 }
 
-enum conn_wait
-conn_wait(struct conn *c, int other_fd, int64_t deadline)
+/* For more than there is. */
+static enum conn_wait
+wait_more(struct conn *c, int other_fd, int64_t deadline)
 {
-	if (conn_has_input(c) || has_more(c))
-		return WAIT_INPUT;
 	if (c->state != CONN_OPEN || !conn_flush(c))
 		return WAIT_CLOSED;
 	struct pollfd p[3] = {
@@ -339,6 +338,25 @@ conn_wait(struct conn *c, int other_fd, int64_t deadline)
 		return WAIT_CLOSED;
 	}
 	return p[0].revents != 0 ? WAIT_INPUT : WAIT_OTHER;
+}
+
+enum conn_wait
+conn_wait(struct conn *c, int other_fd, int64_t deadline)
+{
+	if (conn_has_input(c) || has_more(c))
+		return WAIT_INPUT;
+	return wait_more(c, other_fd, deadline);
+}
+
+enum conn_wait
+conn_wait_line(struct conn *c, size_t limit, int other_fd, int64_t deadline)
+{
+	while (!conn_has_line(c) && unread(c).n <= limit + 1 && !has_more(c)) {
+		enum conn_wait w = wait_more(c, other_fd, deadline);
+		if (w != WAIT_INPUT || !fill(c))
+			return w;
+	}
+	return WAIT_INPUT;
 }
 
 bool

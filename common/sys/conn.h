@@ -90,6 +90,10 @@ enum conn_wait {
 	WAIT_CLOSED,
 };
 enum conn_wait conn_wait(struct conn *c, int other_fd, int64_t deadline);
+/* The same, for a whole line, or more than limit octets of one: who sends an
+ * octet now and then is waited for no longer than who sends none. */
+enum conn_wait conn_wait_line(struct conn *c, size_t limit, int other_fd,
+	int64_t deadline);
 
 /* The client is silent: what memory the last command needed above the usual
  * goes back to the system. */

@@ -8,6 +8,7 @@ import re
 import smtplib
 import socket
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
@@ -244,6 +245,40 @@ def overload():
         c.close()
 
 
+def drip(clients, over):
+    """An octet a second from each."""
+    while not over.wait(1):
+        for c in clients:
+            try:
+                c.s.send(b'N')
+            except OSError:
+                pass
+
+
+def dripping():
+    """Who was let in before it got crowded, too, and sends an octet now and
+    then, is not waited for any longer."""
+    with House(without=MTA, sets=STRANGERS + [
+            'smtp.max_processes=4', 'smtp.idle_processes=1']) as h:
+        over, first = threading.Event(), Client(h)
+        first.reply()
+        clients = [first] + [Client(h) for _ in range(8)]
+        threading.Thread(target=drip, args=(clients, over),
+                         daemon=True).start()
+        start = time.time()
+        first.s.settimeout(90 * SLOW)
+        try:
+            said = first.reply()
+        except TimeoutError:
+            said = 'nothing'
+        over.set()
+        ok(said.startswith('421'), 'a line that does not end is silence', said)
+        ok(time.time() - start < 60 * SLOW, 'and borne for a moment',
+           time.time() - start)
+        for c in clients:
+            c.close()
+
+
 def slow_drip():
     """Edge case 58: a client that drips is cut off."""
     with House(without=MTA, sets=STRANGERS + ['limit.data_rate=1000000']) as h:
@@ -316,6 +351,7 @@ def main():
     bans()
     banned_blocks()
     overload()
+    dripping()
     slow_drip()
     transactions()
     silence()
