@@ -32,8 +32,10 @@ static void
 check_and_exit(struct program *p)
 {
 	struct str wrong = language_check(p);
+	if (wrong.n == 0)
+		exit(EX_OK);
 	fwrite(wrong.p, 1, wrong.n, stderr);
-	exit(wrong.n > 0 ? EX_CONFIG : EX_OK);
+	exit(EX_CONFIG);
 }
 
 void
