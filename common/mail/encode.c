@@ -169,6 +169,25 @@ qp_flush_blanks(struct qp_stream *s, struct buf *out)
 	s->blanks = 0;
 }
 
+static bool
+is_padding(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* Of '=' and blanks, which no line end follows so far: if anything else does,
+ * they are what they are. */
+static bool
+qp_padding(struct qp_stream *s, char c, struct buf *out)
+{
+	if (is_padding(c) && s->held_count < sizeof s->held)
+		return true;
+	bool next = c == '=';
+	buf_add(out, str_of(s->held, s->held_count - next));
+	s->held_count = next;
+	return next;
+}
+
 /* One octet after '='; true while the sequence goes on. */
 static bool
 qp_escape(struct qp_stream *s, char c, struct buf *out)
@@ -176,15 +195,8 @@ qp_escape(struct qp_stream *s, char c, struct buf *out)
 	s->held[s->held_count++] = c;
 	if (c == '\n')
 		return false; /* soft break */
-	if (s->held[1] == '\r' || s->held[1] == ' ' || s->held[1] == '\t') {
-		/* blanks before a soft break's end */
-		s->held_count = 2;
-		if (c == '\r' || c == ' ' || c == '\t')
-			return true;
-		buf_addc(out, '=');
-		buf_addc(out, c);
-		return false;
-	}
+	if (is_padding(s->held[1]))
+		return qp_padding(s, c, out);
 	int high = hex_value(s->held[1]);
 	if (s->held_count == 2 && high >= 0)
 		return true;

@@ -34,7 +34,7 @@ struct base64_stream {
 void base64_feed(struct base64_stream *s, struct str in, struct buf *out);
 
 struct qp_stream {
-	char held[4]; /* an unfinished = sequence */
+	char held[80]; /* an unfinished = sequence */
 	unsigned held_count;
 	size_t blanks; /* white space that may be trailing */
 	char blank[80];

@@ -84,6 +84,10 @@ START_TEST(quoted_printable_text)
 		{"trailing   \r\nx", "trailing\r\nx"},
 		{"lower=c3=a9", "lower\xc3\xa9"},
 		{"bad=ZZ=", "bad=ZZ"},
+		{"a = b", "a = b"},
+		{"a = \t =41\r\n", "a = \t A\r\n"},
+		{"a =\rb", "a =\rb"},
+		{"a =  \r\n  b", "a   b"},
 		{"=E2=82=AC", "\xe2\x82\xac"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
