@@ -71,6 +71,7 @@ struct users {
 	/* Can every one of them log in by that mechanism? */
 	bool scram_sha_1, scram_sha_256;
 	bool any_plain; /* some secrets are passwords */
+	bool broken; /* nobody was read: the first reading had mistakes */
 	/* What shows who exists, unless it is the same for who does not: */
 	size_t most_hashes; /* that one of them has; at least 1 */
 	struct str_list samples; /* hashes of some */
@@ -106,6 +107,7 @@ struct aliases {
 	struct map *by_name; /* lower-case key to struct alias */
 	struct watched *includes;
 	size_t include_count;
+	bool broken; /* none was read, as with users */
 };
 
 /* aliases(5): "name: target, target", continuation by leading blanks, quoted

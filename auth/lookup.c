@@ -90,8 +90,12 @@ lookup_domain(struct lookup *l, struct str domain)
 	const struct auth *x = l->auth;
 	const struct conf_address *c = &x->conf->address;
 	l->domain_where = STR("");
-	/* U-labels and A-labels are one domain (RFC 5890). */
+	/* U-labels and A-labels are one domain (RFC 5890).  What has no A-label
+	 * is no domain, and not ours because nothing is left of it. */
+	bool named = domain.n > 0;
 	domain = address_to_ascii(l->arena, domain);
+	if (named && domain.n == 0)
+		return DOMAIN_ELSEWHERE;
 	for (size_t i = 0; i < x->conf->general.domains.n; i++)
 		if (same_domain(l, x->conf->general.domains.v[i], domain))
 			return DOMAIN_LOCAL;
@@ -135,6 +139,7 @@ user_named(struct lookup *l, struct str name)
 {
 	struct user *u = users_find(l->auth->users, name);
 	struct table_value v;
+	l->later = l->later || (u == NULL && l->auth->users->broken);
 	if (u != NULL ||
 		!lookup_table(l, &l->auth->conf->address.users, name, &v))
 		return u;
@@ -184,6 +189,7 @@ alias_named(struct lookup *l, struct str name)
 	struct str_list *targets = arena_one(l->arena, struct str_list);
 	struct table_value v;
 	struct str where;
+	l->later = l->later || (x == NULL && l->auth->aliases->broken);
 	if (x != NULL) {
 		*targets = x->targets;
 		where = x->where;
@@ -396,15 +402,21 @@ lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class,
 
 /* ----------------------------------------------------------- expansion */
 
+struct addresses {
+	struct str *v;
+	size_t n, cap;
+};
+
 struct expansion {
 	struct lookup *l;
 	struct map *seen;
-	struct str *queue; /* addresses still to be looked at */
-	size_t count, cap, next;
+	struct addresses queue; /* to be looked at, from next on */
+	size_t next;
+	struct addresses nobody; /* that are none of ours */
 	struct msg_route_result *out;
 	size_t first; /* of its own in there */
 	size_t room; /* in its lists */
-	struct status worst;
+	bool too_many;
 };
 
 enum { COLUMNS = 6 };
@@ -437,18 +449,22 @@ make_room(struct expansion *e)
 }
 
 static void
+add_address(struct arena *a, struct addresses *to, struct str address)
+{
+	if (to->n == to->cap) {
+		to->cap = to->cap == 0 ? 16 : to->cap * 2;
+		struct str *more = arena_array(a, to->cap, sizeof *more);
+		if (to->n > 0)
+			memcpy(more, to->v, to->n * sizeof *more);
+		to->v = more;
+	}
+	to->v[to->n++] = address;
+}
+
+static void
 want(struct expansion *e, struct str address)
 {
-	if (e->count == e->cap) {
-		size_t cap = e->cap == 0 ? 16 : e->cap * 2;
-		struct str *more =
-			arena_array(e->l->arena, cap, sizeof *more);
-		if (e->count > 0)
-			memcpy(more, e->queue, e->count * sizeof *more);
-		e->queue = more;
-		e->cap = cap;
-	}
-	e->queue[e->count++] = address;
+	add_address(e->l->arena, &e->queue, address);
 }
 
 /* Where mail for an address goes.  The rest is empty where it means nothing
@@ -462,11 +478,9 @@ add_final(struct expansion *e, const struct final *f)
 {
 	struct msg_route_result *o = e->out;
 	size_t n = o->agent.n;
-	if (n - e->first == FINAL_MOST) {
-		e->worst = STATUS(STATUS_NEVER, 4, 6,
-			"The alias leads to too many recipients");
+	e->too_many = e->too_many || n - e->first == FINAL_MOST;
+	if (e->too_many)
 		return;
-	}
 	make_room(e);
 	o->agent.v[n] = f->agent;
 	o->address.v[n] = f->address;
@@ -579,7 +593,7 @@ expand_one(struct expansion *e, struct str text)
 			add_elsewhere(e, normal);
 	} else if (!found) {
 		if (!again)
-			e->worst = unknown();
+			add_address(l->arena, &e->nobody, normal);
 	} else if (f.user != NULL) {
 		add_user(e, normal, f.user);
 	} else {
@@ -593,40 +607,57 @@ static void
 break_circle(struct expansion *e)
 {
 	for (size_t i = 0; i < e->next; i++)
-		if (!str_starts(e->queue[i], STR("\\")))
+		if (!str_starts(e->queue.v[i], STR("\\")))
 			expand_one(e, str_printf(e->l->arena, "\\%.*s",
-				STR_ARG(e->queue[i])));
+				STR_ARG(e->queue.v[i])));
+}
+
+/* All or nobody: a part would be lost without a word. */
+static struct status
+too_many(struct str address)
+{
+	log_error(LOG_NO_ID, "alias-too-large", LOG_STR("address", address),
+		LOG_NUM("most", FINAL_MOST));
+	return STATUS(STATUS_LATER, 4, 6,
+		"The alias leads to too many recipients");
+}
+
+static void
+follow(struct expansion *e)
+{
+	while (e->next < e->queue.n && e->next < STEPS_MOST)
+		expand_one(e, e->queue.v[e->next++]);
+	e->too_many = e->too_many || e->next < e->queue.n;
+	if (e->out->agent.n == e->first && e->nobody.n == 0)
+		break_circle(e);
 }
 
 /* Adds an address's final recipients to those of others; returns how it went
- * with this one. */
+ * with this one.  Who is nobody stands last, and beside somebody. */
 static struct status
 expand(struct lookup *l, struct str address, struct msg_route_result *out,
 	size_t *room)
 {
 	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
-		.first = out->agent.n, .room = *room,
-		.worst = status_fine()};
+		.first = out->agent.n, .room = *room};
 	struct str_list *lists[COLUMNS];
 	want(&e, address);
-	while (e.next < e.count && e.next < STEPS_MOST)
-		expand_one(&e, e.queue[e.next++]);
-	if (out->agent.n == e.first && status_is_fine(e.worst))
-		break_circle(&e);
+	follow(&e);
+	bool somebody = out->agent.n > e.first;
+	for (size_t i = 0; somebody && i < e.nobody.n; i++)
+		add_final(&e, &(struct final){.agent = STR("nobody"),
+			.address = e.nobody.v[i]});
 	*room = e.room;
-	if (l->later) {
+	if (l->later || e.too_many) {
 		columns(out, lists);
 		for (size_t i = 0; i < COLUMNS; i++)
 			lists[i]->n = e.first;
-		return not_now();
+		return l->later ? not_now() : too_many(address);
 	}
-	/* One good recipient is worth more than one lost alias target, which
-	 * the administrator's log will show; but a table that could not be
-	 * asked may know more of them. */
-	if (out->agent.n > e.first)
+	if (somebody)
 		return status_fine();
-	return status_is_fine(e.worst) ? STATUS(STATUS_NEVER, 4, 6,
-		"The alias leads in a circle") : e.worst;
+	return e.nobody.n > 0 ? unknown() : STATUS(STATUS_NEVER, 4, 6,
+		"The alias leads in a circle");
 }
 
 void

@@ -30,6 +30,26 @@ table_arena(void)
 	return a;
 }
 
+/* No file is an empty table, at the start.  One with mistakes in it, and no
+ * good state to keep, might know anybody. */
+static struct users *
+no_users(struct arena *a, struct buf *errors)
+{
+	bool broken = errors->n > 0;
+	struct users *u = users_parse(a, STR(""), "", STR("/"), errors);
+	u->broken = broken;
+	return u;
+}
+
+static struct aliases *
+no_aliases(struct arena *a, struct buf *errors)
+{
+	bool broken = errors->n > 0;
+	struct aliases *x = aliases_parse(a, STR(""), "", false, errors);
+	x->broken = broken;
+	return x;
+}
+
 static void
 refresh_users(struct auth *x, bool first)
 {
@@ -41,9 +61,8 @@ refresh_users(struct auth *x, bool first)
 			x->conf->general.mail, errors);
 		complain(errors);
 	}
-	/* No file is an empty table, at the start. */
 	if (u == NULL && first)
-		u = users_parse(a, STR(""), "", STR("/"), errors);
+		u = no_users(a, errors);
 	if (u == NULL) {
 		arena_free(a);
 		return;
@@ -68,7 +87,7 @@ refresh_aliases(struct auth *x, bool first)
 		complain(errors);
 	}
 	if (n == NULL && first)
-		n = aliases_parse(a, STR(""), "", false, errors);
+		n = no_aliases(a, errors);
 	if (n == NULL) {
 		arena_free(a);
 		return;

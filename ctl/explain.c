@@ -73,7 +73,8 @@ show_final(struct ctl *c, const struct msg_route_result *r, size_t i)
 			STR_ARG(r->address.v[i]), STR_ARG(r->user.v[i]),
 			STR_ARG(r->home.v[i]));
 	} else {
-		printf("=> remote: %.*s\n", STR_ARG(r->address.v[i]));
+		printf("=> %.*s: %.*s\n", STR_ARG(r->agent.v[i]),
+			STR_ARG(r->address.v[i]));
 	}
 }
 

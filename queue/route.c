@@ -38,6 +38,12 @@ ask_again(void *ctx)
 }
 
 static bool
+is_nobody(const struct msg_route_result *m, size_t i)
+{
+	return str_eq(m->agent.v[i], STR("nobody"));
+}
+
+static bool
 is_route(const struct msg_route_result *m)
 {
 	size_t n = m->agent.n;
@@ -48,7 +54,8 @@ is_route(const struct msg_route_result *m)
 		bool pipe = str_eq(m->agent.v[i], STR("pipe"));
 		if (pipe ? m->command.v[i].n == 0 :
 			!str_eq(m->agent.v[i], STR("local")) &&
-				!str_eq(m->agent.v[i], STR("remote")))
+				!str_eq(m->agent.v[i], STR("remote")) &&
+				!(i > 0 && is_nobody(m, i)))
 			return false;
 	}
 	return true;
@@ -172,6 +179,20 @@ shift_for(int64_t number)
 	return shift;
 }
 
+/* A target of an alias that is nobody: the sender hears of it, as of a name of
+ * his own.  After a crash auth says so again. */
+static void
+go_nowhere(struct queue *q, struct rcpt *r, struct str address)
+{
+	struct result x = {.status = STATUS(STATUS_NEVER, 1, 1,
+		"There is no such user here")};
+	r->address = str_copy(r->msg->arena, address);
+	struct op o = op_of(OP_RCPT, r);
+	o.next = r->msg->arrival;
+	batch_add(q, &o);
+	outcome(q, r, NULL, &x);
+}
+
 /* Numbers follow from the one that was expanded, so that a route that is asked
  * for again after a crash names the same files. */
 static void
@@ -188,6 +209,10 @@ expand(struct queue *q, struct rcpt *r, const struct msg_route_result *m)
 		more->orcpt = r->orcpt;
 		more->notify = r->notify;
 		more->verify = r->verify;
+		if (is_nobody(m, i)) {
+			go_nowhere(q, more, m->address.v[i]);
+			continue;
+		}
 		set_final(more, m, i);
 		go(q, more, OP_RCPT, false);
 	}

@@ -118,7 +118,8 @@ enum peer_who {
 #define FIELDS_route(F) \
 	F(TEXT, address) F(NUM, explain)
 /*
- * One entry per final recipient: agent is "local", "remote" or "pipe".  For
+ * One entry per final recipient: agent is "local", "remote" or "pipe", or, of
+ * several, never the first, "nobody": an alias leads there in vain.  For
  * local: user, its home (the directory that holds Maildir), "uid:gid" ("-" for
  * the ids the agents run under anyway).  For remote those are empty.  For pipe:
  * as whom (user is empty), and command, "|text" of an alias or a name of

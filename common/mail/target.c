@@ -9,6 +9,14 @@ continues(struct str text)
 	return text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t');
 }
 
+static bool
+says_nothing(struct str line)
+{
+	line = str_trim(line);
+	return line.n == 0 || line.p[0] == '#';
+}
+
+/* Comments and empty lines may stand within an entry. */
 bool
 target_entry(struct arena *a, struct str *text, struct str *entry, int *line,
 	int *next)
@@ -17,16 +25,17 @@ target_entry(struct arena *a, struct str *text, struct str *entry, int *line,
 	while (str_cut(text, '\n', &piece)) {
 		struct buf *whole = buf_new(a);
 		*line = (*next)++;
-		if (!str_starts(piece, STR("#")))
-			buf_add(whole, piece);
-		while (text->p != NULL && continues(*text) &&
-			str_cut(text, '\n', &piece)) {
-			buf_add(whole, piece);
+		if (says_nothing(piece))
+			continue;
+		buf_add(whole, piece);
+		for (struct str rest = *text; str_cut(&rest, '\n', &piece) &&
+			(says_nothing(piece) || continues(piece)); *text = rest) {
+			if (!says_nothing(piece))
+				buf_add(whole, piece);
 			(*next)++;
 		}
 		*entry = str_trim(buf_str(whole));
-		if (entry->n > 0)
-			return true;
+		return true;
 	}
 	return false;
 }

@@ -118,13 +118,15 @@ START_TEST(routes)
 			"carol@example.net, local alice alice, "
 			"remote far@elsewhere.test , local bob bob, "
 			"remote copy@elsewhere.test "},
-		{"self@example.org", "local alice alice"},
+		{"self@example.org", "local alice alice, nobody self "},
 		{"round@example.org", "5.4.6"},
 		{"lost@example.org", "5.1.1"},
-		{"half@example.org", "local alice alice"},
+		{"half@example.org", "local alice alice, nobody nobody "},
 		{"list+owner@example.org", "local bob bob, "
 			"remote copy@elsewhere.test "},
 		{"any@example.net", "local alice alice"},
+		/* no domain at all is not one of ours */
+		{"alice@i\342\235\244.ws", "remote alice@i\342\235\244.ws "},
 		{"info@example.net",
 			"local carol@example.net carol@example.net"},
 		{"nobody@example.org", "5.1.1"},
@@ -196,7 +198,43 @@ START_TEST(too_many)
 	struct msg_route_result r = {.status = status_fine()};
 	struct lookup l = {.auth = x, .arena = a};
 	lookup_route(&l, STR("n0@example.org"), &r);
-	ck_assert_uint_le(r.agent.n, 1000);
+	ck_assert_uint_eq(r.agent.n, 0);
+	ck_assert(status_is_later(r.status));
+	/* a quarter of them: all */
+	lookup_route(&l, STR("n1@example.org"), &r);
+	ck_assert_uint_eq(r.agent.n, 1000);
+	ck_assert(status_is_fine(r.status));
+	arena_free(a);
+}
+END_TEST
+
+/* A file that could not be read since the start might know anybody. */
+START_TEST(broken_at_the_start)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = test_auth(a, conf, users, aliases);
+	struct conf_general *c =
+		&((struct conf *)(uintptr_t)x->conf)->general;
+	c->aliases = str_from(test_file(a, "sales: alice\nnonsense\n"));
+	c->users = str_from(test_file(a, "alice:{PLAIN}a\n"));
+	x->users = NULL;
+	x->aliases = NULL;
+	tables_start(x);
+	ck_assert_str_eq(rcpt(a, x, "sales@example.org"), "later");
+	ck_assert_view(route(a, x, "sales@example.org"), "4.3.0");
+	c->users = str_from(test_file(a, "nonsense\n"));
+	c->aliases = str_from(test_file(a, "sales: alice\n"));
+	x->users = NULL;
+	x->aliases = NULL;
+	tables_start(x);
+	ck_assert_str_eq(rcpt(a, x, "alice@example.org"), "later");
+	ck_assert_view(route(a, x, "alice@example.org"), "4.3.0");
+	/* none at all is an empty one */
+	c->users = STR("/no/such/file");
+	x->users = NULL;
+	x->aliases = NULL;
+	tables_start(x);
+	ck_assert_str_eq(rcpt(a, x, "alice@example.org"), "unknown");
 	arena_free(a);
 }
 END_TEST
@@ -480,7 +518,7 @@ END_TEST
 Suite *
 suite_lookup(void)
 {
-	return SUITE("lookup", commands, recipients, routes,
+	return SUITE("lookup", commands, broken_at_the_start, recipients, routes,
 		routes_of_several, too_many, senders, logins,
 		domain_classes, relay_recipients, table_away, table_users,
 		rewriting, ownership, row73_utf8);

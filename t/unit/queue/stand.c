@@ -51,6 +51,7 @@ add_route(struct arena *a, struct msg_routes_result *r, struct str address)
 	r->address.n = r->user.n = r->home.n = r->ids.n = r->command.n =
 		r->agent.n;
 	r->agent.v[n] = local || ids ? STR("local") : pipe ? STR("pipe")
+		: str_eq(domain, STR("nobody.test")) ? STR("nobody")
 		: STR("remote");
 	r->command.v[n] = pipe ? str_printf(a, "|%.*s", STR_ARG(user))
 		: STR("");
@@ -70,11 +71,13 @@ route_one(struct stand *s, struct arena *a, struct str address,
 	struct str rest = to != NULL ? *to : address, one;
 	struct status st = status_fine();
 	size_t before = r->agent.n;
-	while (str_word(&rest, &one))
+	while (!str_ends(address, STR("@nobody.test")) &&
+		str_word(&rest, &one))
 		add_route(a, r, one);
 	if (str_eq(address, STR("later@local.test")))
 		st = STATUS(STATUS_LATER, 3, 0, "try later");
-	if (str_eq(address, STR("unknown@local.test")))
+	if (str_eq(address, STR("unknown@local.test")) ||
+		str_ends(address, STR("@nobody.test")))
 		st = STATUS(STATUS_NEVER, 1, 1, "no such user");
 	r->status.v[i] = status_format(a, st);
 	r->finals.v[i] = str_printf(a, "%zu", r->agent.n - before);

@@ -7,7 +7,8 @@
  *
  * Routes: alice@local.test is the local user alice, bob@ids<N>.test is bob
  * under the ids N:N, later@local.test cannot be judged now, unknown@local.test
- * is nobody; what stand_alias names is expanded; everything else is remote.
+ * is nobody; x@nobody.test, where an alias leads, too; what stand_alias names is
+ * expanded; everything else is remote.
  */
 #ifndef UNIT_QUEUE_STAND_H
 #define UNIT_QUEUE_STAND_H

@@ -498,10 +498,46 @@ START_TEST(reports_that_cannot_be_written_fill_no_memory)
 }
 END_TEST
 
+/* Where an alias leads in vain: the others get theirs, and the sender hears of
+ * it once, also when the queue dies while they are under way. */
+START_TEST(a_dead_target_is_reported)
+{
+	for (int again = 0; again < 2; again++) {
+		struct stand *s = stand_new("");
+		stand_alias(s, "list@local.test",
+			"alice@local.test x@far.test gone@nobody.test");
+		s->agent = NULL;
+		ck_assert(stand_submit(s, "sender@far2.test",
+			"list@local.test", "x\r\n").n > 0);
+		stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+		if (again) {
+			stand_again(s);
+			stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+		}
+		s->agent = stand_fine;
+		while (!list_is_empty(&s->jobs))
+			stand_fine(s, list_first(
+				&s->jobs, struct stand_job, link));
+		stand_until(s, stand_sql(
+			s, "SELECT count(*) FROM message") == 0);
+		ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+			" WHERE address = 'gone@nobody.test'"
+			" AND outcome = 'failed'"), 1);
+		ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+			" WHERE address = 'sender@far2.test'"
+			" AND outcome = 'relayed'"), 1);
+		ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history"
+			" WHERE outcome IN ('delivered', 'relayed')"), 3);
+		stand_free(s);
+	}
+}
+END_TEST
+
 Suite *
 suite_report(void)
 {
-	return SUITE("report", a_failure_is_told_once_for_all,
+	return SUITE("report", a_dead_target_is_reported,
+		a_failure_is_told_once_for_all,
 		no_octet_of_a_reply_makes_a_field,
 		row35_a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
 		row50_what_required_tls_is_not_returned_whole,
