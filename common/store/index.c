@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -193,45 +194,6 @@ make_schema(struct store *s)
 	return exec(s, "COMMIT");
 }
 
-static int
-try_open(struct store *s)
-{
-	int version = 0;
-	/* SQLite's own mode would let others read; its other files have the
-	 * mode of this one.  Only a new one may be closed again: that of a
-	 * file in use would drop the locks of the process. */
-	int fd = openat(s->dir, "surat/index.db", O_WRONLY | O_CREAT | O_EXCL |
-		O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0)
-		close(fd);
-	int rc = sqlite3_open_v2(s->index_path, &s->ix.db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-		SQLITE_OPEN_NOMUTEX, NULL);
-	if (rc != SQLITE_OK)
-		return rc;
-	set_up(s, s->ix.db);
-	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
-		"PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF");
-	if (rc == SQLITE_OK)
-		rc = version_of(s, &version);
-	if (rc == SQLITE_OK && version == 0)
-		rc = make_schema(s);
-	else if (rc == SQLITE_OK && version != VERSION)
-		rc = SQLITE_NOTADB;
-	return rc;
-}
-
-static void
-set_aside(struct store *s)
-{
-	log_error(LOG_NO_ID, "index-damaged", LOG_STR("maildir", s->path));
-	renameat(s->dir, "surat/index.db", s->dir, "surat/index.db.bad");
-	unlinkat(s->dir, "surat/index.db-wal", 0);
-	unlinkat(s->dir, "surat/index.db-shm", 0);
-	s->ix.broken = false;
-}
-
 /* By its path: the whole Maildir may have been replaced. */
 static bool
 same_file(struct store *s)
@@ -239,6 +201,30 @@ same_file(struct store *s)
 	struct stat st;
 	return lstat(s->index_path, &st) == 0 && st.st_ino == s->ix.ino &&
 		st.st_dev == s->ix.dev;
+}
+
+static int
+try_open(struct store *s)
+{
+	int version = 0;
+	int rc = sqlite3_open_v2(s->index_path, &s->ix.db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	set_up(s, s->ix.db);
+	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
+		"PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF");
+	/* removed since, it has perhaps got the log of its successor */
+	if (rc == SQLITE_OK && !same_file(s))
+		rc = SQLITE_CANTOPEN;
+	if (rc == SQLITE_OK)
+		rc = version_of(s, &version);
+	if (rc == SQLITE_OK && version == 0)
+		rc = make_schema(s);
+	else if (rc == SQLITE_OK && version != VERSION)
+		rc = SQLITE_NOTADB;
+	return rc;
 }
 
 void
@@ -293,34 +279,110 @@ store_rest(struct store *s)
 		sqlite3_db_release_memory(s->ix.db);
 }
 
-/* SQLite would follow a link, also to a file that is not there. */
-static bool
-is_no_plain_file(struct store *s)
+static int
+look_at(struct store *s, struct stat *st)
+{
+	return fstatat(s->dir, "surat/index.db", st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Its directory is locked by who makes a new file, or sets one aside: what
+ * belongs to the one is not to be taken for what the other has left.  -1:
+ * somebody has the lock. */
+static int
+lock_making(struct store *s)
+{
+	int64_t deadline = clock_in(s->patience);
+	int fd = openat(s->dir, "surat", O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+		O_NOFOLLOW);
+	for (unsigned n = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 &&
+		errno == EWOULDBLOCK; n++) {
+		if (clock_ms() >= deadline) {
+			close(fd);
+			errno = EWOULDBLOCK;
+			return -1;
+		}
+		index_pause(s, n);
+	}
+	return fd;
+}
+
+/* Frames of another file would be taken for changes to this one. */
+static void
+drop_logs(struct store *s)
+{
+	unlinkat(s->dir, "surat/index.db-wal", 0);
+	unlinkat(s->dir, "surat/index.db-shm", 0);
+}
+
+/* The file that was found damaged, or something that is no file: SQLite would
+ * follow a link, also to one that is not there. */
+static void
+set_aside(struct store *s)
 {
 	struct stat st;
-	return fstatat(s->dir, "surat/index.db", &st, AT_SYMLINK_NOFOLLOW) ==
-		0 && !S_ISREG(st.st_mode);
+	if (look_at(s, &st) != 0 || (S_ISREG(st.st_mode) &&
+		(!s->ix.broken || st.st_ino != s->ix.ino ||
+			st.st_dev != s->ix.dev)))
+		return;
+	log_error(LOG_NO_ID, "index-damaged", LOG_STR("maildir", s->path));
+	renameat(s->dir, "surat/index.db", s->dir, "surat/index.db.bad");
+	drop_logs(s);
+}
+
+/* SQLite's own mode would let others read; its other files have the mode of
+ * this one.  Only a new one may be closed again: that of a file in use would
+ * drop the locks of the process. */
+static void
+make_file(struct store *s)
+{
+	struct stat st;
+	if (look_at(s, &st) == 0 || errno != ENOENT)
+		return;
+	drop_logs(s);
+	int fd = openat(s->dir, "surat/index.db", O_WRONLY | O_CREAT | O_EXCL |
+		O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* That there is a file, and which; false: somebody is at it for too long. */
+static bool
+find_file(struct store *s)
+{
+	struct stat st;
+	bool there = look_at(s, &st) == 0 && S_ISREG(st.st_mode);
+	if (!there || s->ix.broken) {
+		int lock = lock_making(s);
+		if (lock < 0 && errno == EWOULDBLOCK)
+			return false;
+		set_aside(s);
+		make_file(s);
+		if (lock >= 0)
+			close(lock);
+		if (look_at(s, &st) != 0)
+			st = (struct stat){0};
+	}
+	s->ix.broken = false;
+	s->ix.dev = st.st_dev;
+	s->ix.ino = st.st_ino;
+	return true;
 }
 
 struct status
 index_open(struct store *s, struct arena *a)
 {
-	struct stat st;
-	if (s->ix.broken || is_no_plain_file(s))
-		set_aside(s);
-	int rc = try_open(s);
-	if (is_damage(rc)) {
+	enum { TRIES = 4 };
+	int rc = find_file(s) ? try_open(s) : SQLITE_BUSY;
+	for (int i = 1; i < TRIES && rc != SQLITE_OK; i++) {
+		s->ix.broken = is_damage(rc);
+		if (!s->ix.broken && same_file(s))
+			break;
 		index_close(s);
-		set_aside(s);
-		rc = try_open(s);
+		rc = find_file(s) ? try_open(s) : SQLITE_BUSY;
 	}
 	s->ix.fault = rc;
 	s->ix.generation++;
 	s->noted.known = false;
-	if (rc == SQLITE_OK && fstatat(s->dir, "surat/index.db", &st, 0) == 0) {
-		s->ix.dev = st.st_dev;
-		s->ix.ino = st.st_ino;
-	}
 	struct status out = index_status(s, a);
 	if (rc != SQLITE_OK)
 		index_close(s);
