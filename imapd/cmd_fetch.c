@@ -574,6 +574,8 @@ send_rows(struct fetch *f, const struct uid_set *uids)
 		mailbox_next(m, &scan, &f->row))
 		write_message(f);
 	struct status st = mailbox_scan_end(m, &scan);
+	if (status_is_fine(st) && scan.unread != 0)
+		st = body_unread(f->s, scan.unread);
 	if (!status_is_fine(st))
 		f->status = st;
 }

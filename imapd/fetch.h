@@ -34,6 +34,9 @@ struct body {
  * fails it is NULL, and the row's texts, if they were a scan's, are void. */
 struct status body_open(struct imap_session *s, const struct message_row *row,
 	struct body **out);
+/* What a scan had to leave out (mailbox_scan.unread): later, with the reason,
+ * or fine when it is gone by now, of which the client hears anyway. */
+struct status body_unread(struct imap_session *s, uint32_t uid);
 /* Its parts. */
 struct mime_part *body_tree(struct body *b);
 /* Forgets it; harmless when there is none. */

@@ -44,6 +44,23 @@ body_open(struct imap_session *s, const struct message_row *row,
 	return st;
 }
 
+struct status
+body_unread(struct imap_session *s, uint32_t uid)
+{
+	struct message_file file;
+	struct arena *a = arena_new("unread");
+	struct status st = mailbox_read(s->mailbox, a, uid, &file);
+	struct str why = status_is_fine(st) ? STR("it could not be read")
+					    : st.text;
+	if (st.class != STATUS_NEVER)
+		st = status_later(3, 0, str_printf(s->transaction,
+			"UID %u: %.*s", uid, STR_ARG(why)));
+	else
+		st = status_fine();
+	arena_free(a);
+	return st;
+}
+
 /* ---------------------------------------------------------------- parts */
 
 /* Part n within a part.  What is no multipart has one part, itself (RFC 3501

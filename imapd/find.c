@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "mail/charset.h"
 #include "mail/date.h"
 #include "mail/facts.h"
@@ -399,6 +400,18 @@ goes_on(struct finding *q, uint64_t done)
 	return false;
 }
 
+/* A message that nobody can read shall not keep all others from being found
+ * (RFC 3501 7.1.2). */
+static void
+warn_unread(struct imap_session *s, uint32_t uid)
+{
+	struct status st = body_unread(s, uid);
+	if (status_is_fine(st))
+		return;
+	log_warn(s->id, "unreadable", LOG_STR("why", st.text));
+	reply_line(s->conn, STR(""), reply_status(st));
+}
+
 static struct status
 scan_rows(struct finding *q)
 {
@@ -418,6 +431,8 @@ scan_rows(struct finding *q)
 			progress_tell(q->s, done, some < all ? some : all);
 	}
 	struct status st = mailbox_scan_end(m, &q->scan);
+	if (status_is_fine(st) && q->scan.unread != 0)
+		warn_unread(q->s, q->scan.unread);
 	return status_is_fine(q->status) ? st : q->status;
 }
 

@@ -67,7 +67,8 @@ take_batch(struct describing *d, const struct uid_set *uids, uint32_t from)
 				uids->v[i].last});
 }
 
-/* One whose file cannot be read stays as it is, and out of every answer. */
+/* One whose file cannot be read stays as it is, and out of every answer; of one
+ * that is there the asker is told so. */
 static void
 read_files(struct describing *d)
 {
@@ -75,8 +76,11 @@ read_files(struct describing *d)
 		struct bare *b = &d->v[d->done];
 		struct message_file file;
 		uint64_t size = b->row.size;
-		if (!status_is_fine(mailbox_read_row(d->m, d->a, &b->row,
-			    &file)))
+		struct status st =
+			mailbox_read_row(d->m, d->a, &b->row, &file);
+		if (status_is_later(st))
+			d->m->unread = b->row.uid;
+		if (!status_is_fine(st))
 			continue;
 		row_from_content(d->a, file.raw, &b->row);
 		b->replaced = b->row.size != size;

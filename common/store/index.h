@@ -377,6 +377,7 @@ struct mailbox {
 	size_t own_count;
 	struct uid_set recent;
 	uint32_t described; /* mailbox_describe has been through up to here */
+	uint32_t unread; /* set by describe_some: see struct mailbox_scan */
 	bool gone;
 };
 

@@ -128,6 +128,9 @@ struct mailbox_scan {
 	unsigned want; /* enum message_want */
 	unsigned mask, value;
 	uint64_t since;
+	/* Out: the UID of one that may have been passed over, as its file is
+	 * there and cannot be read (mailbox_read says why), else 0. */
+	uint32_t unread;
 	/* the room's own */
 	size_t range;
 	uint32_t next;

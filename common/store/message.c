@@ -238,7 +238,7 @@ take(struct mailbox *m, struct arena *a, int fd, uint32_t uid, uint64_t size,
 	bool ok = row_content(a, fd, &out->raw);
 	close(fd);
 	if (!ok)
-		return status_later(2, 0, STR("message cannot be read"));
+		return status_later(3, 0, STR("message cannot be read"));
 	if (out->raw.n != size) {
 		*out = (struct message_file){0};
 		struct status st = sync_changed(m->store, a, m->row.id, uid);

@@ -228,7 +228,10 @@ complete(struct mailbox *m, struct mailbox_scan *c, uint32_t from)
 	c->generation = m->generation;
 	if (!wants_whole(c->want) || c->complete >= from)
 		return true;
+	m->unread = 0;
 	struct status st = describe_some(m, &c->uids, from, &c->complete);
+	if (c->unread == 0)
+		c->unread = m->unread;
 	if (!status_is_fine(st) && m->store->ix.fault == SQLITE_OK)
 		m->store->ix.fault = SQLITE_BUSY;
 	return status_is_fine(st);

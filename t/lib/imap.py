@@ -530,10 +530,12 @@ class Imap:
 
 
 class Local(Imap):
-    """A session of its own on a socket pair, in a home directory."""
+    """A session of its own on a socket pair, in a home directory; its process
+    calls `before` first."""
 
-    def __init__(self, home, log=None, patience=300, env=()):
+    def __init__(self, home, log=None, patience=300, env=(), before=None):
         self.home, self.log, self.env = home, log, dict(env)
+        self.before = before
         super().__init__(0, patience=patience)
 
     def connect(self, host, port, patience):
@@ -546,7 +548,8 @@ class Local(Imap):
                           'bin', 'imapd'), '--session', '--config', config,
              '--set', 'log.target=stderr', '--set', 'log.level=warning'],
             stdin=theirs, stdout=theirs, stderr=self.log,
-            env=dict(os.environ, HOME=self.home, **self.env))
+            env=dict(os.environ, HOME=self.home, **self.env),
+            preexec_fn=self.before)
         theirs.close()
         return ours
 
