@@ -49,8 +49,10 @@ set_row(struct queue *q, const struct target *t, struct rcpt *r,
 	struct op o = {.kind = OP_STATE, .message = t->id,
 		.number = t->number, .state = state, .next = clock_wall(),
 		.reply = reply, .forget = r};
-	if (r != NULL)
+	if (r != NULL) {
+		outcome_way(q, r);
 		take_out(q, r);
+	}
 	batch_add(q, &o);
 }
 
@@ -83,6 +85,9 @@ change_release(struct queue *q, const struct target *t, struct rcpt *r,
 	if (r != NULL || !str_eq(t->state, STR("held")))
 		return false;
 	struct op o = {.kind = OP_CRASHES, .message = t->id};
+	struct msg *m = msg_find(q, t->id);
+	if (m != NULL)
+		m->crashes = 0;
 	batch_add(q, &o);
 	set_row(q, t, NULL, state_for(t), STR(""));
 	return true;

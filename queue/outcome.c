@@ -107,11 +107,21 @@ first_for(const struct rcpt *r)
 }
 
 void
+outcome_way(struct queue *q, struct rcpt *r)
+{
+	struct op o = op_of(OP_ROUTE, r);
+	if (r->unwritten)
+		batch_add(q, &o);
+	r->unwritten = false;
+}
+
+void
 outcome_held(struct queue *q, struct rcpt *r, struct str reason)
 {
 	struct op o = op_of(OP_STATE, r);
 	log_warn(str_from(r->msg->qid), "held", LOG_STR("rcpt", r->address),
 		LOG_STR("why", reason), first_for(r));
+	outcome_way(q, r);
 	o.state = ROW_HELD;
 	o.next = clock_wall();
 	o.reply = reason;
@@ -154,9 +164,8 @@ write_defer(struct queue *q, struct rcpt *r, const struct result *x,
 	int64_t next)
 {
 	struct arena *a = arena_new("reply");
-	struct op way = op_of(OP_ROUTE, r), o = op_of(OP_DEFER, r);
-	if (r->unwritten)
-		batch_add(q, &way);
+	struct op o = op_of(OP_DEFER, r);
+	outcome_way(q, r);
 	o.state = r->agent.n == 0 ? ROW_NEW : ROW_DUE;
 	o.next = next;
 	o.reply = status_format(a, x->status);

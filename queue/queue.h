@@ -613,6 +613,9 @@ void outcome_down(struct queue *q, struct rcpt *r, const struct result *x,
 /* Deferred without an attempt of its own (its host is down). */
 void outcome_parked(struct queue *q, struct rcpt *r, struct status s,
 	int64_t next);
+/* Its row says where it goes, if it did not yet: asked again while its message
+ * is in memory, it would be taken for a duplicate of itself. */
+void outcome_way(struct queue *q, struct rcpt *r);
 /* Held with a reason; leaves memory. */
 void outcome_held(struct queue *q, struct rcpt *r, struct str reason);
 /* Off the queue, into history. */

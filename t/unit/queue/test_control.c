@@ -150,6 +150,28 @@ START_TEST(hold_and_release)
 }
 END_TEST
 
+/* It goes where it would have gone, though the rest of its message is still in
+ * memory: it is no duplicate of itself. */
+START_TEST(what_is_released_is_delivered)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "x@far.test y@other.test", "x\r\n");
+	stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+	stand_until(s, stand_job_for(s, "y@other.test") != NULL);
+	ck_assert_int_eq(ORDER(.verb = STR("hold"), .rcpt = STR("x@far.test")),
+		1);
+	stand_result(s, stand_job_for(s, "x@far.test"), "4.2.0 - busy",
+		"recipient");
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE state = 2") == 1);
+	ck_assert_int_eq(ORDER(.verb = STR("release"), .id = id), 1);
+	stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+	stand_free(s);
+}
+END_TEST
+
 /* Waiting in memory for its turn: out of the lane at once, and twice is no
  * more than once. */
 START_TEST(orders_reach_what_is_in_memory)
@@ -359,7 +381,7 @@ Suite *
 suite_control(void)
 {
 	return SUITE("control", every_filter_finds_its_rows, pages_are_whole,
-		groups_are_counted, hold_and_release,
+		groups_are_counted, hold_and_release, what_is_released_is_delivered,
 		orders_reach_what_is_in_memory, orders_wait_for_the_agent,
 		an_expired_message_is_returned,
 		a_redirected_message_goes_elsewhere, all_has_to_be_said,

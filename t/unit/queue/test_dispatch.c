@@ -673,6 +673,29 @@ START_TEST(a_message_that_kills_its_agent_is_held)
 }
 END_TEST
 
+/* Another recipient of it is with an agent, so the message is in memory. */
+START_TEST(what_is_released_has_three_deaths_again)
+{
+	struct stand *s = stand_new("");
+	s->agent = NULL;
+	struct str id = stand_submit(
+		s, "a@b.test", "x@far.test y@other.test", "x\r\n");
+	stand_until(s, stand_job_for(s, "y@other.test") != NULL);
+	for (int i = 0; i < 3; i++) {
+		stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+		stand_crash(s, stand_job_for(s, "x@far.test"));
+	}
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM recipient"
+		" WHERE state = 2") == 1);
+	ck_assert_int_eq(stand_change(s, (struct msg_queue_change){
+		.verb = STR("release"), .id = id}), 1);
+	stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+	stand_crash(s, stand_job_for(s, "x@far.test"));
+	stand_until(s, stand_job_for(s, "x@far.test") != NULL);
+	stand_free(s);
+}
+END_TEST
+
 /* Agents cannot be had: no storm of questions, and all is well after. */
 START_TEST(row03_without_agents_mail_waits_quietly)
 {
@@ -911,5 +934,6 @@ suite_dispatch(void)
 		row71_commands, an_agent_asks_for_a_successor,
 		row70_after_a_failed_sync_it_is_written_anew,
 		a_message_that_kills_its_agent_is_held,
+		what_is_released_has_three_deaths_again,
 		row03_without_agents_mail_waits_quietly, row03_without_auth_mail_waits);
 }
