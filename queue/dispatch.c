@@ -181,8 +181,8 @@ throw_out(struct peer *p, const struct msg_job_result *m)
 	end_agent(p->data);
 }
 
-/* What a server said, by way of an agent that it may have taken over: it goes
- * into rows and reports, where control characters would make lines of their
+/* What a server said, by way of an agent that it may have taken over, or the
+ * agent itself: it goes into rows and reports, where control characters would make lines of their
  * own.  All but one are blanks here. */
 static struct str
 text_of_agent(struct arena *a, struct str s, char but)
@@ -201,6 +201,7 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 	struct queue *q = g->queue;
 	struct msg_job_result *res = &m->job_result;
 	struct str remote = text_of_agent(a, res->remote, ' ');
+	struct str detail = text_of_agent(a, res->detail, ' ');
 	if (res->number.n == 0 || res->number.n != res->status.n) {
 		throw_out(p, res);
 		return;
@@ -211,9 +212,10 @@ on_result(struct peer *p, struct arena *a, struct message *m)
 		uint64_t number;
 		struct rcpt *r;
 		struct result x = {.remote = remote,
-			.detail = res->detail, .scope = res->scope};
+			.detail = detail, .scope = res->scope};
 		if (g->local && i < res->forward.n)
-			x.forward = res->forward.v[i];
+			x.forward = text_of_agent(
+				a, res->forward.v[i], '\n');
 		if (!str_number(res->number.v[i], INT64_MAX, &number) ||
 			!status_parse(text_of_agent(a, res->status.v[i], '\n'),
 				&x.status)) {

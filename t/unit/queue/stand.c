@@ -233,6 +233,7 @@ answer_some(const struct stand *s, struct stand_job *j, size_t from,
 		r->status.v[i] = str_from(status);
 	r->remote = j->local ? STR("") : s->remote;
 	r->scope = str_from(scope);
+	r->detail = s->detail;
 	peer_send(j->peer, &m);
 }
 

@@ -51,6 +51,7 @@ struct stand {
 	size_t questions; /* in so many questions */
 	stand_agent_fn agent;
 	struct str remote; /* the host that remote agents name */
+	struct str detail; /* and what all say beside it */
 	struct list jobs;
 	size_t jobs_seen, agents_started, agents_alive, checkpoints;
 	bool no_agents; /* master refuses */

@@ -132,6 +132,19 @@ refuse_with_an_octet(struct stand *s, struct stand_job *j)
 		"recipient");
 }
 
+START_TEST(nor_one_of_the_agents_own_words)
+{
+	struct stand *s = stand_new("");
+	s->detail = STR("tls=no\nforged=1\r\x7f" "ip=x");
+	s->agent = stand_fine;
+	stand_submit(s, "", "a@far.test", "x\r\n");
+	all_done(s);
+	ck_assert_int_eq(stand_sql(s, "SELECT count(*) FROM history WHERE"
+		" detail = 'tls=no forged=1  ip=x'"), 1);
+	stand_free(s);
+}
+END_TEST
+
 /* A server that refuses, or an agent it has taken over, may say what it likes:
  * the report's fields are ours. */
 START_TEST(no_octet_of_a_reply_makes_a_field)
@@ -539,6 +552,7 @@ suite_report(void)
 	return SUITE("report", a_dead_target_is_reported,
 		a_failure_is_told_once_for_all,
 		no_octet_of_a_reply_makes_a_field,
+		nor_one_of_the_agents_own_words,
 		row35_a_report_is_well_formed, ret_hdrs_returns_the_header_alone,
 		row50_what_required_tls_is_not_returned_whole,
 		row34_notify_decides, a_success_is_told_when_it_was_asked_for,
