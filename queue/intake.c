@@ -209,8 +209,11 @@ open_body(struct queue *q, struct peer *p, struct arena *a,
 	if (p->who == PEER_LOCAL) {
 		struct str line = received_line(q, a, p, id);
 		if (write(fd, line.p, line.n) != (ssize_t)line.n) {
+			struct status st = status_errno(a, "body file", errno);
 			close(fd);
-			return status_errno(a, "body file", errno);
+			drop_body(q, id);
+			*slot = 0;
+			return st;
 		}
 	}
 	answer->fd = fd;
@@ -259,6 +262,17 @@ body_head(struct arena *a, int fd)
 	return str_of(p, n > 0 ? (size_t)n : 0);
 }
 
+/* What smtpd and sendmail see to before; who has the socket need not ask them.
+ * Header lines were added since. */
+static struct status
+check_size(const struct queue *q, const struct peer *p, int64_t size)
+{
+	if (p->who != PEER_LOCAL || size <= q->conf->smtp.max_size + HEAD_MOST)
+		return status_fine();
+	return status_reply(STATUS(STATUS_NEVER, 3, 4,
+		"The message is larger than smtp.max_size allows"), 552);
+}
+
 /* The file the peer was given under that name, closed by everybody who could
  * write to it. */
 static struct status
@@ -277,7 +291,7 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 		return STATUS(STATUS_LATER, 3, 0, "That is not your body file");
 	int fd = openat(q->bodies, str_cstr(a, m->body),
 		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) != 0)
+	if (fd < 0)
 		return status_errno(a, "body file", errno);
 	/* File systems without leases cannot tell; the owner's mode and the
 	 * missing path are what is left then. */
@@ -285,12 +299,18 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 	if (!busy)
 		fcntl(fd, F_SETLEASE, F_UNLCK);
 	m->message_id = message_id(a, body_head(a, fd));
+	bool known = fstat(fd, &st) == 0;
 	close(fd);
 	if (busy)
 		return STATUS(STATUS_LATER, 3, 0, "The body is still open");
+	if (!known)
+		return STATUS(STATUS_LATER, 3, 0, "The body has no size");
 	m->size = st.st_size;
 	*slot = 0;
-	return status_fine();
+	struct status s2 = check_size(q, s->peer, m->size);
+	if (!status_is_fine(s2))
+		drop_body(q, id);
+	return s2;
 }
 
 /* ----------------------------------------------------------------- submit */
@@ -415,6 +435,20 @@ was_taken(struct queue *q, struct str token, int64_t *id)
 	return found;
 }
 
+/* A local user says what is in the envelope; where it comes from the kernel
+ * says, and the rest is what smtpd knows of its client. */
+static void
+own_words(struct peer *p, struct arena *a, struct new_message *n)
+{
+	unsigned uid = 0, gid;
+	int pid;
+	ipc_peer_ids(peer_fd(p), &uid, &gid, &pid);
+	n->origin = STR("local");
+	n->client = STR("unix");
+	n->user = str_printf(a, "uid %u", uid);
+	n->session = n->trace = n->hold = STR("");
+}
+
 static struct status
 take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 {
@@ -449,7 +483,7 @@ take(struct queue *q, struct peer *p, struct arena *a, struct msg_submit *m)
 			STR(""), STR("NEVER")};
 	n.rcpts = r;
 	if (p->who == PEER_LOCAL)
-		n.origin = STR("local");
+		own_words(p, a, &n);
 	s->waiting++;
 	batch_add_message(q, &n, stored, s, false);
 	return status_fine();
@@ -494,6 +528,7 @@ on_change(struct peer *p, struct arena *a, struct message *m)
 	struct message change = MESSAGE(queue_change);
 	change.queue_change.verb = STR("retry");
 	change.queue_change.domain = m->queue_change.domain;
+	change.queue_change.after = m->queue_change.after;
 	if (p->who != PEER_SMTPD) {
 		control_change(p, a, m);
 	} else if (change.queue_change.domain.n == 0) {

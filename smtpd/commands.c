@@ -144,31 +144,45 @@ is_relayed(const struct session *s, struct str domain)
 	return false;
 }
 
+/* The queue looks at a page of rows at a time. */
+static struct status
+retry_domain(struct session *s, struct str domain, int64_t *count)
+{
+	struct message m = MESSAGE(queue_change), answer;
+	m.queue_change.verb = STR("retry");
+	m.queue_change.domain = domain;
+	do {
+		struct status st = link_call_again(s->queue,
+			s->transaction_arena, &m, MSG_done, &answer);
+		if (status_is_fine(st))
+			st = answer.done.status;
+		if (!status_is_fine(st))
+			return st;
+		*count += answer.done.count;
+		m.queue_change.after = answer.done.next;
+	} while (answer.done.next.n > 0);
+	return status_fine();
+}
+
 /* RFC 1985: mail that waits for a domain we relay for is tried at once. */
 struct status
 smtp_etrn(struct session *s, struct str args)
 {
-	struct message m = MESSAGE(queue_change), answer;
 	struct str domain = str_lower(s->transaction_arena, str_trim(args));
+	int64_t count = 0;
 	if (domain.n == 0 || !address_is_domain(domain, false))
 		return STATUS(STATUS_NEVER, 5, 4, "ETRN which domain?");
 	if (!is_relayed(s, domain))
 		return status_reply(STATUS(STATUS_LATER, 7, 1,
 			"That is not done for this domain"), 459);
-	m.queue_change.verb = STR("retry");
-	m.queue_change.domain = domain;
-	struct status st = link_call_again(s->queue, s->transaction_arena, &m,
-		MSG_done, &answer);
-	if (status_is_fine(st))
-		st = answer.done.status;
+	struct status st = retry_domain(s, domain, &count);
 	if (!status_is_fine(st))
 		return status_reply(st, 458);
 	log_info(s->id, "etrn", LOG_STR("domain", domain),
-		LOG_NUM("count", answer.done.count));
-	return (struct status){STATUS_FINE, 0, 0,
-		answer.done.count > 0 ? 253 : 251, str_printf(
-			s->transaction_arena, "%lld waiting for %.*s",
-			(long long)answer.done.count, STR_ARG(domain))};
+		LOG_NUM("count", count));
+	return (struct status){STATUS_FINE, 0, 0, count > 0 ? 253 : 251,
+		str_printf(s->transaction_arena, "%lld waiting for %.*s",
+			(long long)count, STR_ARG(domain))};
 }
 
 struct status
