@@ -93,8 +93,9 @@ client_heed_stop(bool heed)
 	sigaction(SIGTERM, &act, NULL);
 }
 
-/* A transaction in hand is finished first; pipelined input behind it is not
- * even looked at. */
+/* Told to stop, a client that says something finishes its transaction, and
+ * pipelined input behind it is not even looked at.  One that is silent is
+ * answered 421 wherever it is: nothing of it was taken over. */
 static bool
 is_over(const struct session *s, enum conn_wait waited)
 {

@@ -169,6 +169,17 @@ too_long(void)
 	return STATUS(STATUS_NEVER, 5, 2, "Line too long");
 }
 
+/* What follows a BDAT is no command, whatever is wrong with its line. */
+static void
+refuse_line(struct session *s, const struct smtp_row *row, struct str args,
+	struct status st)
+{
+	if (row != NULL && (row->command.flags & CMD_PAYLOAD) != 0)
+		st = bdat_refuse(s, args, st);
+	if (s->state != SMTP_CLOSED)
+		answer_error(s, st);
+}
+
 static void
 one_line(struct session *s, struct str line)
 {
@@ -178,14 +189,14 @@ one_line(struct session *s, struct str line)
 	/* Only AUTH may be longer (RFC 4954 4). */
 	if (line.n > SMTP_COMMAND_MOST &&
 		(row == NULL || row->fn != smtp_auth)) {
-		answer_error(s, too_long());
+		refuse_line(s, row, args, too_long());
 		return;
 	}
 	for (size_t i = 0; i < line.n; i++) {
 		unsigned char c = (unsigned char)line.p[i];
 		if ((c >= 0x20 && c != 0x7f) || c == '\t')
 			continue;
-		answer_error(s, STATUS(STATUS_NEVER, 5, 2,
+		refuse_line(s, row, args, STATUS(STATUS_NEVER, 5, 2,
 			"Control characters in a command"));
 		return;
 	}
@@ -196,6 +207,19 @@ one_line(struct session *s, struct str line)
 	if (done && row->fn == smtp_starttls && !login_start_tls(s))
 		s->state = SMTP_CLOSED;
 	arena_rewind(s->command_arena, mark);
+}
+
+/* Where a BDAT that long ends, nobody knows. */
+static void
+long_line(struct session *s, struct str begin)
+{
+	struct str args;
+	const struct smtp_row *row = find_row(s, command_verb(begin, &args));
+	if (row != NULL && (row->command.flags & CMD_PAYLOAD) != 0)
+		session_close(s, STATUS(STATUS_NEVER, 5, 2,
+			"Line too long; good bye"));
+	else
+		answer_error(s, too_long());
 }
 
 static void
@@ -227,7 +251,7 @@ step(struct session *s)
 		one_line(s, line);
 		break;
 	case LINE_TOO_LONG:
-		answer_error(s, too_long());
+		long_line(s, line);
 		break;
 	case LINE_BARE:
 		/* What one server takes for a line end and another does not

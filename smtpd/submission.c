@@ -95,32 +95,36 @@ is_edge(struct str s, size_t at)
 	return at >= s.n || str_has(STR("<>,;: \t\r\n()\""), s.p[at]);
 }
 
-/* The field with one address replaced wherever it stands by itself. */
+/* Which of the addresses stands there by itself; r->to.n: none. */
+static size_t
+address_at(const struct rewriting *r, struct str field, size_t at)
+{
+	size_t i = 0;
+	if (at > 0 && !is_edge(field, at - 1))
+		return r->to.n;
+	while (i < r->to.n &&
+		!(str_starts_nocase(str_skip(field, at), r->from.v[i]) &&
+			is_edge(field, at + r->from.v[i].n)))
+		i++;
+	return i;
+}
+
+/* The field with each address replaced once: what one becomes may be another
+ * that is replaced. */
 static struct str
-replace(struct arena *a, struct str field, struct str from, struct str to)
+rewritten(struct arena *a, const struct rewriting *r, struct str field)
 {
 	struct buf *out = buf_new(a);
 	for (size_t i = 0; i < field.n;) {
-		struct str rest = str_skip(field, i);
-		if (str_starts_nocase(rest, from) &&
-			is_edge(field, i + from.n) &&
-			(i == 0 || is_edge(field, i - 1))) {
-			buf_add(out, to);
-			i += from.n;
+		size_t which = address_at(r, field, i);
+		if (which < r->to.n) {
+			buf_add(out, r->to.v[which]);
+			i += r->from.v[which].n;
 		} else {
 			buf_addc(out, field.p[i++]);
 		}
 	}
 	return buf_str(out);
-}
-
-static struct str
-rewritten(struct arena *a, const struct rewriting *r, struct str field)
-{
-	for (size_t i = 0; i < r->to.n; i++)
-		if (!str_eq(r->from.v[i], r->to.v[i]))
-			field = replace(a, field, r->from.v[i], r->to.v[i]);
-	return field;
 }
 
 /* ---------------------------------------------------------------- repair */

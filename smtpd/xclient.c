@@ -19,11 +19,13 @@ is_unknown(struct str value)
 		str_eq_nocase(value, STR("[TEMPUNAVAIL]"));
 }
 
+/* Whose address is not known is nobody's whom we know, least of all the host's
+ * that says so. */
 static bool
 set_address(struct net_address *to, struct str value)
 {
 	if (is_unknown(value))
-		return true;
+		value = STR("0.0.0.0");
 	if (str_starts_nocase(value, STR("IPV6:")))
 		value = str_skip(value, 5);
 	return net_parse_ip(value, net_port(to), to);
@@ -57,6 +59,15 @@ set_name(struct session *s, struct str value)
 	return value.n <= 255;
 }
 
+/* What the address's name server says without being confirmed is believed by
+ * nobody here. */
+static bool
+set_reverse(struct session *s, struct str value)
+{
+	(void)s;
+	return value.n <= 255;
+}
+
 static bool
 set_helo(struct session *s, struct str value)
 {
@@ -86,7 +97,7 @@ static const struct {
 	struct str name;
 	attribute_fn fn;
 } attributes[] = {
-	{STR_INIT("NAME"), set_name}, {STR_INIT("REVERSE_NAME"), set_name},
+	{STR_INIT("NAME"), set_name}, {STR_INIT("REVERSE_NAME"), set_reverse},
 	{STR_INIT("ADDR"), set_addr}, {STR_INIT("PORT"), set_port},
 	{STR_INIT("DESTADDR"), set_destaddr}, {STR_INIT("DESTPORT"), set_port},
 	{STR_INIT("HELO"), set_helo}, {STR_INIT("PROTO"), set_proto},

@@ -35,6 +35,7 @@ struct conn {
 	size_t chunk; /* octets to read at once */
 	size_t taken; /* octets of input already consumed */
 	size_t swallow_most;
+	char begin[16]; /* of the line that was too long last */
 	struct buf *output;
 	struct buf *encoded;
 	struct conn_filter filter;
@@ -212,11 +213,14 @@ fill(struct conn *c)
 	}
 }
 
-/* Drops the rest of a line that is too long. */
+/* Drops a line that is too long, but for how it begins. */
 static enum conn_line
-swallow_line(struct conn *c)
+swallow_line(struct conn *c, struct str *line)
 {
 	size_t swallowed = 0;
+	struct str begin = str_head(unread(c), sizeof c->begin);
+	memcpy(c->begin, begin.p, begin.n);
+	*line = str_of(c->begin, begin.n);
 	for (;;) {
 		struct str have = unread(c);
 		size_t at = str_find(have, '\n');
@@ -255,15 +259,13 @@ conn_line(struct conn *c, size_t limit, struct str *line)
 	for (;;) {
 		struct str have = unread(c);
 		size_t at = seen + str_find(str_skip(have, seen), '\n');
-		if (at < have.n) {
+		if (at < have.n && at <= limit + 1) {
 			*line = str_head(have, at);
 			c->taken += at + 1;
-			if (at > limit + 1)
-				return LINE_TOO_LONG;
 			return judge_line(line);
 		}
-		if (have.n > limit + 1)
-			return swallow_line(c);
+		if (at < have.n || have.n > limit + 1)
+			return swallow_line(c, line);
 		seen = have.n;
 		if (!fill(c))
 			return LINE_NONE;

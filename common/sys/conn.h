@@ -32,7 +32,7 @@ enum conn_state {
 
 enum conn_line {
 	LINE_OK,
-	LINE_TOO_LONG, /* swallowed up to its LF, nothing kept */
+	LINE_TOO_LONG, /* swallowed up to its LF; line is how it began */
 	LINE_BARE, /* ended by LF without CR, or holds a bare CR */
 	LINE_NONE, /* conn_state is no longer CONN_OPEN */
 };

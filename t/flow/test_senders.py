@@ -46,12 +46,14 @@ def rewriting(h, far):
          ('x@relay.test, carol@desk.example.test',
           'from bob@desk.example.test\r\n'),
          'but neither in recipients nor in the text')
-    submit(h, 'alice', 'alice@example.test')
+    submit(h, 'alice', 'alice@example.test',
+           b'Reply-To: alice.liddell@example.test\r\n')
     sender, m = last(far, 2)
     same((sender, m['From']),
          ('Alice.Liddell@example.test',
           '"Somebody" <Alice.Liddell@example.test>'),
          'a table of senders comes first')
+    same(m['Reply-To'], 'third@example.test', 'each address is replaced once')
     with h.smtp() as s:
         s.sendmail('bob@desk.example.test', FAR,
                    text('bob@desk.example.test'))
@@ -109,7 +111,8 @@ def main():
     h = House(without=('imapd', 'pop3d'), users={
         'alice': 'secret', 'bob': 'hunter2', 'archive': 'x'})
     with open(h.dir + '/senders', 'w') as f:
-        f.write('alice@example.test Alice.Liddell@example.test\n')
+        f.write('alice@example.test Alice.Liddell@example.test\n'
+                'alice.liddell@example.test third@example.test\n')
     os.chmod(h.dir + '/senders', 0o644)
     h.sets += ['address.masquerade=example.test',
                'address.senders=text:%s/senders' % h.dir,

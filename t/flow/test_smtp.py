@@ -327,6 +327,28 @@ def proxy(h, plain, tls):
        'PROXY: not where it is not asked for', said)
 
 
+def xclient_unknown(h):
+    """Whose address the proxy does not know is not trusted as the proxy is;
+    nor is a name that nobody confirmed one for the rules."""
+    with h.smtp() as s:
+        s.ehlo('proxy.test')
+        same(s.mail('a@remote.test')[0] // 100 + s.rcpt('x@far.test')[0] // 100,
+             4, 'the proxy itself may relay')
+    with h.smtp() as s:
+        s.ehlo('proxy.test')
+        s.docmd('XCLIENT ADDR=[UNAVAILABLE] NAME=[UNAVAILABLE] '
+                'REVERSE_NAME=mx.good.test')
+        s.ehlo('x.test')
+        s.mail('a@remote.test')
+        same(s.rcpt('x@far.test')[0], 550, 'XCLIENT: who is not known may not')
+        code = s.rcpt('bob@example.test')[0]
+        s.data(b'Subject: unknown\r\n\r\nx\r\n')
+    ok(code == 250 and until(lambda: [m for m in h.mails('bob') if
+       'Subject: unknown' in open(m, errors='replace').read() and
+       'good.test' not in open(m, errors='replace').read()]),
+       'nor is an unconfirmed name written down as one')
+
+
 def xclient(h):
     before = count(h, 'bob')
     out = subprocess.run(
@@ -407,6 +429,10 @@ def main():
         lmtp(h, path)
         lost_queue(h)
         same(h.stop(), 0, 'it ends cleanly')
+    with House(without=MTA, sets=['smtp.xclient_networks=127.0.0.1',
+                                  'smtp.relay_networks=127.0.0.1',
+                                  'smtp.greet_wait=0']) as h:
+        xclient_unknown(h)
     done()
 
 
