@@ -86,12 +86,74 @@ do_ehlo(struct dialogue *d, struct str args)
 }
 
 static struct status
+size_param(const struct dialogue *d, struct str value)
+{
+	uint64_t size;
+	if (!str_number(value, INT64_MAX, &size))
+		return reply(STATUS_NEVER, 501, "SIZE is a number");
+	return (int64_t)size <= d->max_size ? status_fine()
+		: status_reply(STATUS(STATUS_NEVER, 3, 4,
+			"The message is too large"), 552);
+}
+
+static struct status
+body_param(const struct dialogue *d, struct str value)
+{
+	(void)d;
+	return str_eq_nocase(value, STR("7BIT")) ||
+			str_eq_nocase(value, STR("8BITMIME"))
+		? status_fine()
+		: reply(STATUS_NEVER, 501, "BODY is 7BIT or 8BITMIME");
+}
+
+static struct status
+utf8_param(const struct dialogue *d, struct str value)
+{
+	(void)d;
+	return value.n == 0 ? status_fine()
+		: reply(STATUS_NEVER, 501, "SMTPUTF8 has no value");
+}
+
+static const struct param_row {
+	struct str key;
+	struct status (*fn)(const struct dialogue *d, struct str value);
+} mail_params[] = {
+	{STR_INIT("SIZE"), size_param},
+	{STR_INIT("BODY"), body_param},
+	{STR_INIT("SMTPUTF8"), utf8_param},
+};
+
+enum { MAIL_PARAMS = sizeof mail_params / sizeof *mail_params };
+
+/* RFC 5321 4.1.1.11: what is not known is refused, not passed over. */
+static struct status
+check_params(const struct dialogue *d, const struct smtp_path *p,
+	const struct param_row *rows, size_t count)
+{
+	for (size_t i = 0; i < p->param_count; i++) {
+		size_t k = 0;
+		while (k < count && !str_eq_nocase(p->params[i].key, rows[k].key))
+			k++;
+		if (k == count)
+			return status_reply(STATUS(STATUS_NEVER, 5, 4,
+				"That parameter is not known here"), 555);
+		struct status s = rows[k].fn(d, p->params[i].value);
+		if (!status_is_fine(s))
+			return s;
+	}
+	return status_fine();
+}
+
+static struct status
 do_mail(struct dialogue *d, struct str args)
 {
 	struct smtp_path path;
 	start_over(d);
 	struct status s = smtp_parse_path(d->arena, args, STR("FROM:"), true,
 		&path);
+	if (status_is_fine(s))
+		s = check_params(d, &path, mail_params,
+			d->esmtp ? MAIL_PARAMS : 0);
 	if (!status_is_fine(s))
 		return s;
 	d->letter.sender = address_text(d->arena, &path.address);
@@ -104,6 +166,8 @@ do_rcpt(struct dialogue *d, struct str args)
 	struct smtp_path path;
 	struct status s = smtp_parse_path(d->arena, args, STR("TO:"), true,
 		&path);
+	if (status_is_fine(s))
+		s = check_params(d, &path, NULL, 0);
 	if (!status_is_fine(s))
 		return s;
 	if (path.address.domain.n == 0)

@@ -452,6 +452,16 @@ def test_stdio():
                  '250', '250', '221'], '-bs', out.stdout)
     ok('rcpt=2|d@e.test|"x y"@c.test|' in got and '\r\n.dot\r\n' in got,
        'submits', got)
+    out = call(SENDMAIL, '-bs', env=env, text='\r\n'.join((
+        'EHLO x', 'MAIL FROM:<a@b.test> FOO=bar',
+        'MAIL FROM:<a@b.test> SIZE=99999999999', 'MAIL FROM:<a@b.test> SIZE=x',
+        'MAIL FROM:<a@b.test> BODY=BINARYMIME',
+        'MAIL FROM:<a@b.test> SIZE=9 BODY=8bitmime SMTPUTF8',
+        'RCPT TO:<d@e.test> NOTIFY=NEVER', 'HELO x',
+        'MAIL FROM:<a@b.test> SIZE=9', 'QUIT', '')))
+    codes = [l[:3] for l in out.stdout.splitlines() if l[3] == ' ']
+    ok(codes == ['220', '250', '555', '552', '501', '501', '250', '555', '250',
+                 '555', '221'], 'parameters are known or refused', out.stdout)
     out = call(SENDMAIL, '-bs', env=env, text='')
     ok(out.returncode == 75, '-bs too says when nothing listens')
 
