@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "mail/encode.h"
+#include "sys/net.h"
 
 typedef struct status (*param_fn)(struct session *s, struct str value,
 	struct recipient *r);
@@ -292,6 +293,19 @@ too_many(struct session *s)
 	return st;
 }
 
+/* The address the client has reached us at is a name of ours (RFC 1123
+ * 5.2.17). */
+static void
+name_literal(const struct session *s, struct address *a)
+{
+	struct str ip;
+	struct net_address named;
+	if (address_literal(a->domain, &ip) && net_parse_ip(ip, 0, &named) &&
+		str_eq(net_ip(s->command_arena, &named),
+			net_ip(s->command_arena, &s->client->local)))
+		a->domain = s->program->hostname;
+}
+
 struct status
 smtp_rcpt(struct session *s, struct str args)
 {
@@ -306,6 +320,8 @@ smtp_rcpt(struct session *s, struct str args)
 			"Nobody has that address"), 501);
 	if (status_is_fine(st))
 		st = APPLY(s, &p, rcpt_params, &r);
+	if (status_is_fine(st))
+		name_literal(s, &p.address);
 	r.address = address_text(s->command_arena, &p.address);
 	if (status_is_fine(st))
 		st = policy_rcpt(s, &r);

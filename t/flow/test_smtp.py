@@ -185,6 +185,20 @@ def binary(h):
     ok(b'\0' not in kept, 'and lines in the Maildir')
 
 
+def literals(h):
+    """Row 38: the address a client came to is ours, another is not."""
+    before = count(h, 'bob')
+    with h.smtp() as s:
+        s.ehlo('x.test')
+        s.mail('a@remote.test')
+        same(s.rcpt('bob@[127.0.0.1]')[0], 250, 'row 38: our own address')
+        same([s.rcpt('bob@' + d)[0] for d in ('[127.0.0.2]', '[IPv6:::1]')],
+             [550, 550], 'row 38: not one the client did not come to')
+        s.data(b'Subject: literal\r\n\r\nx\r\n')
+    h.wait_mail('bob', before + 1)
+    same(count(h, 'bob'), before + 1, 'row 38: and mail for it arrives')
+
+
 def awkward(h):
     """Edge cases 8, 10, 12: what is kept as it is."""
     texts = [b'Subject: long\r\n\r\n' + b'x' * 100000 + b'\r\n',
@@ -421,6 +435,7 @@ def main():
         smuggling(h)
         pieces(h)
         binary(h)
+        literals(h)
         awkward(h)
         broken_off(h)
         garbage(h)
