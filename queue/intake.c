@@ -29,6 +29,7 @@
 
 enum {
 	BODIES_PER_PEER = 4,
+	USER_MOST = 300, /* connections of a local user */
 	RCPTS_MOST = 100000,
 	TEXT_MOST = 2000,
 	HEAD_MOST = 32 * 1024,
@@ -551,7 +552,7 @@ intake_start(struct queue *q)
 {
 	static const char *const askers[] = {"smtpd", "sendmail", "surat"};
 	q->intake = (struct peers){.loop = q->loop, .rows = rows,
-		.is_busy = has_bodies,
+		.is_busy = has_bodies, .user_most = USER_MOST,
 		.count = sizeof rows / sizeof *rows, .ctx = q,
 		.on_close = on_close};
 	for (size_t i = 0; i < sizeof askers / sizeof *askers; i++) {

@@ -23,6 +23,7 @@ enum {
 	MESSAGES_PER_TURN = 64,
 	ACCEPTS_PER_TURN = 64,
 	BREATH_MS = 200,
+	TELL_EVERY_MS = 60 * 1000,
 	WAITING_MOST = 64 * 1024 * 1024,
 };
 
@@ -37,6 +38,7 @@ struct connection {
 	struct peer peer; /* first: a peer is its connection */
 	struct list of_peers;
 	int fd;
+	unsigned uid; /* PEER_LOCAL: whose it is */
 	int open; /* questions not answered yet */
 	bool closing;
 	bool leaving, heard_all; /* of one that retires */
@@ -52,6 +54,7 @@ struct listening {
 	struct peers *peers;
 	struct loop_watch *watch;
 	unsigned who;
+	int64_t told; /* boot clock: that somebody had too many */
 };
 
 struct peers_state {
@@ -324,6 +327,32 @@ out_of_breath(struct listening *l)
 	loop_timer(l->peers->loop, clock_in(BREATH_MS), listen_again, l);
 }
 
+/* Anybody can ask here, and must not take everybody's place. */
+static bool
+is_too_many(struct listening *l, int fd, unsigned *uid)
+{
+	const struct peers *ps = l->peers;
+	unsigned gid;
+	int pid;
+	size_t n = 0;
+	if (l->who != PEER_LOCAL || ps->user_most == 0 ||
+		!ipc_peer_ids(fd, uid, &gid, &pid))
+		return false;
+	list_each(&ps->state->connections, at, save) {
+		const struct connection *c =
+			list_entry(at, struct connection, of_peers);
+		n += c->peer.who == PEER_LOCAL && c->uid == *uid;
+	}
+	if (n < ps->user_most)
+		return false;
+	if (l->told == 0 || clock_ms() - l->told > TELL_EVERY_MS) {
+		l->told = clock_ms();
+		log_warn(LOG_NO_ID, "too-many-connections",
+			LOG_NUM("uid", *uid), LOG_NUM("most", ps->user_most));
+	}
+	return true;
+}
+
 static void
 on_accept(void *ctx, int fd, unsigned events)
 {
@@ -336,7 +365,12 @@ on_accept(void *ctx, int fd, unsigned events)
 			out_of_breath(l);
 			return;
 		}
-		peers_take(l->peers, client, l->who);
+		unsigned uid = 0;
+		if (is_too_many(l, client, &uid)) {
+			close(client);
+			continue;
+		}
+		of(peers_take(l->peers, client, l->who))->uid = uid;
 	}
 }
 

@@ -42,6 +42,9 @@ struct peers {
 	/* Is there something unfinished between questions (a dialogue, a file
 	 * half written)?  May be NULL: never. */
 	bool (*is_busy)(const struct peer *p);
+	/* Connections of one local user (PEER_LOCAL) that are let in; 0: as
+	 * many as come. */
+	size_t user_most;
 	struct peers_state *state; /* peers' own; NULL at first */
 	bool asks; /* an asker's */
 };

@@ -2,9 +2,11 @@
 /* What is taken, when it is answered, and what is not taken. */
 #include "queue_suites.h"
 #include "stand.h"
+#include "sys/ipc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct str seen[64];
@@ -346,6 +348,35 @@ START_TEST(a_local_submission_has_the_largest_size)
 }
 END_TEST
 
+/* One user's idle connections take nobody else's place. */
+START_TEST(a_local_user_has_so_many_connections)
+{
+	enum { MOST = 300 };
+	struct stand *s = stand_new("");
+	struct str path = str_printf(s->arena, "%s/ask.sendmail", s->directory);
+	int fd[MOST + 1];
+	char c;
+	for (int i = 0; i <= MOST; i++) {
+		fd[i] = ipc_connect(str_cstr(s->arena, path));
+		ck_assert_int_ge(fd[i], 0);
+		stand_turn(s, 0);
+	}
+	ck_assert_int_eq(recv(fd[MOST], &c, 1, 0), 0);
+	ck_assert_int_lt(recv(fd[MOST - 1], &c, 1, MSG_DONTWAIT), 0);
+	ck_assert(stand_submit(
+		s, "a@remote.test", "later@local.test", "x\r\n").n > 0);
+	close(fd[0]);
+	stand_turn(s, 200);
+	struct peer *p = stand_connect(s, "sendmail");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "later@local.test", "x\r\n");
+	ck_assert(stand_submit_as(s, p, &m).n > 0);
+	for (int i = 1; i <= MOST; i++)
+		close(fd[i]);
+	stand_free(s);
+}
+END_TEST
+
 /* ETRN asks for one domain, whose rows may be behind those of others. */
 START_TEST(smtpd_may_go_on_with_the_next_page)
 {
@@ -442,6 +473,7 @@ suite_intake(void)
 		a_body_goes_with_the_peer_that_did_not_submit_it,
 		a_local_submission_has_the_largest_size,
 		smtpd_may_go_on_with_the_next_page,
+		a_local_user_has_so_many_connections,
 		what_no_envelope_may_be_is_refused,
 		every_octet_comes_back_or_is_refused,
 		a_local_submission_says_who_it_was, many_are_written_together,
