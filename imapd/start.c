@@ -38,14 +38,11 @@ greet(struct imap_session *s, const struct handover *h)
 	reply_line(s->conn, h->start->tag, r);
 }
 
-/* A damaged index costs one call (store/store.h): hence the second. */
 static struct status
 open_store(struct imap_session *s, struct store **store)
 {
 	struct status st = status_fine();
 	if (*store == NULL)
-		st = store_open(s->arena, s->home, store);
-	if (status_is_later(st))
 		st = store_open(s->arena, s->home, store);
 	s->store = *store;
 	if (status_is_fine(st))

@@ -210,10 +210,8 @@ check_counts(struct store *s, struct arena *a, struct check *c,
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
-	if (!folder_by_id(s, a, f->id, f)) {
-		index_rollback(s);
-		return NO_FOLDER;
-	}
+	if (!folder_by_id(s, a, f->id, f))
+		return index_no_folder(s, a);
 	struct counted n = count(s, f);
 	bool wrong = n.messages != f->messages || n.unseen != f->unseen ||
 		n.deleted != f->deleted || n.size != f->size ||

@@ -54,10 +54,8 @@ find_both(struct copying *c, const struct uid_set *uids, struct str name)
 	if (!status_is_fine(st))
 		return st;
 	if (!folders_name(c->a, name, &good) ||
-		!folder_named(c->s, c->a, good, &c->target)) {
-		index_rollback(c->s);
-		return NO_FOLDER;
-	}
+		!folder_named(c->s, c->a, good, &c->target))
+		return index_no_folder(c->s, c->a);
 	c->to = c->target.id == c->source.id ? &c->source : &c->target;
 	c->uids = mailbox_existing(c->m, c->a, uids, true);
 	return st;

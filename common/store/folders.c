@@ -752,10 +752,8 @@ folders_delete(struct store *s, struct arena *a, struct str name)
 	struct status st = index_begin(s, a);
 	if (!status_is_fine(st))
 		return st;
-	if (!folder_named(s, a, good, &f)) {
-		index_rollback(s);
-		return NO_FOLDER;
-	}
+	if (!folder_named(s, a, good, &f))
+		return index_no_folder(s, a);
 	st = delete_row(s, a, &f);
 	if (!status_is_fine(st))
 		return st;

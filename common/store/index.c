@@ -509,6 +509,14 @@ index_rollback(struct store *s)
 }
 
 struct status
+index_no_folder(struct store *s, struct arena *a)
+{
+	index_rollback(s);
+	struct status st = index_status(s, a);
+	return status_is_fine(st) ? NO_FOLDER : st;
+}
+
+struct status
 index_commit(struct store *s, struct arena *a)
 {
 	bool wrote = s->ix.open && s->ix.db != NULL &&

@@ -137,6 +137,8 @@ bool index_is_current(struct store *s);
 struct status index_ready(struct store *s, struct arena *a);
 /* The latter (store.c); also the whole of opening a store. */
 struct status store_renew(struct store *s, struct arena *a);
+/* This failed, and another try finds the index made anew. */
+bool store_is_worth_a_try(struct store *s, struct status st);
 
 /* A writer's transaction (waits for other writers as long as the store has
  * patience); a reader's. */
@@ -144,6 +146,8 @@ struct status index_begin(struct store *s, struct arena *a);
 struct status index_begin_read(struct store *s, struct arena *a);
 struct status index_commit(struct store *s, struct arena *a);
 void index_rollback(struct store *s);
+/* The same; a folder was not found, or could not be looked for. */
+struct status index_no_folder(struct store *s, struct arena *a);
 
 /*
  * Work that every session finds at the same moment and one has to do.  Hundreds

@@ -316,8 +316,8 @@ claim_recent(struct mailbox *m, struct arena *a)
 	m->row.new_from = f.new_from;
 }
 
-struct status
-mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
+static struct status
+try_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	struct mailbox **out)
 {
 	struct folder_row f;
@@ -332,10 +332,8 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	m->read_only = read_only;
 	m->generation = s->ix.generation;
 	st = index_begin_read(s, a);
-	if (status_is_fine(st) && !folder_by_id(s, a, f.id, &m->row)) {
-		index_rollback(s);
-		return NO_FOLDER;
-	}
+	if (status_is_fine(st) && !folder_by_id(s, a, f.id, &m->row))
+		return index_no_folder(s, a);
 	load_uids(m);
 	m->folder = folder_view(s, &m->row, a);
 	st = index_commit(s, a);
@@ -346,6 +344,16 @@ mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	*out = m;
 	if (!status_is_fine(st))
 		uids_end(&m->uids);
+	return st;
+}
+
+struct status
+mailbox_open(struct store *s, struct arena *a, struct str name, bool read_only,
+	struct mailbox **out)
+{
+	struct status st = try_open(s, a, name, read_only, out);
+	if (store_is_worth_a_try(s, st))
+		st = try_open(s, a, name, read_only, out);
 	return st;
 }
 

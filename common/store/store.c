@@ -184,6 +184,13 @@ renew(struct store *s, struct arena *a)
 	return out;
 }
 
+bool
+store_is_worth_a_try(struct store *s, struct status st)
+{
+	return status_is_later(st) && (s->ix.broken ||
+		(s->ix.db != NULL && !index_is_current(s)));
+}
+
 /*
  * From directories to rows.  Also when the index was deleted, damaged or
  * replaced with its Maildir while it was open: what only the old one knew of
@@ -192,6 +199,7 @@ renew(struct store *s, struct arena *a)
 struct status
 store_renew(struct store *s, struct arena *a)
 {
+	enum { TRIES = 3 };
 	if (s->ix.renewing)
 		return status_later(2, 0, STR("the index cannot be made"));
 	if (s->ix.db != NULL && !s->ix.broken)
@@ -200,7 +208,7 @@ store_renew(struct store *s, struct arena *a)
 	s->ix.renewing = true;
 	struct status st = renew(s, a);
 	/* damage that shows only when it is read */
-	if (!status_is_fine(st) && s->ix.broken) {
+	for (int i = 1; i < TRIES && store_is_worth_a_try(s, st); i++) {
 		index_close(s);
 		st = renew(s, a);
 	}

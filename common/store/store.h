@@ -21,9 +21,10 @@
  * What always holds:
  *  - Nothing here blocks for long: the index is locked for the length of one
  *    short transaction, readers never lock.
- *  - A damaged index costs one call, which fails with later 4.2.0; it is set
- *    aside (index.db.bad) and the next call makes it again from the Maildir.
- *    No UID, flag or keyword changes by it.
+ *  - A damaged index costs at most one call, which fails with later 4.2.0; it
+ *    is set aside (index.db.bad) and the next call makes it again from the
+ *    Maildir.  No UID, flag or keyword changes by it.  store_open and
+ *    mailbox_open, where sessions begin, try again themselves.
  *  - No ids are changed and no path leaves the Maildir: who calls already is
  *    the user.
  *  - Failures are statuses: later 4.3.1 when the disk is full, later 4.2.0

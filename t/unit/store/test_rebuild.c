@@ -274,6 +274,37 @@ START_TEST(test_damaged)
 }
 END_TEST
 
+/* A session that begins does not notice: neither one that opens the store, nor
+ * one whose process has had it open since before. */
+START_TEST(test_damaged_before_a_session)
+{
+	static const char *const ways[] = {
+		"head -c 800 /dev/urandom",
+		"head -c 8192 surat/index.db; yes damage | head -c 99000",
+	};
+	for (size_t i = 0; i < 4; i++) {
+		struct home h;
+		struct mailbox *m;
+		fill(&h);
+		struct facts_of_folder inbox = facts_of(&h, "INBOX");
+		ck_assert_int_eq(sqlite3_exec(h.s->ix.db,
+			"PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL),
+			SQLITE_OK);
+		home_reopen(&h);
+		ck_assert_int_eq(shell(&h, "{ %s; } > x; rm surat/*-wal; "
+			"dd if=x of=surat/index.db conv=notrunc 2>/dev/null",
+			ways[i / 2]), 0);
+		if (i % 2 == 0)
+			home_reopen(&h);
+		ck_fine(mailbox_open(h.s, h.a, STR("INBOX"), false, &m));
+		mailbox_close(m);
+		check_same(&h, "INBOX", &inbox);
+		check_counts(h.s, h.a);
+		home_gone(&h);
+	}
+}
+END_TEST
+
 /* Many small wounds to a file in use. */
 START_TEST(test_damaged_anywhere)
 {
@@ -700,7 +731,8 @@ Suite *
 suite_rebuild(void)
 {
 	return SUITE("rebuild", test_lost, test_lost_under_a_session,
-		test_lost_in_part, test_lost_but_for_its_log, test_damaged, test_damaged_anywhere,
+		test_lost_in_part, test_lost_but_for_its_log, test_damaged,
+		test_damaged_before_a_session, test_damaged_anywhere,
 		test_control_damaged, test_control_hostile,
 		test_everything_of_ours_removed, test_index_is_old,
 		test_lost_while_others_work, test_rebuild_lets_others_in,
