@@ -103,9 +103,9 @@ unquote(struct arena *a, struct str t, struct str *out)
 bool
 target_command(struct arena *a, struct str t, struct str *out)
 {
-	if (str_starts(t, STR("\"")) && !unquote(a, t, &t))
-		return false;
-	if (!str_starts(t, STR("|")))
+	/* "\|..." is none: what asks and what runs must agree */
+	if (!target_is_command(t) ||
+		(str_starts(t, STR("\"")) && !unquote(a, t, &t)))
 		return false;
 	t = str_trim(str_skip(t, 1));
 	if (t.n == 0 || t.n > TARGET_COMMAND_MOST)

@@ -28,6 +28,7 @@ START_TEST(commands)
 		{"|", NULL}, {"|  ", NULL}, {"\"|\"", NULL}, {"\"|a", NULL},
 		{"\"|a\" b", NULL}, {"\"|a\\\"", NULL}, {"|a\tb", NULL},
 		{"|a\x7f", NULL}, {"cat", NULL}, {"\"cat\"", NULL}, {"", NULL},
+		{"\"\\|cat\"", NULL},
 	};
 	struct arena *a = arena_new("test");
 	struct str out;
