@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@ enum {
 	STALE_SECONDS = 5 * 60, /* a lock file nobody renews */
 	LOCK_MODE = 0200, /* of no other program's */
 	TAIL_MOST = 64,
+	WINDOW = 64 * 1024,
 	NAME_MOST = 250,
 };
 
@@ -34,6 +34,7 @@ struct box {
 	int dir, fd;
 	const char *name, *lock;
 	bool dotted; /* the lock file is ours */
+	bool unread; /* who knows what is in it */
 	off_t size; /* where the batch began */
 };
 
@@ -216,13 +217,76 @@ text_of(struct arena *a, const struct delivery *d, size_t *mark)
 
 /* --------------------------------------------------------- earlier copies */
 
-/* Where the next message begins, or the end. */
-static size_t
-next_message(struct str file, size_t from)
+/* A window on the file, which is read and not mapped: others may cut it off,
+ * and a disk may fail. */
+struct scan {
+	int fd;
+	off_t size;
+	char *room;
+	off_t at; /* of what is in the window */
+	size_t have;
+	bool failed; /* there is less than there was */
+};
+
+static void
+move_window(struct scan *f, off_t at)
 {
-	struct str rest = str_skip(file, from + 1);
-	return from + 1 + str_search(rest, STR("\nFrom ")) +
-		(str_search(rest, STR("\nFrom ")) < rest.n ? 1 : 0);
+	f->at = at;
+	f->have = 0;
+	while (f->have < WINDOW && at + (off_t)f->have < f->size) {
+		ssize_t n = pread(f->fd, f->room + f->have, WINDOW - f->have,
+			at + (off_t)f->have);
+		if (n <= 0) {
+			f->failed = true;
+			return;
+		}
+		f->have += (size_t)n;
+	}
+}
+
+/* What is there, n octets and more if there are as many. */
+static struct str
+window(struct scan *f, off_t at, size_t n)
+{
+	off_t end = f->at + (off_t)f->have;
+	if (at < f->at || (at + (off_t)n > end && end < f->size) || at > end)
+		move_window(f, at);
+	size_t skip = (size_t)(at - f->at);
+	if (skip > f->have)
+		skip = f->have;
+	return str_of(f->room + skip, f->have - skip);
+}
+
+/* -1: the end. */
+static int
+octet(struct scan *f, off_t at)
+{
+	struct str w = window(f, at, 1);
+	return w.n == 0 ? -1 : (unsigned char)w.p[0];
+}
+
+/* Where the text is, from here on; the end when it is not. */
+static off_t
+search(struct scan *f, off_t at, struct str text)
+{
+	while (at < f->size) {
+		struct str w = window(f, at, text.n);
+		size_t found = str_search(w, text);
+		if (found < w.n)
+			return at + (off_t)found;
+		if (w.n < text.n)
+			break;
+		at += (off_t)(w.n - text.n + 1);
+	}
+	return f->size;
+}
+
+/* Where the next message begins, or the end. */
+static off_t
+next_message(struct scan *f, off_t from)
+{
+	off_t found = search(f, from + 1, STR("\nFrom "));
+	return found < f->size ? found + 1 : found;
 }
 
 enum copy { COPY_NONE, COPY_WHOLE, COPY_TORN };
@@ -230,28 +294,24 @@ enum copy { COPY_NONE, COPY_WHOLE, COPY_TORN };
 /* Where, from here on, a message begins whose first two lines are those of the
  * text; the end of the file when there is none.  In a body there is no such
  * first line: it would be quoted. */
-static size_t
-find_begin(struct str file, size_t at, struct str lines)
+static off_t
+find_begin(struct scan *f, off_t at, struct str lines)
 {
-	while (at < file.n) {
-		at += str_search(str_skip(file, at), lines);
-		if (at == 0 || at == file.n || file.p[at - 1] == '\n')
-			break;
+	while ((at = search(f, at, lines)) < f->size && at > 0 &&
+		octet(f, at - 1) != '\n')
 		at++;
-	}
 	return at;
 }
 
 /* What is left of a copy that begins at start.  Torn before others it stays as
  * it is, and there may be a whole one behind it. */
 static enum copy
-judge_copy(struct str file, size_t start, struct str tail)
+judge_copy(struct scan *f, off_t start, struct str tail)
 {
-	size_t end = next_message(file, start);
-	struct str there = str_head(str_skip(file, start), end - start);
-	if (str_ends(there, tail))
+	off_t end = next_message(f, start), from = end - (off_t)tail.n;
+	if (from >= start && str_starts(window(f, from, tail.n), tail))
 		return COPY_WHOLE;
-	return end < file.n ? COPY_NONE : COPY_TORN;
+	return end < f->size ? COPY_NONE : COPY_TORN;
 }
 
 /*
@@ -260,7 +320,7 @@ judge_copy(struct str file, size_t start, struct str tail)
  * file: *cut is where it begins.
  */
 static enum copy
-find_copy(struct str file, struct str text, size_t mark, size_t *cut)
+find_copy(struct scan *f, struct str text, size_t mark, off_t *cut)
 {
 	size_t n = mark + str_find(str_skip(text, mark), '\n') + 1;
 	struct str lines = str_head(text, n);
@@ -268,11 +328,11 @@ find_copy(struct str file, struct str text, size_t mark, size_t *cut)
 	if (tail > TAIL_MOST)
 		tail = TAIL_MOST;
 	enum copy c = COPY_NONE;
-	size_t at = find_begin(file, 0, lines);
-	while (at < file.n && c == COPY_NONE) {
-		c = judge_copy(file, at, str_skip(text, text.n - tail));
+	off_t at = find_begin(f, 0, lines);
+	while (at < f->size && c == COPY_NONE) {
+		c = judge_copy(f, at, str_skip(text, text.n - tail));
 		*cut = at;
-		at = find_begin(file, at + 1, lines);
+		at = find_begin(f, at + 1, lines);
 	}
 	return c;
 }
@@ -280,15 +340,19 @@ find_copy(struct str file, struct str text, size_t mark, size_t *cut)
 /* The beginning of the last message may be all that was written of it, with
  * zeros behind it. */
 static enum copy
-find_stump(struct str file, struct str text, size_t *cut)
+find_stump(struct scan *f, struct str text, off_t *cut)
 {
-	size_t last = 0;
-	for (size_t i = 0; i < file.n; i = next_message(file, i))
+	off_t last = 0;
+	size_t same = 0;
+	for (off_t i = 0; i < f->size; i = next_message(f, i))
 		last = i;
-	struct str stump = str_skip(file, last);
-	while (str_ends(stump, STR("\0")))
-		stump.n--;
-	if (stump.n < sizeof "From " || !str_starts(text, stump))
+	while (same < text.n && octet(f, last + (off_t)same) ==
+		(unsigned char)text.p[same])
+		same++;
+	off_t rest = last + (off_t)same;
+	while (octet(f, rest) == '\0')
+		rest++;
+	if (rest < f->size || same < sizeof "From ")
 		return COPY_NONE;
 	*cut = last;
 	return COPY_TORN;
@@ -299,19 +363,16 @@ static enum copy
 look_for(struct box *b, struct str text, size_t mark)
 {
 	struct stat st;
-	size_t cut = 0;
+	off_t cut = 0;
 	if (fstat(b->fd, &st) != 0 || st.st_size == 0)
 		return COPY_NONE;
-	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE,
-		b->fd, 0);
-	if (p == MAP_FAILED)
-		return COPY_NONE;
-	struct str file = str_of(p, (size_t)st.st_size);
-	enum copy c = find_copy(file, text, mark, &cut);
+	struct scan f = {.fd = b->fd, .size = st.st_size,
+		.room = arena_alloc(b->arena, WINDOW)};
+	enum copy c = find_copy(&f, text, mark, &cut);
 	if (c == COPY_NONE)
-		c = find_stump(file, text, &cut);
-	munmap(p, (size_t)st.st_size);
-	if (c == COPY_TORN && ftruncate(b->fd, (off_t)cut) != 0)
+		c = find_stump(&f, text, &cut);
+	b->unread |= f.failed;
+	if (c == COPY_TORN && !f.failed && ftruncate(b->fd, cut) != 0)
 		return COPY_NONE;
 	return c;
 }
@@ -392,6 +453,11 @@ deliver_all(struct box *b, struct delivery *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		look_one(b, &v[i]);
+	for (size_t i = 0; i < n && b->unread; i++)
+		v[i].status = status_later(3, 0,
+			STR("the mailbox cannot be read"));
+	if (b->unread)
+		return;
 	b->size = lseek(b->fd, 0, SEEK_END);
 	for (size_t i = 0; i < n; i++)
 		append_one(b, &v[i]);

@@ -34,6 +34,23 @@ linkat(int fromfd, const char *from, int tofd, const char *to, int flags)
 	return -1;
 }
 
+static int bad_reads;
+
+void
+reads_fail(int err)
+{
+	bad_reads = err;
+}
+
+ssize_t
+pread(int fd, void *to, size_t n, off_t at)
+{
+	if (bad_reads == 0)
+		return syscall(SYS_pread64, fd, to, n, at);
+	errno = bad_reads;
+	return bad_reads > 0 ? -1 : 0;
+}
+
 static unsigned syncs;
 
 int

@@ -50,6 +50,9 @@ long shell_number(struct home *h, const char *fmt, ...)
 /* What linkat says (EPERM, as of a file that is somebody else's), but of files in
  * a directory with this in its path (NULL: none); 0: what it always says. */
 void links_fail(int err, const char *but);
+/* What pread says, -1 and this or, below zero, nothing; 0: what it always
+ * says. */
+void reads_fail(int err);
 /* Calls of fsync until now. */
 unsigned syncs_done(void);
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "store/spool.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -365,6 +366,60 @@ START_TEST(row02_what_was_there)
 }
 END_TEST
 
+static off_t
+size_of(const char *path)
+{
+	struct stat st;
+	ck_assert_int_eq(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* Wherever it lies in a file that is read in pieces, whole and torn. */
+START_TEST(row02_in_a_large_file)
+{
+	setup();
+	for (int k = 0; k < 300; k += 7) {
+		unlink(at("alice"));
+		int fd = open(at("alice"), O_WRONLY | O_CREAT, 0600);
+		struct str begin = STR("From x@y Thu Jan  1 00:00:00 1970\n\n");
+		ck_assert_int_eq(write(fd, begin.p, begin.n), begin.n);
+		ck_assert_int_eq(ftruncate(fd, 65536 - 400 + k), 0);
+		ck_assert_int_eq(pwrite(fd, "\n\n", 2, 65536 - 402 + k), 2);
+		close(fd);
+		ck_fine(deliver("q1", "Subject: x\r\n\r\nbody\r\n", false));
+		off_t whole = size_of(at("alice"));
+		ck_fine(deliver("q1", "Subject: x\r\n\r\nbody\r\n", true));
+		ck_assert_int_eq(size_of(at("alice")), whole);
+		ck_assert_int_eq(truncate(at("alice"), whole - 1 - k % 90), 0);
+		ck_fine(deliver("q1", "Subject: x\r\n\r\nbody\r\n", true));
+		ck_assert_int_eq(size_of(at("alice")), whole);
+	}
+	teardown();
+}
+END_TEST
+
+/* Cut off while it is looked through, or on a disk that fails: later, and
+ * nothing is written. */
+START_TEST(row02_cannot_be_read)
+{
+	static const int errors[] = {EIO, -1};
+	setup();
+	ck_fine(deliver("q1", "Subject: x\r\n\r\nbody\r\n", false));
+	struct str want = contents(at("alice"));
+	for (int i = 0; i < 2; i++) {
+		reads_fail(errors[i]);
+		struct status st = deliver("q1",
+			"Subject: x\r\n\r\nbody\r\n", true);
+		reads_fail(0);
+		ck_assert(status_is_later(st));
+		ck_assert(str_eq(contents(at("alice")), want));
+	}
+	ck_fine(deliver("q1", "Subject: x\r\n\r\nbody\r\n", true));
+	ck_assert(str_eq(contents(at("alice")), want));
+	teardown();
+}
+END_TEST
+
 START_TEST(another_file)
 {
 	setup();
@@ -380,5 +435,6 @@ suite_spool(void)
 {
 	return SUITE("spool", what_is_written, whose_it_must_be,
 		links_at_any_moment, locks, no_lock_file, row06_no_space,
-		row02_torn_anywhere, row02_what_was_there, another_file);
+		row02_torn_anywhere, row02_what_was_there,
+		row02_in_a_large_file, row02_cannot_be_read, another_file);
 }
