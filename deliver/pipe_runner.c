@@ -87,14 +87,14 @@ put_filtered(struct environment *e, const char *name, struct str value)
 	put(e, name, str_from(text));
 }
 
-/* What stands behind "rfc822;", or the recipient itself. */
+/* What stands behind "rfc822;" or "utf-8;", or the recipient itself. */
 static struct str
 original(struct arena *a, const struct msg_job *j)
 {
-	struct str text = str_skip(j->orcpt.v[0],
-		str_find(j->orcpt.v[0], ';') + 1);
+	struct str text = j->orcpt.v[0], type;
 	struct buf *plain = buf_new(a);
-	return text.n > 0 && xtext_decode(plain, text) ? buf_str(plain)
+	str_cut(&text, ';', &type);
+	return text.n > 0 && orcpt_decode(plain, type, text) ? buf_str(plain)
 		: j->rcpt.v[0];
 }
 

@@ -11,7 +11,9 @@
 #include "remote.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "mail/address.h"
 #include "mail/convert.h"
+#include "mail/encode.h"
 
 enum {
 	LINE_MOST = 998, /* RFC 5321 4.5.3.1.6 */
@@ -240,6 +242,16 @@ put_param(struct conn *c, const char *name, struct str value)
 		conn_printf(c, " %s=%.*s", name, STR_ARG(value));
 }
 
+/* What came by SMTPUTF8 may go on without. */
+static void
+put_orcpt(struct transaction *t, struct str orcpt)
+{
+	struct buf *ascii = buf_new(t->a);
+	if (address_is_utf8(orcpt))
+		orcpt_to_ascii(ascii, orcpt);
+	put_param(t->s->conn, "ORCPT", buf_str(ascii));
+}
+
 static void
 put_mail(struct transaction *t)
 {
@@ -269,7 +281,7 @@ put_rcpt(struct transaction *t, size_t i)
 	conn_printf(c, "RCPT TO:<%.*s>", STR_ARG(t->paths[i]));
 	if (t->s->can.dsn) {
 		put_param(c, "NOTIFY", t->j->m.notify.v[at]);
-		put_param(c, "ORCPT", t->j->m.orcpt.v[at]);
+		put_orcpt(t, t->j->m.orcpt.v[at]);
 	}
 	conn_puts(c, "\r\n");
 }

@@ -162,8 +162,7 @@ change_redirect(struct queue *q, const struct target *t, struct rcpt *r,
 	struct op o = op_of(OP_REDIRECT, r);
 	struct buf *orcpt = buf_new(r->msg->arena);
 	if (r->orcpt.n == 0) {
-		buf_adds(orcpt, "rfc822;");
-		xtext_encode(orcpt, r->address);
+		orcpt_encode(orcpt, r->address);
 		o.orcpt = buf_str(orcpt);
 	}
 	o.new_number = free_number(q, r->msg);

@@ -68,8 +68,7 @@ keep_original(struct rcpt *r, struct str address)
 	if (r->orcpt.n > 0 || str_eq_nocase(r->address, address))
 		return;
 	struct buf *b = buf_new(r->msg->arena);
-	buf_adds(b, r->msg->utf8 ? "utf-8;" : "rfc822;");
-	xtext_encode(b, r->address);
+	orcpt_encode(b, r->address);
 	r->orcpt = buf_str(b);
 }
 

@@ -67,8 +67,7 @@ apply_result(struct session *s, const struct msg_rcpt_result *r,
 		return;
 	/* Whom it was for is not forgotten (edge case 78). */
 	struct buf *orcpt = buf_new(s->command_arena);
-	buf_adds(orcpt, s->t.utf8 ? "utf-8;" : "rfc822;");
-	xtext_encode(orcpt, to->address);
+	orcpt_encode(orcpt, to->address);
 	if (to->orcpt.n == 0)
 		to->orcpt = buf_str(orcpt);
 	to->address = r->address;

@@ -171,9 +171,9 @@ write_notification(struct buf *out, const struct dsn *d, struct str words)
 /* What a sender gave in xtext may be anything once decoded, line ends too;
  * only what is plain text becomes part of a field. */
 static bool
-decode_plain(struct buf *out, struct str coded, bool utf8)
+decode_plain(struct buf *out, struct str type, struct str coded, bool utf8)
 {
-	if (!xtext_decode(out, coded) ||
+	if (!orcpt_decode(out, type, coded) ||
 		(!utf8 && !str_is_ascii(buf_str(out))) ||
 		!charset_is_utf8(buf_str(out)))
 		return false;
@@ -215,8 +215,8 @@ write_original_recipient(struct arena *a, struct buf *out,
 	struct str type;
 	struct buf *plain = buf_new(a), *kind = buf_new(a);
 	str_cut(&given, ';', &type);
-	if (given.p != NULL && decode_plain(kind, type, false) &&
-		decode_plain(plain, given, d->utf8))
+	if (given.p != NULL && decode_plain(kind, STR(""), type, false) &&
+		decode_plain(plain, type, given, d->utf8))
 		buf_printf(out, "Original-Recipient: %.*s;%.*s\r\n",
 			STR_ARG(buf_str(kind)), STR_ARG(buf_str(plain)));
 }
@@ -250,7 +250,7 @@ write_fields(struct arena *a, struct buf *out, const struct dsn *d)
 		"Content-Description: Delivery report\r\n\r\n",
 		STR_ARG(d->boundary), d->utf8 ? "global-delivery-status"
 					      : "delivery-status");
-	if (d->envid.n > 0 && decode_plain(envid, d->envid, d->utf8))
+	if (d->envid.n > 0 && decode_plain(envid, STR(""), d->envid, d->utf8))
 		buf_printf(out, "Original-Envelope-Id: %.*s\r\n",
 			STR_ARG(buf_str(envid)));
 	buf_printf(out, "Reporting-MTA: dns;%.*s\r\nX-Surat-Queue-Id: %.*s\r\n"

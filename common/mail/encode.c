@@ -2,6 +2,8 @@
 /* Codings; tables and small state machines, linear in their input. */
 #include "mail/encode.h"
 
+#include <utf8proc.h>
+
 enum { LINE = 76, CODE_NONE = 0xff };
 
 static const char alphabet[] =
@@ -289,6 +291,99 @@ xtext_decode(struct buf *out, struct str s)
 			continue;
 		out->n = before;
 		return false;
+	}
+	return true;
+}
+
+/* RFC 6533 3: EmbeddedUnicodeChar, whose points of ASCII are few. */
+static void
+embed(struct buf *out, unsigned long c)
+{
+	buf_printf(out, "\\x{%02lX}", c);
+}
+
+static bool
+is_quchar(unsigned char c)
+{
+	return c > 0x20 && c < 0x7f && c != '+' && c != '=' && c != '\\';
+}
+
+/* keep: ASCII is coded already. */
+static void
+embed_all(struct buf *out, struct str s, bool keep)
+{
+	while (s.n > 0) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t n = utf8proc_iterate(
+			(const utf8proc_uint8_t *)s.p,
+			(utf8proc_ssize_t)s.n, &c);
+		if (n < 1) {
+			n = 1;
+			c = 0xfffd;
+		}
+		if (c < 0x80 && (keep || is_quchar((unsigned char)c)))
+			buf_addc(out, (char)c);
+		else
+			embed(out, (unsigned long)c);
+		s = str_skip(s, (size_t)n);
+	}
+}
+
+void
+orcpt_encode(struct buf *out, struct str address)
+{
+	bool ascii = str_is_ascii(address);
+	buf_adds(out, ascii ? "rfc822;" : "utf-8;");
+	if (ascii)
+		xtext_encode(out, address);
+	else
+		embed_all(out, address, false);
+}
+
+void
+orcpt_to_ascii(struct buf *out, struct str orcpt)
+{
+	embed_all(out, orcpt, true);
+}
+
+/* "\x{F6}", which s begins with; false when it is none. */
+static bool
+take_embedded(struct buf *out, struct str *s)
+{
+	utf8proc_uint8_t to[4];
+	struct str rest = str_skip(*s, 3), digits;
+	long c = 0;
+	if (!str_cut(&rest, '}', &digits) || rest.p == NULL || digits.n < 2 ||
+		digits.n > 6)
+		return false;
+	for (size_t i = 0; i < digits.n; i++) {
+		int value = hex_value(digits.p[i]);
+		if (value < 0)
+			return false;
+		c = c << 4 | value;
+	}
+	utf8proc_ssize_t n = utf8proc_codepoint_valid((utf8proc_int32_t)c)
+		? utf8proc_encode_char((utf8proc_int32_t)c, to) : 0;
+	buf_add(out, str_of((const char *)to, (size_t)n));
+	*s = rest;
+	return n > 0;
+}
+
+bool
+orcpt_decode(struct buf *out, struct str type, struct str s)
+{
+	struct str mark = STR("\\x{");
+	bool embedded = str_search(s, mark) < s.n || !str_is_ascii(s);
+	if (!embedded || !str_eq_nocase(type, STR("utf-8")))
+		return xtext_decode(out, s);
+	while (s.n > 0) {
+		if (str_starts(s, mark)) {
+			if (!take_embedded(out, &s))
+				return false;
+			continue;
+		}
+		buf_addc(out, s.p[0]);
+		s = str_skip(s, 1);
 	}
 	return true;
 }

@@ -46,6 +46,17 @@ void qp_end(struct qp_stream *s, struct buf *out);
 void xtext_encode(struct buf *out, struct str octets);
 bool xtext_decode(struct buf *out, struct str text);
 
+/*
+ * ORCPT of an address: "rfc822;" and xtext (RFC 3461 4.2), or, beyond ASCII,
+ * "utf-8;" and the form of RFC 6533 3 that goes everywhere: "j\x{F6}rg@a.b".
+ */
+void orcpt_encode(struct buf *out, struct str address);
+/* What stands behind the type; both forms of RFC 6533 3, and xtext.  False
+ * when it is none of them. */
+bool orcpt_decode(struct buf *out, struct str type, struct str coded);
+/* The same value for servers without SMTPUTF8. */
+void orcpt_to_ascii(struct buf *out, struct str orcpt);
+
 /* Lower case. */
 void hex_encode(struct buf *out, struct str octets);
 bool hex_decode(struct buf *out, struct str text);

@@ -126,6 +126,40 @@ START_TEST(quoted_printable_lines_are_short_and_keep_text)
 }
 END_TEST
 
+/* RFC 3461 4.2, RFC 6533 3. */
+START_TEST(original_recipients)
+{
+	static const struct {
+		const char *address, *coded;
+	} rows[] = {{"a+b=c@d.test", "rfc822;a+2Bb+3Dc@d.test"},
+		{"j\xc3\xb6rg@d.test", "utf-8;j\\x{F6}rg@d.test"},
+		{"j\xc3\xb6+\\=@d.test",
+			"utf-8;j\\x{F6}\\x{2B}\\x{5C}\\x{3D}@d.test"},
+		{"\xf0\x9f\x93\xa7@\xe4\xbe\x8b.test",
+			"utf-8;\\x{1F4E7}@\\x{4F8B}.test"}};
+	static const char *const bad[] = {"\\x{}", "\\x{F6", "\\x{D800}",
+		"\\x{110000}", "\\x{GG}", "\\x{00000F6}"};
+	struct arena *a = arena_new("test");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf *out = buf_new(a), *back = buf_new(a);
+		struct str address = str_from(rows[i].address), type;
+		orcpt_encode(out, address);
+		ck_assert(str_eq(buf_str(out), str_from(rows[i].coded)));
+		struct str rest = buf_str(out);
+		ck_assert(str_cut(&rest, ';', &type));
+		ck_assert(orcpt_decode(back, type, rest));
+		ck_assert(str_eq(buf_str(back), address));
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		ck_assert_msg(!orcpt_decode(buf_new(a), STR("utf-8"),
+			str_from(bad[i])), "%s", bad[i]);
+	struct buf *ascii = buf_new(a);
+	orcpt_to_ascii(ascii, STR("utf-8;j\xc3\xb6\\x{2B}rg@d.test"));
+	ck_assert_view(buf_str(ascii), "utf-8;j\\x{F6}\\x{2B}rg@d.test");
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(xtext_refuses)
 {
 	static const char *const rows[] = {"a=b", "a+", "a+4", "a+4G", "a b",
@@ -167,5 +201,6 @@ suite_encode(void)
 	return SUITE("encode", base64_of_rfc_4648, base64_strict_refuses,
 		every_octet_survives_every_coding, quoted_printable_text,
 		quoted_printable_lines_are_short_and_keep_text, xtext_refuses,
+		original_recipients,
 		commands);
 }
