@@ -151,6 +151,7 @@ struct auth {
 	struct users *users;
 	struct aliases *aliases;
 	int64_t tables_checked; /* boot clock, ms */
+	unsigned tables_read; /* how often any was */
 	struct watched users_file, aliases_file;
 	struct table **tables; /* that options name */
 	size_t table_count;
@@ -207,6 +208,8 @@ void tables_check(const struct auth *x, struct buf *errors);
 /* At most once a second: reads changed files; a broken one is logged and the
  * last good state kept. */
 void tables_refresh(struct auth *x);
+/* Looks again, whenever that was; true when any has changed. */
+bool tables_look_again(struct auth *x);
 struct table *tables_get(const struct auth *x, struct str ref);
 
 /* -------------------------------------------------------------- lookup.c */
@@ -217,6 +220,7 @@ struct lookup {
 	struct arena *arena;
 	struct str_list *why; /* reasons are gathered here; NULL: nobody asks */
 	bool later; /* a table could not be asked */
+	bool unknown; /* somebody was not found */
 	struct str domain_where; /* of the table that lists the domain, or empty */
 };
 

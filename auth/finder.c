@@ -37,50 +37,64 @@ find_login(struct lookup *l, struct str name, struct msg_login_found *out)
 	const struct user *u = lookup_login(l, name);
 	out->status = !l->later ? status_fine() : STATUS(STATUS_LATER, 4, 3,
 		"a table of users cannot be asked now");
+	l->unknown = u == NULL;
 	if (u != NULL) {
 		out->name = u->name;
 		out->rest = u->rest;
 	}
 }
 
-bool
-finder_answer(struct auth *x, struct arena *a, const struct message *m,
-	struct message *answer)
+static bool
+answer_with(struct lookup *l, struct auth *x, struct arena *a,
+	const struct message *m, struct message *answer)
 {
-	struct lookup l;
 	struct str_list why = {NULL, 0};
-	tables_refresh(x);
 	switch (m->kind) {
 	case MSG_rcpt_lookup:
 		*answer = MESSAGE(rcpt_result);
-		begin(&l, x, a, m->rcpt_lookup.explain, &why);
-		policy_decide(&l, &m->rcpt_lookup, &answer->rcpt_result);
+		begin(l, x, a, m->rcpt_lookup.explain, &why);
+		policy_decide(l, &m->rcpt_lookup, &answer->rcpt_result);
 		answer->rcpt_result.why = why;
 		return true;
 	case MSG_route:
 		*answer = MESSAGE(route_result);
-		begin(&l, x, a, m->route.explain, &why);
-		lookup_route(&l, m->route.address, &answer->route_result);
+		begin(l, x, a, m->route.explain, &why);
+		lookup_route(l, m->route.address, &answer->route_result);
 		answer->route_result.why = why;
 		return true;
 	case MSG_routes:
 		*answer = MESSAGE(routes_result);
-		begin(&l, x, a, 0, &why);
-		lookup_routes(&l, m->routes.addresses, &answer->routes_result);
+		begin(l, x, a, 0, &why);
+		lookup_routes(l, m->routes.addresses, &answer->routes_result);
 		return true;
 	case MSG_sender:
 		*answer = MESSAGE(sender_result);
-		begin(&l, x, a, 0, &why);
-		senders_answer(&l, &m->sender, &answer->sender_result);
+		begin(l, x, a, 0, &why);
+		senders_answer(l, &m->sender, &answer->sender_result);
 		return true;
 	case MSG_login_find:
 		*answer = MESSAGE(login_found);
-		begin(&l, x, a, 0, &why);
-		find_login(&l, m->login_find.name, &answer->login_found);
+		begin(l, x, a, 0, &why);
+		find_login(l, m->login_find.name, &answer->login_found);
 		return true;
 	default:
 		return false;
 	}
+}
+
+/* Who is not there may have been put there a moment ago: whoever writes to a
+ * table and then sends mail need not wait. */
+bool
+finder_answer(struct auth *x, struct arena *a, const struct message *m,
+	struct message *answer)
+{
+	struct lookup l = {.unknown = false};
+	tables_refresh(x);
+	if (!answer_with(&l, x, a, m, answer))
+		return false;
+	if (l.unknown && tables_look_again(x))
+		answer_with(&l, x, a, m, answer);
+	return true;
 }
 
 /* ------------------------------------------------------------ the worker */

@@ -323,8 +323,9 @@ lookup_is_postmaster(struct str local)
 }
 
 static struct status
-unknown(void)
+unknown(struct lookup *l)
 {
+	l->unknown = true;
 	return STATUS(STATUS_NEVER, 1, 1, "There is no such user here");
 }
 
@@ -397,7 +398,7 @@ lookup_rcpt(struct lookup *l, struct str text, enum domain_class *class,
 		*user = f.user;
 		return status_fine();
 	}
-	return l->later ? not_now() : unknown();
+	return l->later ? not_now() : unknown(l);
 }
 
 /* ----------------------------------------------------------- expansion */
@@ -592,6 +593,7 @@ expand_one(struct expansion *e, struct str text)
 		if (!again)
 			add_elsewhere(e, normal);
 	} else if (!found) {
+		l->unknown = true;
 		if (!again)
 			add_address(l->arena, &e->nobody, normal);
 	} else if (f.user != NULL) {
@@ -656,7 +658,7 @@ expand(struct lookup *l, struct str address, struct msg_route_result *out,
 	}
 	if (somebody)
 		return status_fine();
-	return e.nobody.n > 0 ? unknown() : STATUS(STATUS_NEVER, 4, 6,
+	return e.nobody.n > 0 ? unknown(l) : STATUS(STATUS_NEVER, 4, 6,
 		"The alias leads in a circle");
 }
 

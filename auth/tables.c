@@ -70,6 +70,7 @@ refresh_users(struct auth *x, bool first)
 	if (x->users != NULL)
 		arena_free(x->users->arena);
 	x->users = u;
+	x->tables_read++;
 	log_info(LOG_NO_ID, "users-read",
 		LOG_NUM("users", map_count(u->by_name)));
 }
@@ -95,6 +96,7 @@ refresh_aliases(struct auth *x, bool first)
 	if (x->aliases != NULL)
 		arena_free(x->aliases->arena);
 	x->aliases = n;
+	x->tables_read++;
 }
 
 /* ------------------------------------------------------ tables by option */
@@ -154,8 +156,11 @@ refresh_all(struct auth *x, bool first)
 {
 	refresh_users(x, first);
 	refresh_aliases(x, first);
-	for (size_t i = 0; i < x->table_count; i++)
+	for (size_t i = 0; i < x->table_count; i++) {
+		const void *before = x->tables[i]->content;
 		table_refresh(x->tables[i]);
+		x->tables_read += x->tables[i]->content != before;
+	}
 	x->tables_checked = clock_ms();
 }
 
@@ -213,4 +218,12 @@ tables_refresh(struct auth *x)
 {
 	if (clock_ms() - x->tables_checked >= TABLES_CHECK_MS)
 		refresh_all(x, false);
+}
+
+bool
+tables_look_again(struct auth *x)
+{
+	unsigned before = x->tables_read;
+	refresh_all(x, false);
+	return x->tables_read != before;
 }

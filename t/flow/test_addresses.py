@@ -132,6 +132,12 @@ def changes(h):
              h.grep('table-broken .*aliases:.*a line is name')),
        'aliases too')
     arrives(h, 'list@example.test', 'bob', 'the last good aliases stay')
+    for n in range(20):
+        write(h, 'aliases', 'quick%d: bob\n' % n +
+              open(h.dir + '/aliases').read().replace('broken line\n', ''))
+        if code(h, 'quick%d@example.test' % n)[0] != 250:
+            break
+    same(n, 19, 'who was named just now is known')
     write(h, 'members', 'carol@nowhere.example.test, alice\n')
     write(h, 'aliases', open(h.dir + '/aliases').read().replace(
         'broken line\n', ''))
