@@ -167,7 +167,8 @@ watch_master(void *ctx, int fd, unsigned events)
 	struct auth *x = ctx;
 	(void)fd, (void)events;
 	loop_unwatch(x->master_watch);
-	peers_retire(&x->peers, RETIRE_MS, over);
+	peers_retire(&x->peers, program_grace(x->program, RETIRE_MS),
+		over);
 }
 
 static void

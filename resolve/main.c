@@ -66,7 +66,8 @@ watch_master(void *ctx, int fd, unsigned events)
 	struct resolve *r = ctx;
 	(void)fd, (void)events;
 	loop_unwatch(r->master);
-	peers_retire(&r->peers, RETIRE_MS, over);
+	peers_retire(&r->peers, program_grace(r->program, RETIRE_MS),
+		over);
 }
 
 static void

@@ -55,19 +55,20 @@ handshakes_over(void *ctx)
 	struct tls *t = ctx;
 	link_close(t->keys);
 	t->no_more = true;
-	if (t->links == 0)
+	if (t->links == 0 || !program_has_successor(t->program))
 		loop_stop(t->loop);
 }
 
-/* Told to end: open links are carried on to theirs; new ones are another
- * process's. */
+/* Told to end: open links are carried on to theirs, if new ones are another
+ * process's by now. */
 static void
 watch_master(void *ctx, int fd, unsigned events)
 {
 	struct tls *t = ctx;
 	(void)fd, (void)events;
 	loop_unwatch(t->master);
-	peers_retire(&t->peers, RETIRE_MS, handshakes_over);
+	peers_retire(&t->peers, program_grace(t->program, RETIRE_MS),
+		handshakes_over);
 }
 
 static void

@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { ALONE_MS = 2000 };
+
 struct options {
 	const char *config;
 	struct str_list overrides;
@@ -89,11 +91,14 @@ name_sockets(struct program *p)
 /* SIGTERM is then what the end of the link to the starter is otherwise. */
 static int end_of_link = -1;
 
+/* Processes forked from this one have it too: closing it would end nothing. */
 static void
 on_term(int signal)
 {
+	int saved = errno;
 	(void)signal;
-	close(end_of_link);
+	shutdown(end_of_link, SHUT_RDWR);
+	errno = saved;
 }
 
 /* For programs that answer others: theirs is to finish what was asked. */
@@ -120,6 +125,12 @@ bool
 program_has_successor(const struct program *p)
 {
 	return program_fd(p, "master", 0) >= 0 && end_of_link < 0;
+}
+
+int64_t
+program_grace(const struct program *p, int64_t most)
+{
+	return program_has_successor(p) || most < ALONE_MS ? most : ALONE_MS;
 }
 
 /* inetd makes the client's socket standard error too: what we have to say is

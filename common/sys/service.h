@@ -121,6 +121,9 @@ int program_open(const struct program *p, const char *name, struct str path);
 /* Told to end, is another one there already?  suratd starts it first; systemd
  * does when this one is gone. */
 bool program_has_successor(const struct program *p);
+/* How long what was begun may take then, ms: at most that, and without a
+ * successor, for whom everybody waits, a moment. */
+int64_t program_grace(const struct program *p, int64_t most);
 
 /* From now on SIGTERM ends nothing by itself but makes this descriptor
  * readable, so that a session can say good bye. */

@@ -119,6 +119,20 @@ def renewal():
     same(read('alice', 'secret')[0].logout()[0], 'BYE', 'and logins work')
 
 
+def busy_restart():
+    """Nobody listens while it ends: what has been begun does not hold it."""
+    c = imaplib.IMAP4_SSL('127.0.0.1', 993, timeout=30,
+                          ssl_context=ssl._create_unverified_context())
+    c.send(b'a AUTHENTICATE PLAIN\r\n')
+    same(c.readline(), b'+ \r\n', 'a login has been begun')
+    pid = system.running['surat-auth'].pid
+    system.signal('surat-auth', signal.SIGTERM)
+    ok(until(lambda: not os.path.exists('/proc/%d/exe' % pid), 15),
+       'auth ends without it')
+    same(read('alice', 'secret')[0].logout()[0], 'BYE', 'and is there again')
+    c.shutdown()
+
+
 def files(maildir):
     found = []
     for sub in ('new', 'cur'):
@@ -225,6 +239,7 @@ try:
     same([l for l in system.log if 'ended with' in l or ' died ' in l], [],
          'nobody died')
     renewal()
+    busy_restart()
 finally:
     if system:
         if os.environ.get('SHOW'):
