@@ -251,7 +251,7 @@ def test_control():
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
     a = s.ask('auth', 'session_start|session=x|service=imap|user=alice|ids=-|'
-              'home=/tmp|limits=|client=c|tls=1|tag=a1|pending=3|abc|',
+              'home=/tmp|limits=|client=c|tls=1|back=0|tag=a1|pending=3|abc|',
               theirs.fileno())
     ok(a.recv(1000).startswith(b'done\0status=2'), 'a session is started')
     f = ours.makefile()
@@ -260,7 +260,7 @@ def test_control():
     bad = s.ask('queue', 'service|verb=stop|name=|')
     ok(b'status=5' in bad.recv(1000), 'the queue may not stop the suite')
     bad = s.ask('queue', 'session_start|session=x|service=imap|user=alice|'
-                'ids=-|home=/tmp|limits=|client=c|tls=1|tag=a1|pending=0||')
+                'ids=-|home=/tmp|limits=|client=c|tls=1|back=0|tag=a1|pending=0||')
     ok(bad.recv(1000) == b'', 'nor start a session')
     a = s.ask('auth', 'agent_start|agent=local|user=u|ids=-|home=/|')
     data, fds, _, _ = socket.recv_fds(a, 1000, 2)
