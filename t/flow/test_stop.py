@@ -169,7 +169,7 @@ def row77_descriptors():
     h = House(without=MTA, sets=['smtp.max_processes=200',
                                  'smtp.idle_processes=20'])
     command = h.command()
-    h.command = lambda: ['prlimit', '--nofile=72:72'] + command
+    h.command = lambda: ['prlimit', '--nofile=80:80'] + command
     h.start()
     try:
         clients = []
