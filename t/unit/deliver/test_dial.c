@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "sys/ipc.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -53,6 +54,8 @@ serve(int listening)
 {
 	struct arena *a = arena_new("resolve");
 	struct message m;
+	struct pollfd p = {listening, POLLIN, 0}; /* it does not block */
+	poll(&p, 1, -1);
 	int fd = accept(listening, NULL, NULL);
 	while (ipc_recv_wait(&ask_messages, fd, a, &m, clock_in(60000)) ==
 		IPC_OK) {
