@@ -68,6 +68,11 @@ static const char schema[] =
 	" agent, user, home, ids, destination, attempts, parked, attempted," \
 	" notified, remote FROM recipient"
 
+/* An id of a clock that was ahead: such ids go on until that time has come. */
+#define FROM_AHEAD "message > (strftime('%s') + 86400) * 1000000"
+#define GONE " WHERE NOT EXISTS (SELECT 1 FROM message WHERE" \
+	" id = old.message) LIMIT ?2)"
+
 static const char *const texts[STATEMENTS] = {
 	[INSERT_MESSAGE] = "INSERT INTO message (id, sender, arrival, size,"
 		" origin, session, client, user, ret, envid, body_type, utf8,"
@@ -120,17 +125,19 @@ static const char *const texts[STATEMENTS] = {
 	[SAVE_DESTINATION] = "INSERT OR REPLACE INTO destination VALUES"
 		" (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 	[PRUNE_ATTEMPTS] = "DELETE FROM attempt WHERE message IN"
-		" (SELECT DISTINCT message FROM attempt WHERE"
-		" message < ?1 * 1000000 AND NOT EXISTS (SELECT 1 FROM"
-		" message WHERE id = attempt.message) LIMIT ?2)",
+		" (SELECT message FROM (SELECT DISTINCT message FROM attempt"
+		" WHERE message < ?1 * 1000000 UNION ALL"
+		" SELECT DISTINCT message FROM attempt WHERE " FROM_AHEAD
+		" AND started < ?1 * 1000000) AS old" GONE,
 	[UNDO_FUTURE] = "UPDATE recipient SET next = ?1"
 		" WHERE state = ?3 AND next > ?2",
 	[PRUNE_DESTINATIONS] = "DELETE FROM destination WHERE changed < ?1",
 	[PRUNE_HISTORY] = "DELETE FROM history WHERE finished < ?1 AND"
-		" message IN (SELECT DISTINCT message FROM history WHERE"
-		" message < ?1 * 1000000 AND finished < ?1 AND NOT EXISTS"
-		" (SELECT 1 FROM message WHERE id = history.message)"
-		" LIMIT ?2)",
+		" message IN"
+		" (SELECT message FROM (SELECT DISTINCT message FROM history"
+		" WHERE message < ?1 * 1000000 AND finished < ?1 UNION ALL"
+		" SELECT DISTINCT message FROM history WHERE " FROM_AHEAD
+		" AND finished < ?1) AS old" GONE,
 	[SELECT_DUE] = ROW " WHERE state = ?1 AND next <= ?2"
 		" AND (next, message, number) > (?3, ?4, ?5)"
 		" ORDER BY next, message, number LIMIT ?6",

@@ -353,6 +353,28 @@ START_TEST(history_tells_the_attempts)
 }
 END_TEST
 
+/* Ids never fall: those of a clock that was ahead for a while stay ahead. */
+START_TEST(history_of_a_future_clock_is_pruned)
+{
+	struct stand *s = stand_new("");
+	stand_kill(s);
+	stand_exec(s, "CREATE TEMP TABLE f AS SELECT"
+		" (strftime('%s') + 366 * 86400) * 1000000 AS id;"
+		"INSERT INTO history (message, number, finished) SELECT id, 0,"
+		" 1 FROM f UNION ALL SELECT id + 1, 0, strftime('%s') FROM f"
+		" UNION ALL SELECT 1000000, 0, 1;"
+		"INSERT INTO attempt (message, number, started) SELECT id, 0,"
+		" 1 FROM f UNION ALL SELECT id + 1, 0, strftime('%s') *"
+		" 1000000 FROM f UNION ALL SELECT 1000000, 0, 1");
+	stand_start(s);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM history") == 1);
+	stand_until(s, stand_sql(s, "SELECT count(*) FROM attempt") == 1);
+	ck_assert_int_eq(stand_sql(s, "SELECT message % 2 FROM history"), 1);
+	ck_assert_int_eq(stand_sql(s, "SELECT message % 2 FROM attempt"), 1);
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(content_can_be_read)
 {
 	struct stand *s = stand_new("");
@@ -385,5 +407,6 @@ suite_control(void)
 		orders_reach_what_is_in_memory, orders_wait_for_the_agent,
 		an_expired_message_is_returned,
 		a_redirected_message_goes_elsewhere, all_has_to_be_said,
-		history_tells_the_attempts, content_can_be_read);
+		history_tells_the_attempts,
+		history_of_a_future_clock_is_pruned, content_can_be_read);
 }
