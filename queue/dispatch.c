@@ -29,6 +29,12 @@ enum {
 	REFUSED_PAUSE_MS = 1000,
 	IDLE_MS = 30 * 1000,
 	TENURE_MS = 2000, /* of a local agent whose place is wanted */
+	/* What a job may make a remote agent wait for: */
+	SERVERS_MOST = 3,
+	COMMANDS_MOST = 20, /* but RCPT, of a session */
+	CONNECTS_MOST = 240, /* hosts and their addresses */
+	BLOCK = 32 * 1024, /* octets; the agent's */
+	SPARE_MS = 2000,
 };
 
 /* Its message lives as long as the job: a recipient is forgotten by the loop,
@@ -91,12 +97,45 @@ retire_if_idle(struct queue *q, struct agent *g)
 		checkpoint_begin(q, g);
 }
 
+/* An agent has its own patience with a server, a reply and a block of the
+ * message at a time; one that has not answered when all of it must be used up,
+ * at three servers, never will. */
+static int64_t
+patience_with(const struct queue *q, const struct msg *m)
+{
+	const struct conf_remote *c = &q->conf->remote;
+	int64_t blocks = m->size / BLOCK + 1;
+	int64_t seconds = c->greeting_timeout + c->data_timeout +
+		c->command_timeout * (JOB_RECIPIENTS + COMMANDS_MOST) +
+		c->block_timeout * blocks + c->final_timeout;
+	return clock_in(SPARE_MS + 1000 * SERVERS_MOST *
+		(seconds + c->connect_timeout * CONNECTS_MOST));
+}
+
+static void
+lose_patience(void *ctx)
+{
+	struct agent *g = ctx;
+	g->patience = NULL;
+	log_error(LOG_NO_ID, "agent-silent", LOG_STR("lane", g->lane->key));
+	end_agent(g);
+}
+
+static void
+have_patience(struct queue *q, struct agent *g, const struct msg *m)
+{
+	loop_untimer(g->patience);
+	g->patience = g->local || m == NULL ? NULL : loop_timer(q->loop,
+		patience_with(q, m), lose_patience, g);
+}
+
 static void
 job_done(struct queue *q, struct agent *g, struct job *j)
 {
 	list_remove(&j->link);
 	g->count--;
 	g->delicate = false;
+	have_patience(q, g, NULL);
 	g->used = clock_ms();
 	lane_ended(q, j->work);
 	free(j);
@@ -344,6 +383,7 @@ agent_gone(struct peer *p)
 		list_remove(at);
 		return_job(q, list_entry(at, struct job, link));
 	}
+	have_patience(q, g, NULL);
 	list_remove(&g->of_idle);
 	list_remove(&g->of_queue);
 	if (g->local) {
@@ -558,6 +598,7 @@ send_job(struct queue *q, struct agent *g, struct lane *l)
 	g->lane = l;
 	g->count++;
 	g->delicate = is_delicate(w->msg);
+	have_patience(q, g, w->msg);
 	if (l->rate > 0)
 		pause_lane(q, l, (int64_t)n * 60000 / l->rate);
 	lane_began(q, w);

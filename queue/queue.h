@@ -575,6 +575,7 @@ struct agent {
 	size_t count;
 	int64_t since; /* boot clock: when it was started */
 	int64_t used; /* when it last had a job */
+	struct loop_timer *patience; /* remote: with the job it has */
 	/* Local: recipients whose files it wrote. */
 	struct list delivered; /* since the last checkpoint */
 	struct list settling; /* the checkpoint is under way */

@@ -696,6 +696,26 @@ START_TEST(what_is_released_has_three_deaths_again)
 }
 END_TEST
 
+START_TEST(an_agent_that_never_answers_is_given_up)
+{
+	struct stand *s = stand_new("");
+	struct conf_remote *c = &s->conf->remote;
+	c->connect_timeout = c->greeting_timeout = c->command_timeout =
+		c->data_timeout = c->block_timeout = c->final_timeout = 0;
+	stand_again(s);
+	s->agent = NULL;
+	struct str id = stand_submit(s, "a@b.test", "x@far.test", "x\r\n");
+	stand_job(s);
+	stand_until(s, s->jobs_seen == 2);
+	ck_assert(stand_logged(s, "agent-silent"));
+	struct stand_job *j = stand_job_for(s, "x@far.test");
+	ck_assert_int_eq(j->job.verify, 1);
+	stand_fine(s, j);
+	stand_until(s, stand_state(s, id).n == 0);
+	stand_free(s);
+}
+END_TEST
+
 /* Agents cannot be had: no storm of questions, and all is well after. */
 START_TEST(row03_without_agents_mail_waits_quietly)
 {
@@ -935,5 +955,6 @@ suite_dispatch(void)
 		row70_after_a_failed_sync_it_is_written_anew,
 		a_message_that_kills_its_agent_is_held,
 		what_is_released_has_three_deaths_again,
+		an_agent_that_never_answers_is_given_up,
 		row03_without_agents_mail_waits_quietly, row03_without_auth_mail_waits);
 }
