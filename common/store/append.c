@@ -434,6 +434,7 @@ bring_back_replaced(struct append *p)
 	if (p->replaced == 0)
 		return;
 	index_run(p->s, Q_DEAD_DROP, "ii", p->source, I(p->replaced));
+	row_drop_texts(p->s, p->source, p->replaced, p->replaced);
 	if (!folder_by_id(p->s, p->a, p->source, &f))
 		return;
 	f.cur_mtime = f.new_mtime = 0;

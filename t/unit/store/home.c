@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,11 +53,23 @@ pread(int fd, void *to, size_t n, off_t at)
 }
 
 static unsigned syncs;
+static int bad_syncs;
+
+void
+syncs_fail(int err)
+{
+	bad_syncs = err;
+}
 
 int
 fsync(int fd)
 {
+	struct stat st;
 	syncs++;
+	if (bad_syncs != 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		errno = bad_syncs;
+		return -1;
+	}
 	return (int)syscall(SYS_fsync, fd);
 }
 

@@ -833,6 +833,35 @@ START_TEST(test_copy_of_what_is_gone)
 }
 END_TEST
 
+/* The old one is there again, and nothing is left of its old UID. */
+START_TEST(test_replace_that_fails)
+{
+	struct home h;
+	struct append *p;
+	struct append_result r;
+	struct append_message one = {.date = 1};
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	ck_fine(append_begin(h.s, h.a, STR("INBOX"), &p));
+	append_replaces(p, m, 2);
+	ck_fine(append_message(p, &one));
+	ck_fine(append_write(p, STR("Subject: x\r\n\r\n")));
+	ck_fine(append_end(p));
+	syncs_fail(ENOSPC);
+	ck_assert(!status_is_fine(append_commit(p, &r)));
+	syncs_fail(0);
+	news_of(m, h.a, true);
+	ck_assert_uint_eq(mailbox_count(m), 3);
+	settle(m);
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM header"
+		" WHERE key NOT IN (SELECT key FROM message)"), 0);
+	mailbox_close(m);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
 static void
 check_times(struct home *h, const char *one, const char *two)
 {
@@ -1207,6 +1236,7 @@ suite_mailbox(void)
 		test_expunge_remembers,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
+		test_replace_that_fails,
 		test_copy_without_links, test_copy_that_fails,
 		test_no_uid_left,
 		test_scan, test_notify, test_watch, test_chore);
