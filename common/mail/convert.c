@@ -48,7 +48,8 @@ is_long(struct str s)
 {
 	while (s.n > CONVERT_LINE_MOST) {
 		size_t n = str_find(s, '\n');
-		if (n > CONVERT_LINE_MOST + 1)
+		bool cr = n < s.n && n > 0 && s.p[n - 1] == '\r';
+		if (n - cr > CONVERT_LINE_MOST)
 			return true;
 		s = str_skip(s, n + 1);
 	}
@@ -74,9 +75,10 @@ stand_in(struct str rest)
 {
 	if (rest.p[0] != '\r')
 		return '?';
-	rest = str_head(rest, BLANKS_MOST); /* not all of it for each */
-	size_t n = str_find(rest, '\n');
-	return n < rest.n && str_trim(str_head(rest, n)).n == 0 ? ' ' : '?';
+	struct str near = str_head(rest, BLANKS_MOST); /* not all for each */
+	size_t n = str_find(near, '\n');
+	bool ends = n < near.n || near.n == rest.n;
+	return ends && str_trim(str_head(near, n)).n == 0 ? ' ' : '?';
 }
 
 static bool
@@ -238,7 +240,9 @@ ends_in_empty_line(struct str header)
 		str_ends(header, STR("\n\n"));
 }
 
-/* The header with this encoding; NULL: as it is. */
+/* The header with this encoding; NULL: as it is.  One within others that no
+ * empty line ends is ended by the delimiter behind it, as long as nothing of it
+ * changes. */
 static void
 copy_header(struct converter *c, const struct mime_part *p,
 	const char *encoding)
@@ -246,6 +250,9 @@ copy_header(struct converter *c, const struct mime_part *p,
 	struct str rest = mime_header(c->message, p);
 	struct header_field f;
 	bool has_version = false;
+	if (p->parent != NULL && !p->message && !ends_in_empty_line(rest) &&
+		(encoding != NULL || offends(c, rest)))
+		refuse(c, 3, "a header has no end");
 	while (header_next(&rest, &f)) {
 		has_version = has_version ||
 			str_eq_nocase(f.name, STR("MIME-Version"));
@@ -264,15 +271,16 @@ copy_header(struct converter *c, const struct mime_part *p,
 	c->at = p->body.offset;
 }
 
-/* What stands before the parts might be taken for a field, once it is
- * converted, where no empty line is between. */
+/* Where no empty line is between, what stands before the parts might be taken
+ * for a field once it is converted, and what is no delimiter yet becomes one
+ * once the header gets an end. */
 static void
-check_preamble(struct converter *c, const struct mime_part *p)
+check_preamble(struct converter *c, const struct mime_part *p, bool changes)
 {
 	struct str rest = str_skip(c->message, p->body.offset);
 	if (!ends_in_empty_line(mime_header(c->message, p)) && !p->message &&
-		offends(c, str_head(rest,
-			p->child->start.offset - p->body.offset)))
+		(changes || offends(c, str_head(rest,
+			p->child->start.offset - p->body.offset))))
 		refuse(c, 3, "a header has no end");
 }
 
@@ -365,8 +373,10 @@ copy_container(struct converter *c, const struct mime_part *p)
 {
 	bool labelled = p->fields[MIME_ENCODING].p != NULL && is_identity(p);
 	bool clean = (c->avoid & CONVERT_8BIT) != 0;
-	check_preamble(c, p);
-	if (labelled && !c->sealed && (clean || (c->avoid & CONVERT_BINARY)))
+	bool changes = labelled && !c->sealed &&
+		(clean || (c->avoid & CONVERT_BINARY));
+	check_preamble(c, p, changes);
+	if (changes)
 		copy_header(c, p, clean ? "7bit" : "8bit");
 	else
 		copy_header(c, p, NULL);
