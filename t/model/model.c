@@ -252,8 +252,7 @@ model_rcpt(struct model *m, struct choice path, struct choice param)
 			m->now.hold = STR("because");
 		if (str_eq(address, STR("elsewhere@example.test"))) {
 			if (orcpt.n == 0)
-				orcpt = str_printf(m->arena, "%s;%.*s",
-					m->now.utf8 ? "utf-8" : "rfc822",
+				orcpt = str_printf(m->arena, "rfc822;%.*s",
 					STR_ARG(address));
 			address = STR("bob@example.test");
 		}
