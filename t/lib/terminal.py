@@ -10,6 +10,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -19,6 +20,11 @@ import time
 from house import SLOW
 
 
+def at_a_terminal():
+    """Whoever started us in the background may have had this ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     def __init__(self, command, cwd, env, lines=40, columns=120):
         self.master, slave = pty.openpty()
@@ -26,7 +32,7 @@ class Terminal:
                     struct.pack('HHHH', lines, columns, 0, 0))
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
-            close_fds=True, start_new_session=True,
+            close_fds=True, start_new_session=True, preexec_fn=at_a_terminal,
             env=dict(os.environ, TERM='xterm', LINES=str(lines),
                      COLUMNS=str(columns), HOME=cwd, **env))
         os.close(slave)
