@@ -456,6 +456,16 @@ take_back(struct append *p, const struct uid_set *uids, int err)
 	return status_errno(p->a, "sync", err);
 }
 
+/* What was noted must be known not to be nobody's any more: the note alone may
+ * have been put on disk, with somebody else's sync. */
+static bool
+sync_end(struct append *p)
+{
+	return control_sync(p->s, folder_path(p->a, p->f.dir, "cur"),
+		O_DIRECTORY) &&
+		(!is_noted(p) || control_sync(p->s, INDEX_LOG, 0));
+}
+
 struct status
 append_commit(struct append *p, struct append_result *out)
 {
@@ -481,8 +491,7 @@ append_commit(struct append *p, struct append_result *out)
 		return st;
 	}
 	p->done = true;
-	if (!control_sync(p->s, folder_path(p->a, p->f.dir, "cur"),
-		O_DIRECTORY))
+	if (!sync_end(p))
 		return take_back(p, &out->uids, errno);
 	notify_send(p->s);
 	if (p->replaced != 0)

@@ -371,8 +371,9 @@ try_copy(struct copying *c, const struct uid_set *uids, struct str target,
 /* ------------------------------------------------------------ durability */
 
 /* The contents too: they may have been delivered without a sync a moment
- * ago.  And the transaction, when originals are to go: a power cut that forgot
- * it would leave the message in both folders. */
+ * ago.  And the transaction: a power cut that kept the note, which somebody's
+ * sync may have put on disk, and forgot the rest would take the copies for
+ * nobody's, and leave what was moved in both folders. */
 static bool
 sync_files(struct copying *c)
 {
@@ -387,8 +388,7 @@ sync_files(struct copying *c)
 					row.info), 0) && errno != ENOENT)
 				return false;
 	return control_sync(c->s, folder_path(c->a, c->to->dir, "cur"),
-		O_DIRECTORY) &&
-		(!c->move || control_sync(c->s, INDEX_LOG, 0));
+		O_DIRECTORY) && control_sync(c->s, INDEX_LOG, 0);
 }
 
 static struct status

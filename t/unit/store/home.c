@@ -52,7 +52,7 @@ pread(int fd, void *to, size_t n, off_t at)
 	return bad_reads > 0 ? -1 : 0;
 }
 
-static unsigned syncs;
+static unsigned syncs, log_syncs;
 static int bad_syncs;
 
 void
@@ -61,11 +61,21 @@ syncs_fail(int err)
 	bad_syncs = err;
 }
 
+static bool
+is_log(int fd)
+{
+	char link[64], path[4096];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path);
+	return n > 0 && str_ends(str_of(path, (size_t)n), STR("/index.db-wal"));
+}
+
 int
 fsync(int fd)
 {
 	struct stat st;
 	syncs++;
+	log_syncs += is_log(fd);
 	if (bad_syncs != 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
 		errno = bad_syncs;
 		return -1;
@@ -77,6 +87,12 @@ unsigned
 syncs_done(void)
 {
 	return syncs;
+}
+
+unsigned
+log_syncs_done(void)
+{
+	return log_syncs;
 }
 
 /* ------------------------------------------------------------ the account */

@@ -57,6 +57,8 @@ void reads_fail(int err);
 void syncs_fail(int err);
 /* Calls of fsync until now. */
 unsigned syncs_done(void);
+/* Of the index's log alone. */
+unsigned log_syncs_done(void);
 
 /* The number that a statement about the index says. */
 long sql_number(struct home *h, const char *sql);

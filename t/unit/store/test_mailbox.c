@@ -862,6 +862,43 @@ START_TEST(test_replace_that_fails)
 }
 END_TEST
 
+/* What was noted first, and is said to be done, is on disk as such: the note may
+ * be there already. */
+START_TEST(test_noted_is_kept)
+{
+	struct home h;
+	struct append *p;
+	struct append_result r;
+	struct mailbox_copied c;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	for (int what = 0; what < 4; what++) {
+		struct uid_set set = set_of(h.a, 1, 1);
+		unsigned before = log_syncs_done();
+		if (what < 2) {
+			ck_fine(mailbox_copy(m, h.a, &set, STR("Sent"),
+				what == 1, &c));
+			ck_assert_uint_gt(log_syncs_done(), before);
+			continue;
+		}
+		ck_fine(append_begin(h.s, h.a, STR("INBOX"), &p));
+		if (what == 3)
+			append_replaces(p, m, 2);
+		for (int i = 0; i < (what == 2 ? 2 : 1); i++) {
+			struct append_message one = {.date = 1};
+			ck_fine(append_message(p, &one));
+			ck_fine(append_write(p, STR("Subject: x\r\n\r\n")));
+			ck_fine(append_end(p));
+		}
+		ck_fine(append_commit(p, &r));
+		ck_assert_uint_gt(log_syncs_done(), before);
+	}
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
 static void
 check_times(struct home *h, const char *one, const char *two)
 {
@@ -1236,7 +1273,7 @@ suite_mailbox(void)
 		test_expunge_remembers,
 		test_append, test_append_refused, test_append_many, test_copy,
 		test_move, test_copy_of_what_is_gone, test_copy_many,
-		test_replace_that_fails,
+		test_replace_that_fails, test_noted_is_kept,
 		test_copy_without_links, test_copy_that_fails,
 		test_no_uid_left,
 		test_scan, test_notify, test_watch, test_chore);
