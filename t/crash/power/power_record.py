@@ -87,8 +87,10 @@ def login(house, user):
     return m
 
 
-def told(m, code):
+def told(m, code, answer):
     """The words of a response code: APPENDUID, COPYUID."""
+    if answer[0] != 'OK':
+        raise RuntimeError('%s: %s' % (code, answer))
     return m.response(code)[1][0].decode().split()
 
 
@@ -115,8 +117,8 @@ class Filer(Worker):
 
     def one(self, m, ident):
         self.begin('append', ident, to='INBOX')
-        m.append('INBOX', '', None, message_of(ident))
-        v, uid = told(m, 'APPENDUID')
+        v, uid = told(m, 'APPENDUID', m.append(
+            'INBOX', '', None, message_of(ident)))
         self.end('append', ident, to='INBOX', v=v, uid=uid)
         self.transfer(m, 'copy', ident, uid, 'Box')
         what = self.random.choice(['move', 'expunge', 'nothing'])
@@ -130,8 +132,7 @@ class Filer(Worker):
 
     def transfer(self, m, op, ident, uid, to):
         self.begin(op, ident, of='INBOX', to=to)
-        m.uid(op.upper(), uid, to)
-        v, _, uid = told(m, 'COPYUID')
+        v, _, uid = told(m, 'COPYUID', m.uid(op.upper(), uid, to))
         self.end(op, ident, of='INBOX', to=to, v=v, uid=uid)
 
 

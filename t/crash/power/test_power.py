@@ -35,8 +35,8 @@ import power_record
 
 RECORD = struct.Struct('=BBHIQ')
 SECTOR = 512
-FILE_SYSTEMS = {  # the smallest they make, or nearly
-    'ext4': ('64M', ['mkfs.ext4', '-q']),
+FILE_SYSTEMS = {  # small, with room for what flows in the time
+    'ext4': ('160M', ['mkfs.ext4', '-q']),
     'xfs': ('320M', ['mkfs.xfs', '-q']),
     'btrfs': ('160M', ['mkfs.btrfs', '-q']),
 }
