@@ -68,9 +68,11 @@ find_home(struct ctl *c)
 	return copy;
 }
 
+/* Who asks once would rather wait than ask again. */
 static void
 open_account(struct account *x)
 {
+	enum { PATIENCE_MS = 60000 };
 	struct stat st;
 	struct ctl *c = x->ctl;
 	struct str home = find_home(c);
@@ -87,6 +89,7 @@ open_account(struct account *x)
 	struct status s = store_open(x->arena, home, &x->store);
 	if (!status_is_fine(s))
 		exit(ctl_status(s));
+	store_patience(x->store, PATIENCE_MS);
 }
 
 static int

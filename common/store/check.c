@@ -301,6 +301,12 @@ check_deep(struct store *s, struct arena *a, struct check *c,
 }
 
 static struct status
+unless_deleted(struct status st)
+{
+	return st.class == STATUS_NEVER ? status_fine() : st;
+}
+
+static struct status
 look_again(struct store *s, struct arena *a, int64_t folder)
 {
 	struct folder_row f;
@@ -321,8 +327,7 @@ check_folder(struct store *s, struct arena *a, struct check *c,
 		st = look_again(s, a, f->id);
 	c->folders++;
 	c->messages += (uint64_t)f->messages;
-	/* deleted by somebody meanwhile */
-	return st.class == STATUS_NEVER ? status_fine() : st;
+	return unless_deleted(st);
 }
 
 static struct status
@@ -369,27 +374,56 @@ settle_all(struct store *s)
 		;
 }
 
-struct status
-store_rebuild(struct store *s, struct arena *a, struct check *c)
+static struct status
+read_anew(struct store *s, struct arena *a, struct check *c)
 {
 	struct folder_row *v;
 	size_t n = 0;
-	struct status st = index_ready(s, a);
-	if (status_is_fine(st))
-		settle_all(s);
-	/* whoever has it open notices by the first */
-	unlinkat(s->dir, "surat/index.db", 0);
-	unlinkat(s->dir, "surat/index.db-wal", 0);
-	unlinkat(s->dir, "surat/index.db-shm", 0);
-	store_progress(s, report, c);
-	st = all_folders(s, a, &v, &n);
+	struct status st = all_folders(s, a, &v, &n);
+	c->folders = 0;
+	c->messages = 0;
 	for (size_t i = 0; i < n && status_is_fine(st); i++) {
 		st = sync_folder(s, a, v[i].id, &v[i]);
 		if (status_is_fine(st))
 			st = describe_folder(s, a, v[i].name);
+		st = unless_deleted(st);
 		c->folders++;
 		c->messages += (uint64_t)v[i].messages;
 	}
+	return st;
+}
+
+/* Again, when somebody else has discarded it meanwhile: what was read is in no
+ * index then. */
+static struct status
+read_all(struct store *s, struct arena *a, struct check *c)
+{
+	int64_t deadline = 0;
+	for (;;) {
+		struct status st = index_ready(s, a);
+		unsigned generation = s->ix.generation;
+		if (status_is_fine(st))
+			st = read_anew(s, a, c);
+		if (generation == s->ix.generation && index_is_current(s))
+			return st;
+		if (deadline == 0)
+			deadline = clock_in(s->patience);
+		if (clock_ms() >= deadline)
+			return st;
+	}
+}
+
+struct status
+store_rebuild(struct store *s, struct arena *a, struct check *c)
+{
+	struct status st = index_ready(s, a);
+	if (status_is_fine(st))
+		settle_all(s);
+	st = index_discard(s, a);
+	if (!status_is_fine(st))
+		return st;
+	store_progress(s, report, c);
+	st = read_all(s, a, c);
 	store_progress(s, NULL, NULL);
 	notify_send(s);
 	return st;

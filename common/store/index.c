@@ -159,6 +159,21 @@ exec(struct store *s, const char *text)
 	return sqlite3_exec(s->ix.db, text, NULL, NULL, NULL);
 }
 
+/* Of two who make a log for the same new file SQLite has nobody wait: its
+ * handler is not called by who reads already. */
+static int
+exec_patiently(struct store *s, const char *text)
+{
+	int64_t deadline = clock_in(s->patience);
+	int rc = exec(s, text);
+	for (unsigned n = 0; (rc & 0xff) == SQLITE_BUSY &&
+		clock_ms() < deadline; n++) {
+		index_pause(s, n);
+		rc = exec(s, text);
+	}
+	return rc;
+}
+
 static int
 version_of(struct store *s, int *version)
 {
@@ -212,7 +227,8 @@ try_open(struct store *s)
 	if (rc != SQLITE_OK)
 		return rc;
 	set_up(s, s->ix.db);
-	rc = exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+	rc = exec_patiently(s,
+		"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
 		"PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF");
 	/* removed since, it has perhaps got the log of its successor */
@@ -343,6 +359,22 @@ make_file(struct store *s)
 		O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0)
 		close(fd);
+}
+
+struct status
+index_discard(struct store *s, struct arena *a)
+{
+	int lock = lock_making(s);
+	if (lock < 0 && errno == EWOULDBLOCK) {
+		note(s, SQLITE_BUSY);
+		return index_status(s, a);
+	}
+	/* whoever has it open notices by the first */
+	unlinkat(s->dir, "surat/index.db", 0);
+	drop_logs(s);
+	if (lock >= 0)
+		close(lock);
+	return status_fine();
 }
 
 /* That there is a file, and which; false: somebody is at it for too long. */

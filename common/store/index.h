@@ -129,6 +129,8 @@ struct store {
 
 struct status index_open(struct store *s, struct arena *a);
 void index_close(struct store *s);
+/* Unlinks it; whoever has it open makes another at his next use of it. */
+struct status index_discard(struct store *s, struct arena *a);
 
 /* The file is the one on disk, and whole. */
 bool index_is_current(struct store *s);

@@ -4,6 +4,7 @@
 #include "store_suites.h"
 
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct findings {
@@ -214,10 +215,41 @@ START_TEST(test_rebuild)
 }
 END_TEST
 
+/* Several at once, of whom each finds the others' work under his hands. */
+START_TEST(test_rebuilt_by_many)
+{
+	enum { MANY = 4, TIMES = 10 };
+	struct home h;
+	int code;
+	fill(&h);
+	for (int i = 0; i < MANY; i++) {
+		if (fork() != 0)
+			continue;
+		struct store *s = home_other(&h);
+		for (int k = 0; k < TIMES; k++) {
+			struct check c = {.ctx = NULL};
+			struct status st = store_rebuild(s, h.a, &c);
+			if (!status_is_fine(st))
+				fprintf(stderr, "%.*s\n", STR_ARG(st.text));
+			if (!status_is_fine(st) || c.folders != 6 ||
+				c.messages != 10)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	for (int i = 0; i < MANY; i++) {
+		ck_assert_int_gt(wait(&code), 0);
+		ck_assert_int_eq(code, 0);
+	}
+	ck_assert_uint_eq(check(&h, false, true).n, 0);
+	home_gone(&h);
+}
+END_TEST
+
 Suite *
 suite_check(void)
 {
 	return SUITE("check", test_nothing_wrong, test_files_and_rows,
 		test_counts, test_rows_in_part, test_control_file,
-		test_written_over, test_damaged_index, test_rebuild);
+		test_written_over, test_damaged_index, test_rebuild, test_rebuilt_by_many);
 }

@@ -525,6 +525,58 @@ START_TEST(test_lost_while_others_work)
 }
 END_TEST
 
+/* A new file that somebody else is about to make a database of, for a while. */
+static pid_t
+make_slowly(struct home *h)
+{
+	enum { HELD_US = 300000 };
+	sqlite3 *db;
+	int ready[2];
+	char octet;
+	char *path = str_cstr(h->a, str_printf(h->a,
+		"%s/Maildir/surat/index.db", h->path));
+	ck_assert_int_eq(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (sqlite3_open(path, &db) != SQLITE_OK ||
+			sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) !=
+				SQLITE_OK || write(ready[1], "", 1) != 1)
+			_exit(1);
+		usleep(HELD_US);
+		_exit(sqlite3_close(db) != SQLITE_OK);
+	}
+	ck_assert_int_eq(read(ready[0], &octet, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+/* SQLite has nobody wait who would make a log for it. */
+START_TEST(test_made_by_two)
+{
+	struct home h;
+	int code;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", 3);
+	lose_index(&h);
+	ck_assert_int_eq(shell(&h, "touch surat/index.db"), 0);
+	pid_t pid = make_slowly(&h);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 3);
+	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+	ck_assert_int_eq(code, 0);
+	lose_index(&h);
+	ck_assert_int_eq(shell(&h, "touch surat/index.db"), 0);
+	pid = make_slowly(&h);
+	store_patience(h.s, 20);
+	struct folder f;
+	struct status st = folders_status(h.s, h.a, STR("INBOX"), &f);
+	ck_assert_int_eq(st.class, STATUS_LATER);
+	ck_assert_view(st.text, "the mailbox is busy");
+	ck_assert_int_eq(waitpid(pid, &code, 0), pid);
+	home_gone(&h);
+}
+END_TEST
+
 /* A rebuild of a large folder lets others in between. */
 START_TEST(test_rebuild_lets_others_in)
 {
@@ -735,7 +787,8 @@ suite_rebuild(void)
 		test_damaged_before_a_session, test_damaged_anywhere,
 		test_control_damaged, test_control_hostile,
 		test_everything_of_ours_removed, test_index_is_old,
-		test_lost_while_others_work, test_rebuild_lets_others_in,
+		test_lost_while_others_work, test_made_by_two,
+		test_rebuild_lets_others_in,
 		test_read_when_asked, test_bare_copied, test_name_lies,
 		test_busy);
 }
