@@ -27,16 +27,28 @@ copyuid(struct imap_session *s, const struct mailbox_copied *copied)
 	return buf_str(code);
 }
 
+/* RFC 2180 4.4: what is gone cannot be copied, and the client, who thought it
+ * could, is told.  What is no message to it either goes without saying. */
+static struct imap_reply
+nothing(uint32_t known)
+{
+	if (known > 0)
+		return REPLY_NO("EXPUNGEISSUED", "All are gone");
+	return REPLY_OK("No such messages");
+}
+
 /* Of a move COPYUID comes before the EXPUNGEs, which are news (RFC 6851 4.3).
  */
 static struct imap_reply
-outcome(struct imap_session *s, const struct mailbox_copied *copied, bool move)
+outcome(struct imap_session *s, const struct mailbox_copied *copied,
+	uint32_t known, bool move)
 {
-	struct imap_reply r = {IMAP_OK, STR(""), STR("No such messages")};
 	if (copied->to.n == 0)
-		return r;
-	r.code = copyuid(s, copied);
-	r.text = move ? STR("Moved") : STR("Copied");
+		return nothing(known);
+	if (uid_set_count(&copied->from) < known)
+		reply_untagged(s->conn, "OK [EXPUNGEISSUED] Some are gone");
+	struct imap_reply r = {IMAP_OK, copyuid(s, copied),
+		move ? STR("Moved") : STR("Copied")};
 	if (!move)
 		return r;
 	reply_line(s->conn, STR(""), r);
@@ -61,11 +73,12 @@ copy(struct imap_session *s, const struct arg *args, bool move)
 		return REPLY_NO("CANNOT", "No such mailbox name");
 	struct status st = mailbox_copy(
 		s->mailbox, s->transaction, &uids, name, move, &copied);
+	uint32_t known = mailbox_count_in(s->mailbox, &uids);
 	if (!status_is_fine(st))
 		return refused(st);
 	if (!move)
 		quota_warn(s);
-	return outcome(s, &copied, move);
+	return outcome(s, &copied, known, move);
 }
 
 struct imap_reply

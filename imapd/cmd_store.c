@@ -118,6 +118,20 @@ tell(struct imap_session *s, const struct storing *st)
 	return status_fine();
 }
 
+/* RFC 2180 4.2: what is gone has no flags; who wants to hear of those of such
+ * messages alone hears NO. */
+static struct imap_reply
+reply_stored(struct imap_session *s, const struct storing *st)
+{
+	if (st->how.modified.n > 0)
+		return reply_modified(s, &st->how.modified);
+	if (st->how.met >= mailbox_count_in(s->mailbox, &st->uids))
+		return REPLY_OK("Stored");
+	if (st->how.met == 0 && !st->silent)
+		return REPLY_NO("EXPUNGEISSUED", "All are gone");
+	return REPLY(IMAP_OK, "EXPUNGEISSUED", "Some are gone");
+}
+
 struct imap_reply
 imap_store(struct imap_session *s, const struct arg *args)
 {
@@ -133,7 +147,5 @@ imap_store(struct imap_session *s, const struct arg *args)
 	}
 	if (!status_is_fine(done))
 		return reply_status(done);
-	if (st.how.modified.n > 0)
-		return reply_modified(s, &st.how.modified);
-	return REPLY_OK("Stored");
+	return reply_stored(s, &st);
 }

@@ -310,7 +310,7 @@ expunge_replaced(struct append *p)
 	if (p->replaced == 0)
 		return true;
 	if (!row_state(p->s, p->a, p->source, p->replaced, &row)) {
-		p->refused = status_never(2, 0, STR("message is gone"));
+		p->refused = MESSAGE_GONE;
 		return false;
 	}
 	if (p->source != p->f.id) {

@@ -74,6 +74,7 @@ change_row(struct flag_work *w, sqlite3_stmt *st)
 	unsigned before = (unsigned)index_int(st, 1);
 	struct str text = index_text(st, 2);
 	uint64_t modseq = (uint64_t)index_int(st, 3);
+	w->how->met++;
 	if (modseq > w->how->unchanged_since) {
 		uid_set_add(w->a, &w->how->modified, index_uid(key));
 		return;
@@ -163,6 +164,7 @@ mailbox_store(struct mailbox *m, struct arena *a, const struct uid_set *uids,
 	struct status st = try_store(m, a, uids, how);
 	for (int i = 0; i < RELIEFS && index_relieve(m->store, st); i++) {
 		how->changed = how->modified = (struct uid_set){0};
+		how->met = 0;
 		st = try_store(m, a, uids, how);
 	}
 	return st;

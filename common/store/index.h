@@ -391,6 +391,8 @@ struct mailbox {
 bool mailbox_resolve(struct mailbox *m, struct arena *a);
 /* For reads outside of a transaction: the index is ready, the id right. */
 bool mailbox_ready(struct mailbox *m);
+/* What becomes of a question about a message that has left the folder. */
+#define MESSAGE_GONE STATUS(STATUS_NEVER, 6, 0, "message is gone")
 /* This session made the change itself; did it? */
 void mailbox_own(struct mailbox *m, uint64_t modseq);
 bool mailbox_is_own(const struct mailbox *m, uint64_t modseq);

@@ -150,9 +150,8 @@ bool mailbox_row(struct mailbox *m, struct arena *a, uint32_t uid,
 
 /*
  * The octets of a message, read as a whole, for as long as the arena lives,
- * whatever becomes of the file.  Whoever renamed the file meanwhile is followed.  Never 5.2.0 with
- * the text "message is gone" when there is no such file any more, or another
- * one in its place.  The second knows the file's name from a row that was read
+ * whatever becomes of the file.  Whoever renamed the file meanwhile is followed.  Never 5.6.0
+ * when there is no such file any more, or another one in its place.  The second knows the file's name from a row that was read
  * with WANT_FILE, which saves asking for it.
  */
 struct status mailbox_read(struct mailbox *m, struct arena *a, uint32_t uid,
@@ -178,6 +177,7 @@ struct mailbox_store {
 	uint64_t modseq; /* of the rows that changed, 0 for none */
 	struct uid_set changed; /* rows that are different now */
 	struct uid_set modified; /* refused by unchanged_since */
+	uint64_t met; /* rows there are, of those asked for */
 };
 /* News will not report these changes to this session, unless others have
  * changed one of the messages too since it was last told. */
@@ -244,7 +244,7 @@ struct status append_message(struct append *p, const struct append_message *m);
 struct status append_write(struct append *p, struct str octets);
 struct status append_end(struct append *p);
 /* The commit also expunges that message of the mailbox, in one transaction (RFC
- * 8508); never 5.2.0 when it is gone by then. */
+ * 8508); never 5.6.0 when it is gone by then. */
 void append_replaces(struct append *p, struct mailbox *m, uint32_t uid);
 struct status append_commit(struct append *p, struct append_result *out);
 void append_abort(struct append *p);

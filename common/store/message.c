@@ -193,8 +193,6 @@ message_to_disk(struct buf *out, struct str wire, char *before)
 
 enum { NO_ROW = -2 };
 
-#define MESSAGE_GONE status_never(2, 0, STR("message is gone"))
-
 static int
 open_row(struct mailbox *m, struct arena *a, uint32_t uid, uint64_t *size)
 {
