@@ -29,6 +29,14 @@ def wire_size(octets):
     return len(re.sub(rb'(?<!\r)\n', b'\r\n', octets))
 
 
+def hashed(text):
+    """FNV-1a of 64 bits, without the highest."""
+    value = 0xcbf29ce484222325
+    for octet in text.encode():
+        value = (value ^ octet) * 0x100000001b3 % (1 << 64)
+    return value % (1 << 63)
+
+
 def control(directory):
     """surat-folder as a dictionary; keywords by number."""
     lines = open(directory + '/surat-folder').read().split('\n')
@@ -124,8 +132,21 @@ class Folder:
             self.check_message(row, files)
         for sub, name in files:
             self.say('%s/%s has no row' % (sub, name))
+        self.check_threads()
         self.check_texts()
         return rows
+
+    def check_threads(self):
+        """What the ids in the header say, or the name of the file."""
+        ids = {k: (refs or '').split()[:1] or [own or '']
+               for k, refs, own in self.select('key,refs,message_id',
+                                               'header')}
+        for key, name, thread in self.select('key,name,thread'):
+            unique, keys, _, _ = parse(name)
+            own = int(keys['ID'], 16) if 'ID' in keys else hashed(unique)
+            text = ids.get(key, [''])[0]
+            if thread not in (-1, hashed(text) if text else own):
+                self.say('UID %d has another thread' % (key & 0xffffffff))
 
     def check_texts(self):
         """Of all but messages nobody has read; and of the dead, a while."""
