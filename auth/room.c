@@ -97,6 +97,13 @@ drop_agent(struct room_agent *g)
 	free(g);
 }
 
+/* What it had not taken is let go when it has answered the rest. */
+static void
+on_deaf(struct peer *p)
+{
+	(void)p;
+}
+
 static void
 on_lost(struct peer *p)
 {
@@ -210,7 +217,7 @@ rooms_new(struct arena *a, struct loop *l)
 	list_init(&r->agents);
 	r->peers = (struct peers){.loop = l, .rows = rows,
 		.count = sizeof rows / sizeof *rows, .ctx = r,
-		.asks = true, .on_close = on_lost};
+		.on_deaf = on_deaf, .on_close = on_lost};
 	return r;
 }
 

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -334,8 +333,9 @@ check_stopped(struct backup *b)
 		b->conf->general.runtime);
 	const char *db = text(b, "%.*s/queue/queue.db",
 		b->conf->general.state);
+	struct flock reading = {.l_type = F_RDLCK};
 	int fd = open(lock, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0)
+	if (fd >= 0 && fcntl(fd, F_SETLK, &reading) != 0)
 		ctl_fail(EX_TEMPFAIL, "the suite runs: stop it first, or "
 			"restore single users");
 	if (fd >= 0)

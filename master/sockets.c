@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -68,6 +67,7 @@ bool
 sockets_lock(const struct master *m, struct buf *errors)
 {
 	const struct ids owner = {0, 0};
+	struct flock lock = {.l_type = F_WRLCK}; /* no child's, unlike flock */
 	const char *path = path_of(m, "suratd.lock");
 	if (!make_directory(str_cstr(m->arena, m->now->conf->general.runtime),
 		0755, m->root ? &owner : NULL, errors))
@@ -76,7 +76,7 @@ sockets_lock(const struct master *m, struct buf *errors)
 	if (fd < 0)
 		return complain(errors, path);
 	arena_own_fd(m->arena, fd);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+	if (fcntl(fd, F_SETLK, &lock) != 0) {
 		buf_printf(errors, "%s: another suratd runs here\n", path);
 		return false;
 	}

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Children beyond are sessions that nobody waits for. */
-enum { CHILDREN_MOST = 5000, ANSWERS_MS = 2000 };
+enum { CHILDREN_MOST = 5000, ANSWERS_MS = 10 * 1000 };
 
 bool
 upgrade_is_due(const struct master *m)

@@ -42,6 +42,7 @@ struct connection {
 	int open; /* questions not answered yet */
 	bool closing;
 	bool leaving, heard_all; /* of one that retires */
+	bool deaf; /* the other end takes no more, but may still answer */
 	struct loop_timer *settling;
 	struct loop_watch *watch;
 	struct list output;
@@ -145,7 +146,8 @@ peer_close(struct peer *p)
 bool
 peer_is_closing(const struct peer *p)
 {
-	return ((const struct connection *)p)->closing;
+	const struct connection *c = (const struct connection *)p;
+	return c->closing || c->deaf;
 }
 
 int
@@ -258,6 +260,21 @@ read_some(struct connection *c)
 	}
 }
 
+/* Whoever was asked, and retires, has not looked at all of it yet: it closes
+ * when it has answered. */
+static void
+cannot_send(struct connection *c)
+{
+	if (c->peer.peers->on_deaf == NULL) {
+		peer_close(&c->peer);
+		return;
+	}
+	c->deaf = true;
+	shutdown(c->fd, SHUT_WR);
+	loop_watch_set(c->watch, LOOP_READ);
+	c->peer.peers->on_deaf(&c->peer);
+}
+
 static void
 write_some(struct connection *c)
 {
@@ -267,11 +284,11 @@ write_some(struct connection *c)
 			c->fd, str_of(w->bytes, w->n), w->fd);
 		if (r == IPC_AGAIN)
 			return;
-		forget(c, w);
 		if (r != IPC_OK) {
-			peer_close(&c->peer);
+			cannot_send(c);
 			return;
 		}
+		forget(c, w);
 	}
 	loop_watch_set(c->watch, c->heard_all ? 0 : LOOP_READ);
 	settle_soon(c);
@@ -405,17 +422,6 @@ is_last(const struct message *m)
 	return !str_ends(str_from(name), STR("_row"));
 }
 
-/* It takes nothing more, but may have answered what it had taken. */
-static void
-hear_and_close(struct connection *c)
-{
-	if (c->peer.peers->asks && !c->heard_all) {
-		c->heard_all = true;
-		read_some(c);
-	}
-	peer_close(&c->peer);
-}
-
 void
 peer_send(struct peer *p, const struct message *m)
 {
@@ -433,8 +439,10 @@ peer_send(struct peer *p, const struct message *m)
 		r = ipc_send_bytes(c->fd, buf_str(out), m->fd);
 	if (r == IPC_AGAIN && c->output_octets + out->n <= WAITING_MOST)
 		keep(c, buf_str(out), m->fd);
+	else if (r == IPC_AGAIN)
+		peer_close(p);
 	else if (r != IPC_OK)
-		hear_and_close(c);
+		cannot_send(c);
 	arena_rewind(c->arena, mark);
 }
 
@@ -505,6 +513,47 @@ on_lost(struct peer *p)
 	fail_those(k, p);
 }
 
+static bool
+connect_asker(struct asker *k)
+{
+	if (k->peer != NULL && peer_is_closing(k->peer))
+		k->peer = NULL;
+	if (k->peer != NULL)
+		return true;
+	int fd = ipc_connect(k->path);
+	if (fd >= 0)
+		k->peer = peers_take(&k->peers, fd, ~0u);
+	return fd >= 0;
+}
+
+/* What still waited for room on the way: the last it was asked. */
+static void
+ask_successor(struct peer *p)
+{
+	struct asker *k = p->peers->ctx;
+	struct connection *from = of(p), *to;
+	if (list_is_empty(&from->output))
+		return;
+	if (!connect_asker(k)) {
+		peer_close(p);
+		return;
+	}
+	to = of(k->peer);
+	for (struct list *q = k->asked.prev; !list_is_empty(&from->output);
+		q = q->prev) {
+		struct question *last = list_entry(q, struct question, link);
+		if (last->to != p)
+			continue;
+		last->to = k->peer;
+		struct list *waiting = from->output.prev;
+		list_remove(waiting);
+		list_push(&to->output, waiting);
+	}
+	to->output_octets = from->output_octets;
+	from->output_octets = 0;
+	loop_watch_set(to->watch, LOOP_READ | LOOP_WRITE);
+}
+
 #define ANSWER_ROW(name, fd) {MSG_##name, ~0u, on_answer},
 static const struct peer_row answer_rows[] = {MESSAGES(ANSWER_ROW)};
 
@@ -515,8 +564,7 @@ asker_new(struct arena *a, struct loop *l, struct str directory,
 	struct asker *k = arena_one(a, struct asker);
 	k->peers = (struct peers){.loop = l, .rows = answer_rows,
 		.count = sizeof answer_rows / sizeof *answer_rows, .ctx = k,
-		.asks = true,
-		.on_close = on_lost};
+		.on_deaf = ask_successor, .on_close = on_lost};
 	k->path = str_cstr(a,
 		str_printf(a, "%.*s/%s", STR_ARG(directory), asked));
 	list_init(&k->asked);
@@ -527,19 +575,6 @@ static void
 fail_later(void *ctx)
 {
 	fail_those(ctx, NULL);
-}
-
-static bool
-connect_asker(struct asker *k)
-{
-	if (k->peer != NULL && of(k->peer)->closing)
-		k->peer = NULL;
-	if (k->peer != NULL)
-		return true;
-	int fd = ipc_connect(k->path);
-	if (fd >= 0)
-		k->peer = peers_take(&k->peers, fd, ~0u);
-	return fd >= 0;
 }
 
 void
@@ -557,7 +592,7 @@ asker_ask(struct asker *k, const struct message *question, answer_fn fn,
 		}
 		q->to = NULL;
 		peer_send(k->peer, question);
-		if (!of(k->peer)->closing)
+		if (!peer_is_closing(k->peer))
 			break;
 	}
 	q->to = k->peer;

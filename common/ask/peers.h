@@ -46,7 +46,9 @@ struct peers {
 	 * many as come. */
 	size_t user_most;
 	struct peers_state *state; /* peers' own; NULL at first */
-	bool asks; /* an asker's */
+	/* An asker's: the other end takes no more, but answers what it has
+	 * taken, and closes.  NULL: such a peer is closed at once. */
+	void (*on_deaf)(struct peer *p);
 };
 
 /* One end of a conversation; valid until on_close has run. */

@@ -530,9 +530,11 @@ ipc_recv(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg)
 		.msg_controllen = sizeof control.octets};
 	struct received got = {.count = 0};
 	ssize_t n;
+	/* One that closed without having read all may have answered some: the
+	 * error comes once, and before what it sent. */
 	do
 		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return errno == EAGAIN ? IPC_AGAIN : IPC_CLOSED;
 	take_fds(&h, &got);

@@ -7,6 +7,7 @@
 #include "sys/ipc.h"
 #include "sys/loop.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -362,6 +363,134 @@ START_TEST(a_question_that_could_not_be_sent_shifts_nothing)
 }
 END_TEST
 
+/* ------------------------------------------- asking one that retires */
+
+enum { MANY = 4000 };
+
+/* One that is asked, and does not look at it yet. */
+struct retiring {
+	struct arena *arena;
+	struct loop *loop;
+	const char *path;
+	int listening, fd;
+	struct asker *asker;
+};
+
+static struct retiring
+retiring_new(void)
+{
+	struct retiring r = {.arena = arena_new("test")};
+	r.loop = loop_new(r.arena);
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	r.path = str_cstr(r.arena,
+		str_printf(r.arena, "%s/goes", directory));
+	r.listening = ipc_listen(r.path, 0600);
+	r.asker = asker_new(r.arena, r.loop, str_from(directory), "goes");
+	return r;
+}
+
+static int
+retiring_accept(struct retiring *r)
+{
+	int fd = accept4(r->listening, NULL, NULL, SOCK_NONBLOCK);
+	ck_assert_int_ge(fd, 0);
+	ipc_roomy(fd);
+	return fd;
+}
+
+static void
+retiring_free(struct retiring *r)
+{
+	close(r->listening);
+	unlink(r->path);
+	rmdir(directory);
+	arena_free(r->arena);
+}
+
+/* Answers what comes until it has all that was sent; how many. */
+static int
+answer_all(struct arena *a, int fd, struct loop *l)
+{
+	int n = 0;
+	for (int idle = 0; idle < 3; idle++) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		while (poll(&p, 1, 0) == 1 && recv(fd, &(char){0}, 1,
+			MSG_PEEK | MSG_DONTWAIT) > 0) {
+			answer_one(a, fd);
+			n++;
+			loop_turn(l, 0);
+			idle = 0;
+		}
+		loop_turn(l, 0);
+	}
+	return n;
+}
+
+START_TEST(one_that_retires_is_heard_to_the_end)
+{
+	struct retiring r = retiring_new();
+	struct asked_once x[2] = {{.asker = r.asker, .address = "before"},
+		{.asker = r.asker, .address = "after"}};
+	ask_once(&x[0]);
+	int old = retiring_accept(&r);
+	shutdown(old, SHUT_RD);
+	ask_once(&x[1]);
+	int new = retiring_accept(&r);
+	answer_one(r.arena, new);
+	turn_until(r.loop, &x[1].over);
+	ck_assert(!x[0].over);
+	answer_one(r.arena, old);
+	close(old);
+	turn_until(r.loop, &x[0].over);
+	ck_assert(str_eq(x[0].got, STR("for:before")));
+	ck_assert(str_eq(x[1].got, STR("for:after")));
+	close(new);
+	retiring_free(&r);
+}
+END_TEST
+
+START_TEST(what_has_no_room_there_goes_to_the_successor)
+{
+	static struct asked_once x[MANY];
+	struct retiring r = retiring_new();
+	for (int i = 0; i < MANY; i++) {
+		x[i] = (struct asked_once){.asker = r.asker, .address =
+			str_cstr(r.arena, str_printf(r.arena, "%d", i))};
+		ask_once(&x[i]);
+	}
+	int old = retiring_accept(&r);
+	shutdown(old, SHUT_RD);
+	int early = answer_all(r.arena, old, r.loop);
+	int new = retiring_accept(&r);
+	close(old);
+	ck_assert_int_lt(early, MANY);
+	ck_assert_int_eq(early + answer_all(r.arena, new, r.loop), MANY);
+	for (int i = 0; i < MANY; i++) {
+		turn_until(r.loop, &x[i].over);
+		ck_assert(str_eq(x[i].got, str_printf(r.arena, "for:%d", i)));
+	}
+	close(new);
+	retiring_free(&r);
+}
+END_TEST
+
+START_TEST(answers_of_one_that_closed_unheard_are_read)
+{
+	struct retiring r = retiring_new();
+	struct asked_once x[2] = {{.asker = r.asker, .address = "answered"},
+		{.asker = r.asker, .address = "not"}};
+	ask_once(&x[0]);
+	ask_once(&x[1]);
+	int fd = retiring_accept(&r);
+	answer_one(r.arena, fd);
+	close(fd);
+	turn_until(r.loop, &x[1].over);
+	ck_assert(str_eq(x[0].got, STR("for:answered")));
+	ck_assert_ptr_null(x[1].got.p);
+	retiring_free(&r);
+}
+END_TEST
+
 /* Out of descriptors: no spinning, and served when there are some again. */
 START_TEST(out_of_descriptors)
 {
@@ -519,6 +648,9 @@ suite_peers(void)
 		answers_wait_for_a_slow_reader,
 		a_lost_connection_takes_only_its_own_questions,
 		a_question_that_could_not_be_sent_shifts_nothing,
+		one_that_retires_is_heard_to_the_end,
+		what_has_no_room_there_goes_to_the_successor,
+		answers_of_one_that_closed_unheard_are_read,
 		out_of_descriptors, retiring_answers_what_was_asked,
 		retiring_waits_for_the_unfinished_but_not_for_ever);
 }
