@@ -3,7 +3,8 @@
  * Delivery reports (RFC 3464).  The report enters the queue in the very
  * transaction that takes the failed recipients off it, so a crash leaves both
  * or neither.  None for the null sender (RFC 5321 6.1) but to postmaster when
- * it was a report of ours that failed; none for NOTIFY=NEVER.
+ * it was a report of ours that failed; none for NOTIFY=NEVER; what programs
+ * and lists hear is for queue.report_automatic to say.
  */
 #include "queue.h"
 #include "base/arena.h"
@@ -46,8 +47,7 @@ read_original(struct queue *q, struct arena *a, struct msg *m)
 	return str_of(head, n < 0 ? 0 : (size_t)n);
 }
 
-/* A notice that something is late is for a person who waits for it
- * (RFC 3834; lists have their own ways). */
+/* Lists, and what programs send by themselves (RFC 3834, 2919). */
 static bool
 is_from_robot(struct str message)
 {
@@ -64,6 +64,21 @@ is_from_robot(struct str message)
 	return false;
 }
 
+/* A notice that something is late is for a person who waits for it.  A failure
+ * that was asked for by NOTIFY is always told. */
+static bool
+is_withheld(const struct queue *q, const struct failure *f)
+{
+	if (f->delay || (f->rcpt->notify.n == 0 &&
+		!q->conf->queue.report_automatic)) {
+		log_info(str_from(f->rcpt->msg->qid), "report-withheld",
+			LOG_STR("rcpt", f->rcpt->address),
+			LOG_CSTR("why", "automatic"));
+		return true;
+	}
+	return false;
+}
+
 static size_t
 collect(const struct queue *q, struct msg *m, struct dsn *d,
 	struct dsn_recipient *out)
@@ -72,7 +87,7 @@ collect(const struct queue *q, struct msg *m, struct dsn *d,
 	size_t n = 0;
 	list_each(&m->failures, at, save) {
 		struct failure *f = list_entry(at, struct failure, link);
-		if (!is_wanted(f) || (f->delay && robot))
+		if (!is_wanted(f) || (robot && is_withheld(q, f)))
 			continue;
 		out[n++] = (struct dsn_recipient){.address = f->rcpt->address,
 			.original = f->rcpt->orcpt,

@@ -188,6 +188,8 @@ OPTION(queue, max_age, DURATION, "5d", 1, 0,
 	"Age at which a message is returned to its sender.")
 OPTION(queue, delay_notice, DURATION, "4h", 0, 0,
 	"Age at which the sender hears of the delay; 0 for never.")
+OPTION(queue, report_automatic, BOOL, "yes", 0, 0,
+	"Lists and programs hear of failures; no: of nothing they did not ask for.")
 OPTION(queue, report_languages, LIST, "en", 0, 0,
 	"Languages of delivery reports, the first for the subject.")
 OPTION(queue, report_templates, TEXT, "", 0, 0,

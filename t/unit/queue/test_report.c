@@ -39,12 +39,11 @@ says(size_t i, const char *text)
 }
 
 static struct str
-send_with(struct stand *s, const char *from, const char *rcpts,
-	const char *notify, const char *ret)
+send_content(struct stand *s, const char *from, const char *rcpts,
+	const char *notify, const char *ret, const char *content)
 {
 	struct peer *p = stand_connect(s, "smtpd");
-	struct msg_submit m = stand_envelope(s, from, rcpts,
-		"Subject: the subject\r\nX-Long: header\r\n\r\nthe body\r\n");
+	struct msg_submit m = stand_envelope(s, from, rcpts, content);
 	m.notify = (struct str_list){
 		arena_array(s->arena, m.rcpt.n, sizeof(struct str)), m.rcpt.n};
 	m.orcpt = (struct str_list){
@@ -58,6 +57,14 @@ send_with(struct stand *s, const char *from, const char *rcpts,
 	struct str id = stand_submit_as(s, p, &m);
 	stand_drop(s, p);
 	return id;
+}
+
+static struct str
+send_with(struct stand *s, const char *from, const char *rcpts,
+	const char *notify, const char *ret)
+{
+	return send_content(s, from, rcpts, notify, ret,
+		"Subject: the subject\r\nX-Long: header\r\n\r\nthe body\r\n");
 }
 
 static void
@@ -370,6 +377,44 @@ START_TEST(a_list_hears_of_failures)
 }
 END_TEST
 
+/* Unless its postmaster says otherwise; who asked hears all the same. */
+START_TEST(a_list_hears_of_nothing_when_so_configured)
+{
+	struct stand *s = stand_new("report_automatic = no\n");
+	s->agent = refuse_far;
+	verdict = "5.1.1 550 gone";
+	static const char *const heads[] = {"List-Id: <x.y>",
+		"Precedence: bulk", "Auto-Submitted: auto-generated",
+		"Auto-Submitted: no"};
+	for (int i = 0; i < 4; i++)
+		stand_submit(s, "alice@local.test", str_cstr(s->arena,
+			str_printf(s->arena, "to%d@far.test", i)), str_cstr(
+			s->arena, str_printf(s->arena,
+				"%s\r\nSubject: x\r\n\r\nx\r\n", heads[i])));
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(says(0, "to3@far.test"));
+	stand_free(s);
+}
+END_TEST
+
+START_TEST(an_automatic_sender_hears_what_it_asked_for)
+{
+	struct stand *s = stand_new("report_automatic = no\n");
+	s->agent = refuse_far;
+	verdict = "5.1.1 550 gone";
+	static const char *const notify[] = {"FAILURE", "NEVER"};
+	for (int i = 0; i < 2; i++)
+		send_content(s, "list-bounces@local.test", str_cstr(s->arena,
+			str_printf(s->arena, "%s@far.test", notify[i])),
+			notify[i], "", "List-Id: <x.y>\r\n\r\nx\r\n");
+	all_done(s);
+	ck_assert_uint_eq(count, 1);
+	ck_assert(says(0, "FAILURE@far.test"));
+	stand_free(s);
+}
+END_TEST
+
 /* The first failure of a long list is not kept back until its end. */
 START_TEST(a_sender_need_not_wait_for_the_last_of_ten_thousand)
 {
@@ -557,6 +602,8 @@ suite_report(void)
 		row33_a_report_on_a_report_is_postmasters, many_failures_fit,
 		row62_a_delay_is_told_once, row69_no_delay_notice_for_null_lists_or_robots,
 		a_list_hears_of_failures,
+		a_list_hears_of_nothing_when_so_configured,
+		an_automatic_sender_hears_what_it_asked_for,
 		a_sender_need_not_wait_for_the_last_of_ten_thousand,
 		what_a_dead_host_lets_grow_old_is_told_together,
 		what_an_operator_gives_up_is_told_together,
