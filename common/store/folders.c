@@ -92,17 +92,11 @@ folder_find(struct store *s, struct arena *a, struct str name,
 /* --------------------------------------------------------------- making */
 
 static bool
-make_directory(struct store *s, const char *path)
-{
-	return mkdirat(s->dir, path, 0700) == 0 || errno == EEXIST;
-}
-
-static bool
 make_directories(struct store *s, struct arena *a, struct str dir)
 {
 	static const char *const subs[] = {"tmp", "new", "cur"};
 	if (dir.n > 0) {
-		if (!make_directory(s, str_cstr(a, dir)))
+		if (!own_directory(s, str_cstr(a, dir)))
 			return false;
 		int fd = openat(s->dir, folder_path(a, dir, "maildirfolder"),
 			O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -111,7 +105,7 @@ make_directories(struct store *s, struct arena *a, struct str dir)
 		close(fd);
 	}
 	for (size_t i = 0; i < 3; i++)
-		if (!make_directory(s, folder_path(a, dir, subs[i])))
+		if (!own_directory(s, folder_path(a, dir, subs[i])))
 			return false;
 	return true;
 }
@@ -474,7 +468,7 @@ sync_folders(struct store *s, struct arena *a)
 	struct status st = index_begin_read(s, a);
 	if (!status_is_fine(st))
 		return st;
-	bool same = index_meta(s, "maildir_mtime") == at;
+	bool same = index_meta(s, TOP_TIME) == at;
 	st = index_commit(s, a);
 	if (!status_is_fine(st) || same)
 		return st;
@@ -485,7 +479,7 @@ sync_folders(struct store *s, struct arena *a)
 	folder_finish_rename(s, a);
 	take_directories(s, a);
 	drop_vanished(s, a);
-	index_set_meta(s, "maildir_mtime", at);
+	index_set_meta(s, TOP_TIME, at);
 	st = index_commit(s, a);
 	sweep_graves(s, a);
 	return st;
@@ -678,8 +672,7 @@ bury(struct store *s, struct arena *a, struct str dir)
 {
 	char *grave = str_cstr(a, str_printf(a, "surat/%s%d.%08x",
 		grave_prefix, (int)getpid(), (unsigned)control_random(s)));
-	return renameat(s->dir, str_cstr(a, dir), s->dir, grave) == 0 ? grave
-								      : NULL;
+	return own_move(s, str_cstr(a, dir), grave) ? grave : NULL;
 }
 
 /* Its directory would be taken for a folder by the next look. */
@@ -711,7 +704,12 @@ folders_create(struct store *s, struct arena *a, struct str name,
 		return FOLDER_EXISTS;
 	}
 	bool there = !maildir_dir(a, good, &dir) || folder_is_there(s, a, dir);
-	if (!folder_make(s, a, good, special, true)) {
+	watch_top(s);
+	bool made = folder_make(s, a, good, special, true);
+	int err = errno;
+	watch_top_end(s);
+	if (!made) {
+		errno = err;
 		take_back(s, a, dir, there);
 		return status_errno(a, "mkdir", errno);
 	}
@@ -723,7 +721,8 @@ folders_create(struct store *s, struct arena *a, struct str name,
 	return st;
 }
 
-/* Within the transaction that drops the rows. */
+/* Within the transaction that drops the rows.  The Maildir's new time is not
+ * recorded: who looks the folders through finds what a crash has left of it. */
 static struct status
 delete_row(struct store *s, struct arena *a, const struct folder_row *f)
 {

@@ -79,13 +79,16 @@ struct watch_side {
 	const char *path; /* NULL: not watched */
 	size_t length;
 	int wd;
+	int64_t recorded;
 	bool seen; /* its time was as recorded */
 	unsigned own, met; /* changes we made, and that were made */
 	int64_t stamp;
 };
 
+enum { WATCH_SIDES = 3 };
+
 struct watch {
-	struct watch_side side[2]; /* new, cur */
+	struct watch_side side[WATCH_SIDES]; /* new, cur, the Maildir */
 	int fd; /* inotify, -1: none to be had */
 	unsigned untaken; /* events we made since we last read some */
 	bool lost; /* events were not to be had */
@@ -355,10 +358,16 @@ enum watched { WATCH_NEW = 1, WATCH_CUR = 2, WATCH_BOTH = 3 };
 void watch_begin(struct store *s, struct arena *a, const struct folder_row *f,
 	enum watched which);
 void watch_end(struct store *s, struct folder_row *f);
+/* The same for the directories in the Maildir; the time is recorded in meta. */
+#define TOP_TIME "maildir_mtime"
+void watch_top(struct store *s);
+void watch_top_end(struct store *s);
 /* Something is not as it should be: the next look is to find out. */
 void watch_spoil(struct store *s);
 /* False with errno; never replaces a file. */
 bool own_move(struct store *s, const char *from, const char *to);
+/* Also when there is one. */
+bool own_directory(struct store *s, const char *path);
 bool own_link(struct store *s, const char *from, const char *to);
 bool own_unlink(struct store *s, const char *path);
 

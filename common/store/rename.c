@@ -86,6 +86,7 @@ rename_all(struct renaming *r)
 	size_t i = 0, moved = 0;
 	bool ok = true;
 	r->v = folder_rows(r->s, r->a, &r->n);
+	watch_top(r->s);
 	for (; i < r->n && ok; i++) {
 		if (!is_meant(r, &r->v[i]))
 			continue;
@@ -93,6 +94,7 @@ rename_all(struct renaming *r)
 		moved += ok;
 	}
 	int err = errno;
+	watch_top_end(r->s);
 	index_run(r->s, Q_RENAME_DROP, "");
 	struct status st = status_fine();
 	if (ok && moved > 0)

@@ -111,8 +111,10 @@ notice_boot(struct store *s, struct arena *a)
 	if (!status_is_fine(st))
 		return st;
 	if (index_meta(s, "boot") == known) {
-		if (known != 0)
+		if (known != 0) {
 			index_run(s, Q_AFTER_BOOT, "");
+			index_set_meta(s, TOP_TIME, 0);
+		}
 		index_set_meta(s, "boot", boot);
 	}
 	return index_commit(s, a);

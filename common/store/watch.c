@@ -47,6 +47,8 @@ instance_fd(void)
 	return instance.fd;
 }
 
+enum { SIDE_NEW, SIDE_CUR, SIDE_TOP };
+
 static const char *const subs[] = {"new", "cur"};
 
 /* ------------------------------------------------------------------ times */
@@ -88,7 +90,7 @@ take_events(struct watch *w)
 		(n = read(w->fd, octets, sizeof octets)) > 0) {
 		for (char *p = octets; p < octets + n;) {
 			struct inotify_event *e = (void *)p;
-			for (int i = 0; i < 2; i++)
+			for (int i = 0; i < WATCH_SIDES; i++)
 				if (e->wd == w->side[i].wd &&
 					!(e->mask & IN_IGNORED))
 					w->side[i].met++;
@@ -112,33 +114,59 @@ add_watch(struct store *s, struct watch_side *side)
 				IN_EXCL_UNLINK);
 }
 
-void
-watch_begin(struct store *s, struct arena *a, const struct folder_row *f,
-	enum watched which)
+static void
+clear(struct watch *w, int fd)
+{
+	*w = (struct watch){.fd = fd};
+	for (int i = 0; i < WATCH_SIDES; i++)
+		w->side[i].wd = -1;
+}
+
+static void
+open_side(struct store *s, int i, const char *path, int64_t recorded)
+{
+	struct watch_side *side = &s->watch.side[i];
+	side->path = path;
+	side->length = i == SIDE_TOP ? 0 : strlen(path);
+	side->recorded = recorded;
+	add_watch(s, side);
+}
+
+/* What happened before the times are looked at shows in them. */
+static void
+begin(struct store *s)
 {
 	struct watch *w = &s->watch;
-	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}},
-		.fd = instance_fd()};
-	for (int i = 0; i < 2; i++) {
-		struct watch_side *side = &w->side[i];
-		if (!(which & 1U << i))
-			continue;
-		side->path = folder_path(a, f->dir, subs[i]);
-		side->length = strlen(side->path);
-		add_watch(s, side);
-	}
-	/* What happened before the times are looked at shows in them. */
 	take_events(w);
 	w->lost = false;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < WATCH_SIDES; i++) {
 		struct watch_side *side = &w->side[i];
 		if (side->path == NULL)
 			continue;
 		side->met = 0;
 		w->lost |= side->wd < 0;
-		side->seen = watch_time(s, side->path) ==
-			(i == 0 ? f->new_mtime : f->cur_mtime);
+		side->seen = watch_time(s, side->path) == side->recorded;
 	}
+}
+
+void
+watch_begin(struct store *s, struct arena *a, const struct folder_row *f,
+	enum watched which)
+{
+	clear(&s->watch, instance_fd());
+	for (int i = SIDE_NEW; i <= SIDE_CUR; i++)
+		if (which & 1U << i)
+			open_side(s, i, folder_path(a, f->dir, subs[i]),
+				i == SIDE_NEW ? f->new_mtime : f->cur_mtime);
+	begin(s);
+}
+
+void
+watch_top(struct store *s)
+{
+	clear(&s->watch, instance_fd());
+	open_side(s, SIDE_TOP, ".", index_meta(s, TOP_TIME));
+	begin(s);
 }
 
 static void
@@ -156,20 +184,49 @@ end_side(struct store *s, struct watch *w, int i, int64_t *at,
 	}
 }
 
+static void
+stamp_all(struct store *s)
+{
+	struct watch *w = &s->watch;
+	for (int i = 0; i < WATCH_SIDES; i++)
+		if (w->side[i].own > 0)
+			w->side[i].stamp = watch_stamp(s, w->side[i].path);
+	take_events(w);
+}
+
+static void
+end(struct store *s)
+{
+	struct watch *w = &s->watch;
+	for (int i = 0; i < WATCH_SIDES; i++)
+		if (w->side[i].wd >= 0)
+			inotify_rm_watch(w->fd, w->side[i].wd);
+	clear(w, NONE);
+}
+
 void
 watch_end(struct store *s, struct folder_row *f)
 {
 	struct watch *w = &s->watch;
-	for (int i = 0; i < 2; i++)
-		if (w->side[i].own > 0)
-			w->side[i].stamp = watch_stamp(s, w->side[i].path);
-	take_events(w);
-	end_side(s, w, 0, &f->new_mtime, &f->unsure, UNSURE_NEW);
-	end_side(s, w, 1, &f->cur_mtime, &f->unsure, UNSURE_CUR);
-	for (int i = 0; i < 2; i++)
-		if (w->side[i].wd >= 0)
-			inotify_rm_watch(w->fd, w->side[i].wd);
-	*w = (struct watch){.side = {{.wd = -1}, {.wd = -1}}, .fd = -1};
+	stamp_all(s);
+	end_side(s, w, SIDE_NEW, &f->new_mtime, &f->unsure, UNSURE_NEW);
+	end_side(s, w, SIDE_CUR, &f->cur_mtime, &f->unsure, UNSURE_CUR);
+	end(s);
+}
+
+/* Where there is a doubt nothing is recorded, and the folders are looked
+ * through. */
+void
+watch_top_end(struct store *s)
+{
+	struct watch *w = &s->watch;
+	int64_t recorded = w->side[SIDE_TOP].recorded, at = recorded;
+	unsigned unsure = 0;
+	stamp_all(s);
+	end_side(s, w, SIDE_TOP, &at, &unsure, 1);
+	if (unsure == 0 && at != recorded)
+		index_set_meta(s, TOP_TIME, at);
+	end(s);
 }
 
 void
@@ -187,7 +244,7 @@ count(struct store *s, const char *path)
 	struct watch *w = &s->watch;
 	const char *slash = strrchr(path, '/');
 	size_t n = slash == NULL ? 0 : (size_t)(slash - path);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < WATCH_SIDES; i++)
 		if (w->side[i].path != NULL && w->side[i].length == n &&
 			memcmp(w->side[i].path, path, n) == 0)
 			w->side[i].own++;
@@ -203,6 +260,15 @@ own_move(struct store *s, const char *from, const char *to)
 		return false;
 	count(s, from);
 	count(s, to);
+	return true;
+}
+
+bool
+own_directory(struct store *s, const char *path)
+{
+	if (mkdirat(s->dir, path, 0700) != 0)
+		return errno == EEXIST;
+	count(s, path);
 	return true;
 }
 

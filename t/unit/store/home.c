@@ -61,6 +61,25 @@ syncs_fail(int err)
 	bad_syncs = err;
 }
 
+static char sync_command[256];
+
+void
+at_next_sync(struct home *h, const char *command)
+{
+	snprintf(sync_command, sizeof sync_command, "cd '%s/Maildir' && %s",
+		h->path, command);
+}
+
+static void
+run_command(void)
+{
+	char now[sizeof sync_command];
+	memcpy(now, sync_command, sizeof now);
+	sync_command[0] = '\0';
+	if (now[0] != '\0')
+		ck_assert_int_eq(system(now), 0);
+}
+
 static bool
 is_log(int fd)
 {
@@ -74,6 +93,7 @@ int
 fsync(int fd)
 {
 	struct stat st;
+	run_command();
 	syncs++;
 	log_syncs += is_log(fd);
 	if (bad_syncs != 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {

@@ -55,6 +55,8 @@ void links_fail(int err, const char *but);
 void reads_fail(int err);
 /* What fsync says of directories; 0: what it always says. */
 void syncs_fail(int err);
+/* What a foreign program does in the Maildir while the next one is made. */
+void at_next_sync(struct home *h, const char *command);
 /* Calls of fsync until now. */
 unsigned syncs_done(void);
 /* Of the index's log alone. */

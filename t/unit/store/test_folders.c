@@ -402,6 +402,48 @@ START_TEST(test_foreign_folders)
 END_TEST
 
 /* Another server's Maildir, as it was left. */
+static bool
+is_looked_through(struct home *h)
+{
+	return sql_number(h, "SELECT value FROM meta WHERE "
+		"name='maildir_mtime'") == watch_time(h->s, ".");
+}
+
+/* After changes of our own the folders are not looked through, unless somebody
+ * else made one before, after or in the middle of them. */
+START_TEST(test_own_changes_are_known)
+{
+	struct home h;
+	home_new(&h);
+	listed(&h);
+	create(&h, "a");
+	create(&h, "a/b");
+	ck_assert(is_looked_through(&h));
+	ck_fine(folders_rename(h.s, h.a, STR("a"), STR("z")));
+	ck_assert(is_looked_through(&h));
+	ck_fine(folders_delete(h.s, h.a, STR("z/b")));
+	ck_assert(!is_looked_through(&h));
+	listed(&h);
+	refused(folders_create(h.s, h.a, STR("z"), STR("")),
+		"the folder exists");
+	ck_assert(is_looked_through(&h));
+	ck_assert_int_eq(shell(&h, "mkdir -p .m1/cur"), 0);
+	create(&h, "z/c");
+	ck_assert_int_eq(shell(&h, "mkdir -p .m2/cur"), 0);
+	ck_assert_view(listed(&h), "INBOX* Archive* Drafts* Junk* Sent* "
+		"Trash* m1 m2 z+ z/c");
+	at_next_sync(&h, "mkdir -p .m3/cur");
+	create(&h, "z/d");
+	ck_assert(!is_looked_through(&h));
+	ck_fine(folders_rename(h.s, h.a, STR("z"), STR("y")));
+	ck_assert(!is_looked_through(&h));
+	ck_assert_view(listed(&h), "INBOX* Archive* Drafts* Junk* Sent* "
+		"Trash* m1 m2 m3 y+ y/c y/d");
+	ck_assert(is_looked_through(&h));
+	home_gone(&h);
+}
+END_TEST
+
 START_TEST(test_foreign_account)
 {
 	struct home h;
@@ -559,7 +601,8 @@ suite_folders(void)
 		test_delete_with_messages, test_rename_with_children,
 		test_rename_refused, test_rename_inbox,
 		test_rename_under_a_session, test_subscriptions,
-		test_foreign_folders, test_foreign_account,
+		test_foreign_folders, test_own_changes_are_known,
+		test_foreign_account,
 		test_foreign_rename, test_foreign_copy,
 		test_status, test_recent_after_a_gap, test_home_behind_a_link,
 		test_many_folders);
