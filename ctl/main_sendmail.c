@@ -203,13 +203,8 @@ static void
 fill_letter(struct sendmail *s, const struct conf *conf)
 {
 	struct letter *l = &s->letter;
-	char host[256] = "localhost";
 	l->arena = s->ctl.arena;
-	l->hostname = conf->general.hostname;
-	if (l->hostname.n == 0) {
-		gethostname(host, sizeof host - 1);
-		l->hostname = str_copy(l->arena, str_from(host));
-	}
+	l->hostname = conf_hostname(l->arena, conf);
 	l->domain = conf->general.domains.n > 0 ? conf->general.domains.v[0]
 						: l->hostname;
 }

@@ -28,6 +28,7 @@ static const struct service session_service = {
 	.prepare = handover_prepare,
 	.trees = start_trees,
 	.run = start_run,
+	.inetd = true,
 	.usage = "imapd --session serves one user.",
 };
 

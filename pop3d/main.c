@@ -26,6 +26,7 @@ static const struct service session_service = {
 	.prepare = handover_prepare,
 	.trees = start_trees,
 	.run = start_run,
+	.inetd = true,
 	.usage = "pop3d --session serves one user.",
 };
 

@@ -798,9 +798,10 @@ write_list(struct buf *out, struct str_list list)
 	buf_addc(out, '}');
 }
 
-static void
-write_value(struct buf *out, const struct conf *c, const struct row *row)
+void
+conf_write_value(const struct conf *c, size_t i, struct buf *out)
 {
+	const struct row *row = &rows[i];
 	const void *member = (const char *)c + row->offset;
 	switch (row->kind) {
 	case KIND_NUMBER:
@@ -834,7 +835,7 @@ conf_write(const struct conf *c, struct buf *out)
 			section = o->section;
 		}
 		buf_printf(out, "\t%s = ", o->name);
-		write_value(out, c, &rows[i]);
+		conf_write_value(c, i, out);
 		buf_addc(out, '\n');
 	}
 	buf_adds(out, "}\n");
@@ -848,6 +849,16 @@ conf_options(size_t *count)
 		options[i] = rows[i].option;
 	*count = ROWS;
 	return options;
+}
+
+struct str
+conf_hostname(struct arena *a, const struct conf *c)
+{
+	char name[256] = "localhost";
+	if (c->general.hostname.n > 0)
+		return c->general.hostname;
+	gethostname(name, sizeof name - 1);
+	return str_copy(a, str_from(name));
 }
 
 bool

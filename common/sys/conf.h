@@ -201,14 +201,19 @@ struct conf {
 struct conf *conf_read(struct arena *a, int fd, const char *name,
 	struct str_list overrides, struct buf *errors);
 
-/* The effective configuration as text that conf_read takes back. */
+/* The effective configuration as text that conf_read takes back; of it the
+ * value of the i-th of conf_options. */
 void conf_write(const struct conf *c, struct buf *out);
+void conf_write_value(const struct conf *c, size_t i, struct buf *out);
 
 /* One row, for `surat config` and the manual page. */
 struct conf_option {
 	const char *section, *name, *kind, *def, *help;
 };
 const struct conf_option *conf_options(size_t *count);
+
+/* general.hostname, or what the system calls itself. */
+struct str conf_hostname(struct arena *a, const struct conf *c);
 
 /* Is this domain one of general.domains (ASCII case-insensitive)? */
 bool conf_is_local_domain(const struct conf *c, struct str domain);

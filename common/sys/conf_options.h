@@ -23,7 +23,7 @@ OPTION(general, domains, LIST, "", 0, 0,
 OPTION(general, users, TEXT, "/etc/surat/users", 0, 0,
 	"Table of users: name, hashed password, ids, home, options.")
 OPTION(general, aliases, TEXT, "/etc/surat/aliases", 0, 0,
-	"Aliases, in the format of aliases(5).")
+	"Aliases, in the format of surat-aliases(5).")
 OPTION(general, postmaster, TEXT, "postmaster", 0, 0,
 	"Where mail for postmaster goes when no user or alias of that name is.")
 OPTION(general, state, TEXT, "/var/lib/surat", 0, 0,

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { ALONE_MS = 2000 };
@@ -155,15 +156,30 @@ leave_client(void)
 static void
 help(const struct service *s)
 {
-	printf("usage: %s [--config FILE] [--set SECTION.OPTION=VALUE]... "
-		"[-i [--service NAME]]\n\n%s\n\nIt is started by suratd or "
-		"by a systemd unit with its sockets; -i serves one\nclient on "
-		"standard input and output (inetd).  See %s(8).\n",
-		s->name, s->usage == NULL ? "" : s->usage, s->name);
+	bool serves = s->serve != NULL || s->inetd;
+	printf("usage: %s [--config FILE] [--set SECTION.OPTION=VALUE]...%s"
+		"\n\n%s\n\nIt is started by suratd or by a systemd unit with "
+		"its sockets%s.\nSee %s(8).\n", s->name, serves ?
+		" [-i [--service NAME]]" : "", s->usage == NULL ? "" : s->usage,
+		serves ? "; -i serves one client\non standard input and "
+		"output (inetd)" : "", s->name);
 	exit(0);
 }
 
-/* What is left is the program's own. */
+/* What is left is the program's own, which knows these words: another one is
+ * a mistake that would start something else than was meant. */
+static void
+refuse_strange(const struct program *p)
+{
+	if (p->argc == 0 || (p->argc == 1 &&
+		(strcmp(p->argv[0], "--check") == 0 ||
+			strcmp(p->argv[0], "--session") == 0)))
+		return;
+	fprintf(stderr, "%s: there is no option %s; see --help\n", p->name,
+		p->argv[p->argc - 1]);
+	exit(EX_USAGE);
+}
+
 static void
 parse_options(const struct service *s, struct program *p, struct options *o)
 {
@@ -175,11 +191,15 @@ parse_options(const struct service *s, struct program *p, struct options *o)
 		{"--service", OPTION_TEXT, &o->service},
 		{"-i", OPTION_FLAG, &o->inetd},
 	};
+	/* The last two are for those who serve clients. */
+	bool serves = s->serve != NULL || s->inetd;
+	size_t count = sizeof rows / sizeof *rows - (serves ? 0 : 2);
 	p->argv++;
-	p->argc = options_take(p->arena, p->argc - 1, p->argv, rows,
-		sizeof rows / sizeof *rows, NULL);
+	p->argc = options_take(p->arena, p->argc - 1, p->argv, rows, count,
+		NULL);
 	if (wants_help)
 		help(s);
+	refuse_strange(p);
 }
 
 static int
@@ -211,12 +231,7 @@ load_config(struct program *p, const struct options *o)
 	if (p->conf == NULL)
 		fatal("configuration",
 			str_cstr(p->arena, str_trim(buf_str(errors))));
-	p->hostname = p->conf->general.hostname;
-	if (p->hostname.n == 0) {
-		char name[256] = "localhost";
-		gethostname(name, sizeof name - 1);
-		p->hostname = str_copy(p->arena, str_from(name));
-	}
+	p->hostname = conf_hostname(p->arena, p->conf);
 }
 
 void

@@ -86,6 +86,7 @@ struct service {
 	unsigned megabytes; /* most memory; 0: the usual gigabyte */
 	/* One of the two: */
 	void (*run)(struct program *p);
+	bool inetd; /* run: with -i one client on standard input */
 	enum served (*serve)(struct program *p, struct client *c);
 	/* serve: also those who come to ask, on sockets ask.<asker>. */
 	bool answers;
