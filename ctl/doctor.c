@@ -24,6 +24,7 @@
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 enum {
 	ANSWER_MS = 15 * 1000, /* an auth server may let strangers wait */
@@ -206,6 +207,22 @@ look_at_ports(struct doctor *d)
 		look_at_port(d, &all.v[i]);
 }
 
+/* What is wrong with one that can be read, if anything. */
+static struct str
+certificate_trouble(struct doctor *d, X509 *x, int days, int seconds)
+{
+	struct arena *a = d->ctl->arena;
+	struct str host = conf_hostname(a, d->conf);
+	if (days < 0 || seconds < 0)
+		return str_printf(a, "ended %d days ago", -days);
+	if (days < DAYS_LEAST)
+		return str_printf(a, "ends in %d days", days);
+	if (X509_check_host(x, host.p, host.n, 0, NULL) != 1)
+		return str_printf(a, "is not for %.*s: clients will not "
+			"trust it under that name", STR_ARG(host));
+	return STR("");
+}
+
 static void
 look_at_certificate(struct doctor *d)
 {
@@ -223,10 +240,11 @@ look_at_certificate(struct doctor *d)
 		say(d, "certificate", false, str_printf(a, "%.*s: %s",
 			STR_ARG(path), f == NULL ? strerror(errno) :
 				"no certificate"));
-	else
-		say(d, "certificate", days >= DAYS_LEAST, str_printf(a,
-			days < 0 || seconds < 0 ? "ended %d days ago" :
-			"ends in %d days", days < 0 ? -days : days));
+	struct str trouble = !known ? STR("") :
+		certificate_trouble(d, x, days, seconds);
+	if (known)
+		say(d, "certificate", trouble.n == 0, trouble.n > 0 ?
+			trouble : str_printf(a, "ends in %d days", days));
 	X509_free(x);
 	if (f != NULL)
 		fclose(f);
@@ -300,11 +318,33 @@ is_itself(const struct msg_dns_answer *mx, struct str domain, struct str host)
 		str_eq_nocase(domain, host);
 }
 
+/* That nobody could say what stands there is another thing than that nothing
+ * does. */
+static struct str
+without_records(struct arena *a, const struct msg_dns_answer *m)
+{
+	struct str rcode = m == NULL ? STR("no answer") : m->rcode;
+	bool told = str_eq(rcode, STR("noerror")) ||
+		str_eq(rcode, STR("nxdomain"));
+	return told ? STR("there is none") : str_printf(a,
+		"no name server could tell (%.*s)", STR_ARG(rcode));
+}
+
+/* Why mail for the domain does not come here. */
+static struct str
+mx_trouble(struct arena *a, const struct msg_dns_answer *mx, struct str host)
+{
+	if (mx == NULL || mx->records.n == 0)
+		return without_records(a, mx);
+	return str_printf(a, "names %.*s, not %.*s", STR_ARG(text_safe(a,
+		str_join(a, mx->records, STR(", ")))), STR_ARG(host));
+}
+
 static void
 look_at_dns(struct doctor *d)
 {
 	struct arena *a = d->ctl->arena;
-	struct str host = d->conf->general.hostname;
+	struct str host = conf_hostname(a, d->conf);
 	if (!runs(d, "resolve"))
 		return;
 	for (size_t i = 0; i < d->conf->general.domains.n; i++) {
@@ -316,17 +356,14 @@ look_at_dns(struct doctor *d)
 		bool good = leads_to(mx, host) || is_itself(mx, domain, host);
 		say(d, str_cstr(a, str_printf(a, "MX of %.*s",
 			STR_ARG(domain))), good, good ? STR("") :
-			str_printf(a, "does not name %.*s (%.*s, %zu records)",
-				STR_ARG(host), STR_ARG(mx == NULL ?
-				STR("no answer") : mx->rcode),
-				mx == NULL ? 0 : mx->records.n));
+			mx_trouble(a, mx, host));
 	}
 	const struct msg_dns_answer *v4 = resolve(d, host, "A");
 	const struct msg_dns_answer *v6 = resolve(d, host, "AAAA");
 	bool good = (v4 != NULL && v4->records.n > 0) ||
 		(v6 != NULL && v6->records.n > 0);
-	say(d, "address of this host's name", good, good ? STR("") :
-		str_printf(a, "%.*s has none", STR_ARG(host)));
+	say(d, str_cstr(a, str_printf(a, "address of %.*s", STR_ARG(host))),
+		good, good ? STR("") : without_records(a, v4));
 }
 
 int

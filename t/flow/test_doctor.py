@@ -16,7 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 import nsd
 from house import Copied, done, message, ok, same, skip, until
 
-ZONE = '@ MX 10 mail\nmail A 192.0.2.1\n'
+ZONE = ('@ MX 10 mail\nmail A 192.0.2.1\n'
+        'other MX 5 mx.elsewhere.test.\n')
 UTC_TIME = b'\x17\x0d'  # of 13 digits and letters
 TIME_ERROR, STA_UNSYNC = 5, 0x40
 
@@ -117,6 +118,13 @@ def certificates(h):
        int(detail.split()[1]) > 365, 'one that has ended', detail)
     same(h.doctor('tls.certificate=', 'tls.key=')['certificate'][0], 'look',
          'none at all')
+    state, detail = h.doctor('general.hostname=other.test')['certificate']
+    ok(state == 'look' and detail.startswith('is not for other.test: '),
+       'one of another name', detail)
+    own = socket.gethostname()
+    ok('is not for %s: ' % own in
+       h.doctor('general.hostname=')['certificate'][1],
+       'without a name in the configuration, the host\'s counts')
 
 
 def queue(h):
@@ -140,17 +148,23 @@ def disk(h):
 
 
 def names(h):
-    same(h.doctor('general.domains=example.test, away.test')['MX of away.test'][
-        0], 'look', 'a domain whose mail goes elsewhere')
+    rows = h.doctor('general.domains=example.test, away.test, '
+                    'other.example.test, none.example.test')
+    same([rows['MX of ' + d] for d in (
+        'away.test', 'other.example.test', 'none.example.test')],
+         [('look', 'no name server could tell (servfail)'),
+          ('look', 'names 5 mx.elsewhere.test, not mail.example.test'),
+          ('look', 'there is none')],
+         'domains whose mail goes elsewhere, and why')
     rows = h.doctor('general.domains=mail.example.test, localhost')
     same({w: s for w, (s, _) in rows.items() if w.startswith('MX')},
          {'MX of mail.example.test': 'ok'},
          'this host\'s own name needs no MX, nor does localhost')
     same(h.doctor('general.hostname=nowhere.example.test')[
-        'address of this host\'s name'],
-         ('look', 'nowhere.example.test has none'), 'a name without address')
+        'address of nowhere.example.test'],
+         ('look', 'there is none'), 'a name without address')
     rows = h.doctor()
-    same((rows['MX of example.test'], rows['address of this host\'s name']),
+    same((rows['MX of example.test'], rows['address of mail.example.test']),
          (('ok', ''), ('ok', '')), 'a domain that leads here')
 
 
