@@ -89,6 +89,11 @@ $(B)/o/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -I$(firstword $(subst /, ,$*)) -c -o $@ $<
 
+# The version is the package's.
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' etc/debian/changelog)
+$(B)/o/ctl/main_surat.o: CFLAGS += -DVERSION='"$(VERSION)"'
+$(B)/o/ctl/main_surat.o: etc/debian/changelog
+
 # libraries of a room
 LIBS_mail := -lcrypto -lutf8proc -lidn2
 LIBS_sys := -lconfuse -lseccomp

@@ -245,8 +245,17 @@ save_home(struct backup *b, struct str name, struct str home)
 static void
 report(const struct backup *b, const char *what)
 {
-	printf("%s: %lld files, %lld MB\n", what, (long long)b->copy.files,
-		(long long)(b->copy.octets >> 20));
+	if (!b->ctl->json) {
+		printf("%s: %lld files, %lld MB\n", what,
+			(long long)b->copy.files,
+			(long long)(b->copy.octets >> 20));
+		return;
+	}
+	struct json_row *j = json_begin();
+	json_text(j, "result", str_from(what));
+	json_number(j, "files", b->copy.files);
+	json_number(j, "octets", b->copy.octets);
+	json_end(j);
 }
 
 int
@@ -471,11 +480,12 @@ restore_user(struct backup *b, struct part *p)
 	}
 	copy_tree(&b->copy, fds[0], fds[1], -1);
 	close_all(fds, 2);
-	if (is_one(p) && b->copy.messages == 0)
+	bool there = is_one(p) && b->copy.messages == 0;
+	if (there && !b->ctl->json)
 		puts("it is in the folder");
 	else
-		report(b, "restored");
-	return is_one(p) && b->copy.messages == 0 ? EX_NOTHING : EX_OK;
+		report(b, there ? "there" : "restored");
+	return there ? EX_NOTHING : EX_OK;
 }
 
 int

@@ -43,6 +43,7 @@ struct subcommand {
 	const char *operands; /* as in the synopsis */
 	const char *help; /* one sentence */
 	ctl_fn fn;
+	int most; /* operands there may be */
 };
 
 /* -------------------------------------------------------------- options */
@@ -54,8 +55,8 @@ void ctl_fail(int status, const char *fmt, ...)
 /*
  * Takes the options out of argv, wherever they stand, so that operands are
  * left; "--" ends them.  --config, --set and --json are known to every
- * subcommand.  Ends with EX_USAGE on anything unknown, and with the rows'
- * help and 0 on --help.
+ * subcommand.  Ends with EX_USAGE on anything unknown and on more operands
+ * than the subcommand has, and with the rows' help and 0 on --help.
  */
 void ctl_options(struct ctl *c, const struct option_row *rows, size_t n);
 

@@ -7,6 +7,7 @@
 #include "ctl.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "sys/net.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -102,6 +103,10 @@ static int
 explain_client(struct ctl *c, const struct explain *x)
 {
 	struct message ask = MESSAGE(rcpt_lookup), m;
+	struct net_address at;
+	if (!net_parse_ip(str_from(x->client), 0, &at))
+		ctl_fail(EX_USAGE, "--client needs an IP address, not \"%s\"",
+			x->client);
 	ask.rcpt_lookup.address = str_from(x->to);
 	ask.rcpt_lookup.sender = text_of(x->from);
 	if (str_eq(ask.rcpt_lookup.sender, STR("<>")))

@@ -53,8 +53,6 @@ static struct str
 find_home(struct ctl *c)
 {
 	const char *home = getenv("HOME");
-	if (c->argc > 1)
-		ctl_fail(EX_USAGE, "one account at a time");
 	if (c->argc == 1 && strchr(c->argv[0], '/') == NULL)
 		return user_home(c, str_from(c->argv[0]));
 	if (c->argc == 1)
@@ -79,7 +77,8 @@ open_account(struct account *x)
 	const char *maildir = str_cstr(c->arena,
 		str_printf(c->arena, "%.*s/Maildir", STR_ARG(home)));
 	if (stat(maildir, &st) != 0)
-		ctl_fail(EX_NOINPUT, "%s: %s", maildir, strerror(errno));
+		ctl_fail(EX_NOINPUT, "%s: %s%s", maildir, strerror(errno),
+			c->argc == 0 ? "; whose account? see --help" : "");
 	if (geteuid() == 0 && st.st_uid != 0)
 		sandbox_become(st.st_uid, st.st_gid, false, false);
 	umask(077);
@@ -361,16 +360,16 @@ ctl_mailbox(struct ctl *c)
 {
 	static const struct subcommand rows[] = {
 		{"list", "[--folder NAME] [USER|DIR]",
-			"Lists the folders of an account.", mailbox_list},
+			"Lists the folders of an account.", mailbox_list, 1},
 		{"stat", "[--folder NAME] [USER|DIR]",
 			"Shows everything that is known of its folders.",
-			mailbox_stat},
+			mailbox_stat, 1},
 		{"check", "[--dry-run] [--deep] [USER|DIR]",
 			"Compares index and Maildir, and mends what differs.",
-			mailbox_check},
+			mailbox_check, 1},
 		{"rebuild", "[USER|DIR]",
 			"Makes the index anew from the Maildir.",
-			mailbox_rebuild},
+			mailbox_rebuild, 1},
 	};
 	return ctl_dispatch(c, "surat mailbox", rows,
 		sizeof rows / sizeof *rows);

@@ -75,6 +75,12 @@ ctl_options(struct ctl *c, const struct option_row *rows, size_t n)
 		"--help");
 	if (help)
 		show_options(c, all, n + COMMON);
+	/* One that is passed over would not have been written for nothing. */
+	if (c->row != NULL && c->argc > c->row->most)
+		ctl_fail(EX_USAGE, "%s %s: \"%s\" is too much; see --help",
+			c->row->name, c->row->most == 0 ? "has no operands" :
+			c->row->most == 1 ? "has one operand" :
+			"has two operands", c->argv[c->row->most]);
 }
 
 static void
@@ -104,7 +110,8 @@ ctl_dispatch(struct ctl *c, const char *prefix, const struct subcommand *rows,
 	}
 	bool asked = str_eq(name, STR("--help")) || str_eq(name, STR("help"));
 	if (name.n > 0 && !asked)
-		fprintf(stderr, "%s: there is no \"%s\"\n", prefix, name.p);
+		ctl_fail(EX_USAGE, "there is no \"%s\"; `%s --help` lists what "
+			"there is", name.p, prefix);
 	show_help(asked ? stdout : stderr, prefix, rows, n);
 	return asked ? EX_OK : EX_USAGE;
 }

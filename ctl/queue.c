@@ -25,6 +25,24 @@ seconds(const char *text)
 	return n;
 }
 
+/* Those of recipients that wait, or of those that are finished. */
+static struct str
+state(const char *text, bool history)
+{
+	static const char *const now[] = {"new", "due", "active", "deferred",
+		"held", "delivered", "leaving", NULL};
+	static const char *const then[] = {"delivered", "relayed", "forwarded",
+		"failed", "expired", "deleted", "duplicate", NULL};
+	const char *const *known = history ? then : now;
+	for (size_t i = 0; text != NULL && known[i] != NULL; i++)
+		if (strcmp(text, known[i]) == 0)
+			return str_from(text);
+	if (text != NULL)
+		ctl_fail(EX_USAGE, "%s recipients are never \"%s\"; see --help",
+			history ? "finished" : "queued", text);
+	return STR("");
+}
+
 void
 queue_filter(struct ctl *c, struct msg_queue_list *ask)
 {
@@ -39,7 +57,9 @@ queue_filter(struct ctl *c, struct msg_queue_list *ask)
 		{"--domain", OPTION_TEXT, &texts[2], "DOMAIN",
 			"to anybody in this domain"},
 		{"--state", OPTION_TEXT, &texts[3], "STATE",
-			"new, due, active, deferred, held, delivered, leaving"},
+			"new, due, active, deferred, held, delivered, leaving; "
+			"with --history: delivered, relayed, forwarded, "
+			"failed, expired, deleted, duplicate"},
 		{"--reply", OPTION_TEXT, &texts[4], "TEXT",
 			"whose last reply has this in it"},
 		{"--older", OPTION_TEXT, &texts[5], "TIME",
@@ -53,24 +73,18 @@ queue_filter(struct ctl *c, struct msg_queue_list *ask)
 		{"--content", OPTION_FLAG, &content, NULL,
 			"the message itself too"},
 	};
-	struct str *const fields[] = {&ask->sender, &ask->rcpt, &ask->domain,
-		&ask->state, &ask->reply};
 	ctl_options(c, rows, sizeof rows / sizeof *rows);
-	for (int i = 0; i < 5; i++)
-		*fields[i] = str_from(texts[i]);
+	ask->sender = str_from(texts[0]);
+	ask->rcpt = str_from(texts[1]);
+	ask->domain = str_from(texts[2]);
+	ask->state = state(texts[3], history);
+	ask->reply = str_from(texts[4]);
 	ask->older = seconds(texts[5]);
 	ask->limit = limit;
 	ask->history = history;
 	ask->content = content;
 	if (c->argc > 0)
 		ask->id = str_from(c->argv[0]);
-}
-
-static void
-one_id_at_most(const struct ctl *c)
-{
-	if (c->argc > 1)
-		ctl_fail(EX_USAGE, "one queue id at a time");
 }
 
 /* ---------------------------------------------------------------- pages */
@@ -247,7 +261,6 @@ list(struct ctl *c)
 {
 	struct msg_queue_list ask = {.limit = 0};
 	queue_filter(c, &ask);
-	one_id_at_most(c);
 	return queue_list(c, &ask);
 }
 
@@ -357,7 +370,6 @@ change_with(struct ctl *c, const char *verb)
 {
 	struct msg_queue_list filter = {.limit = 0};
 	queue_filter(c, &filter);
-	one_id_at_most(c);
 	return change(c, verb, change_of(&filter));
 }
 
@@ -391,10 +403,11 @@ ctl_queue(struct ctl *c)
 	static const struct subcommand rows[] = {
 		{"list", "[FILTER]... [--limit N] [--history] [--json]",
 			"Shows recipients; --history those that are finished.",
-			list},
+			list, 1},
 		{"show", "ID [--history] [--content] [--json]",
-			"Shows all of one message, or its content.", show},
-		{"why", "ID", "Says what a message waits for.", queue_why},
+			"Shows all of one message, or its content.", show, 1},
+		{"why", "ID", "Says what a message waits for.",
+			queue_why, 1},
 		{"counts", "[FILTER]... [--json]",
 			"Counts recipients by destination and age.",
 			queue_counts},
@@ -402,17 +415,17 @@ ctl_queue(struct ctl *c)
 			"Shows what is being worked on, again and again.",
 			queue_top},
 		{"retry", "ID|all [FILTER]...", "Tries again at once.",
-			change_retry},
+			change_retry, 1},
 		{"hold", "ID|all [FILTER]...", "Keeps from being tried.",
-			change_hold},
+			change_hold, 1},
 		{"release", "ID|all [FILTER]...", "Ends a hold.",
-			change_release},
+			change_release, 1},
 		{"delete", "ID|all [FILTER]...",
-			"Deletes; nobody is told.", change_delete},
+			"Deletes; nobody is told.", change_delete, 1},
 		{"expire", "ID|all [FILTER]...",
-			"Gives up; the sender is told.", change_expire},
+			"Gives up; the sender is told.", change_expire, 1},
 		{"redirect", "ID|all ADDRESS [FILTER]...",
-			"Sends on to another address instead.", redirect},
+			"Sends on to another address instead.", redirect, 2},
 	};
 	bool help = c->argc > 0 && str_eq(str_from(c->argv[0]), STR("--help"));
 	if (c->argc == 0 || (c->argv[0][0] == '-' && !help))

@@ -108,7 +108,10 @@ count_and_explain(void *ctx, const struct message *m)
 {
 	struct counted *x = ctx;
 	x->n++;
-	return explain(x->ctl, m);
+	if (!x->ctl->json)
+		return explain(x->ctl, m);
+	queue_row_json(&m->queue_row);
+	return true;
 }
 
 int

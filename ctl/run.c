@@ -65,9 +65,8 @@ take_options(struct run *r)
 	static struct str usual[] = {STR_INIT("example.test")};
 	r->offset = DEFAULT_OFFSET;
 	ctl_options(r->ctl, rows, sizeof rows / sizeof *rows);
-	if (r->dir == NULL || r->ctl->argc > 0)
-		ctl_fail(EX_USAGE, "run needs --dir DIR and no operands; see "
-			"surat(8)");
+	if (r->dir == NULL)
+		ctl_fail(EX_USAGE, "run needs --dir DIR; see --help");
 	if (r->offset > PORTS_MOST - 995)
 		ctl_fail(EX_USAGE, "--port-offset is too large");
 	if (r->domains.n == 0 && r->base == NULL)

@@ -12,6 +12,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Each line a program has to say, until it ends. */
+static void
+tell_problems(int from)
+{
+	FILE *f = fdopen(from, "r");
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+	while (f != NULL && (n = getline(&line, &size, f)) > 0) {
+		struct json_row *j = json_begin();
+		json_text(j, "problem", str_trim(str_of(line, (size_t)n)));
+		json_end(j);
+	}
+	free(line);
+	if (f != NULL)
+		fclose(f);
+}
+
 /* A program of the suite has its say about the configuration; its exit
  * status. */
 static int
@@ -22,7 +40,7 @@ ask_program(struct ctl *c, const char *name, const char *option)
 		STR_ARG(ctl_directory(a)), name));
 	char **argv = arena_array(a, 5 + 2 * c->overrides.n, sizeof *argv);
 	size_t n = 0;
-	int status;
+	int status, said[2] = {-1, -1};
 	argv[n++] = str_cstr(a, str_from(name));
 	argv[n++] = str_cstr(a, str_from(option));
 	argv[n++] = str_cstr(a, STR("--config"));
@@ -31,10 +49,18 @@ ask_program(struct ctl *c, const char *name, const char *option)
 		argv[n++] = str_cstr(a, STR("--set"));
 		argv[n++] = str_cstr(a, c->overrides.v[i]);
 	}
+	if (c->json && pipe2(said, O_CLOEXEC) != 0)
+		ctl_fail(EX_OSERR, "a pipe: %s", strerror(errno));
 	pid_t pid = fork();
 	if (pid == 0) {
+		if (c->json)
+			dup2(said[1], STDERR_FILENO);
 		execv(path, argv);
 		ctl_fail(EX_UNAVAILABLE, "%s: %s", path, strerror(errno));
+	}
+	if (c->json) {
+		close(said[1]);
+		tell_problems(said[0]);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		ctl_fail(EX_OSERR, "%s: %s", path, strerror(errno));
@@ -107,6 +133,21 @@ show_manual(struct arena *a, const struct conf_option *o, size_t count)
 	printf(".El\n");
 }
 
+static void
+show_values(struct ctl *c, const struct conf *conf,
+	const struct conf_option *o, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct buf *value = buf_new(c->arena);
+		struct json_row *j = json_begin();
+		conf_write_value(conf, i, value);
+		json_text(j, "section", str_from(o[i].section));
+		json_text(j, "name", str_from(o[i].name));
+		json_text(j, "value", buf_str(value));
+		json_end(j);
+	}
+}
+
 int
 ctl_config(struct ctl *c)
 {
@@ -124,8 +165,13 @@ ctl_config(struct ctl *c)
 		show_option(c, &o[i]);
 	if (options || manual)
 		return EX_OK;
+	const struct conf *conf = ctl_conf(c);
+	if (c->json) {
+		show_values(c, conf, o, count);
+		return EX_OK;
+	}
 	struct buf *text = buf_new(c->arena);
-	conf_write(ctl_conf(c), text);
+	conf_write(conf, text);
 	fwrite(text->p, 1, text->n, stdout);
 	return EX_OK;
 }

@@ -409,6 +409,19 @@ take_label(struct ctl *c)
 	return label;
 }
 
+static void
+show_password(const struct ctl *c, struct str label, struct str password)
+{
+	if (!c->json) {
+		printf("%.*s\n", STR_ARG(password));
+		return;
+	}
+	struct json_row *j = json_begin();
+	json_text(j, "name", label);
+	json_text(j, "password", password);
+	json_end(j);
+}
+
 /* Made anew under a name that is there, the old one is void. */
 static int
 user_apppass(struct ctl *c)
@@ -418,7 +431,7 @@ user_apppass(struct ctl *c)
 		NULL, "it is void from now on"}};
 	struct str rest, fresh = STR("");
 	ctl_options(c, rows, 1);
-	if (c->argc < 1 || c->argc > 2 || (revoke && c->argc < 2))
+	if (c->argc < 1 || (revoke && c->argc < 2))
 		ctl_fail(EX_USAGE, "a user, and the name of the password");
 	struct str name = str_from(c->argv[0]);
 	struct table t = open_table(c, c->argc == 2);
@@ -438,7 +451,7 @@ user_apppass(struct ctl *c)
 		"%.*s %.*s%s%.*s", STR_ARG(others), STR_ARG(apps),
 		apps.n > 0 ? " " : "", STR_ARG(fresh))), rest);
 	if (!revoke)
-		printf("%.*s\n", STR_ARG(password));
+		show_password(c, label, password);
 	return code;
 }
 
@@ -497,14 +510,14 @@ ctl_user(struct ctl *c)
 	static const struct subcommand rows[] = {
 		{"add", "NAME[@DOMAIN] [--home DIR]",
 			"Adds a user; the password comes from standard input.",
-			user_add},
-		{"passwd", "NAME", "Sets a new password.", user_passwd},
+			user_add, 1},
+		{"passwd", "NAME", "Sets a new password.", user_passwd, 1},
 		{"apppass", "NAME [LABEL [--revoke]]",
 			"Makes, revokes or lists passwords for one program.",
-			user_apppass},
+			user_apppass, 2},
 		{"list", "[--json]", "Shows the users.", user_list},
 		{"delete", "NAME", "Deletes a user; the mail stays.",
-			user_delete},
+			user_delete, 1},
 	};
 	return ctl_dispatch(c, "surat user", rows,
 		sizeof rows / sizeof *rows);

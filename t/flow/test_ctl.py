@@ -136,7 +136,7 @@ def test_run_wrong():
             (['--set', 'smtp.nothing=1'], 'no option smtp.nothing'),
             (['--set', 'smtp.max_errors=0'], 'must be from 1 to'),
             (['--nonsense'], 'no option --nonsense'),
-            (['operand'], 'no operands')):
+            (['operand'], 'has no operands')):
         out = call(SURAT, 'run', '--dir', top + '/wrong', *args)
         ok(out.returncode != 0 and want in out.stderr,
            'run %s: %s' % (' '.join(args), want), out)
@@ -223,12 +223,61 @@ def test_config():
         f.write(out.stdout)
     again = call(SURAT, 'config', '--config', top + '/again.conf')
     ok(again.stdout == out.stdout, 'reads back the same')
+    out = call(SURAT, 'config', '--config', conf, '--json')
+    rows = {(r['section'], r['name']): r['value']
+            for r in map(json.loads, out.stdout.splitlines())}
+    ok(rows['smtp', 'max_size'] == '1048576' and
+       rows['queue', 'retry'] == '{"1m", "5m", "10m", "15m", "30m"}',
+       'surat config --json', out)
+    with open(top + '/bad.conf', 'w') as f:
+        f.write('smtp {\n max_size = "hu\\"ge"\n}\nnonsense {\n}\n')
+    out = call(SURAT, 'check', '--config', top + '/bad.conf', '--json')
+    problems = [json.loads(l)['problem'] for l in out.stdout.splitlines()]
+    ok(out.returncode == 78 and out.stderr == '' and problems and
+       any(p.startswith(top + '/bad.conf:2: ') for p in problems),
+       'surat check --json', out)
     out = call(SURAT, 'config', '--options', '--json')
     rows = [json.loads(l) for l in out.stdout.splitlines()]
     ok(len(rows) > 60 and all(r['help'].endswith('.') for r in rows),
        'every option with a sentence')
     ok(call(SURAT).returncode == 64 and call(SURAT, 'help').returncode == 0
        and call(SURAT, 'nonsense').returncode == 64, 'usage')
+
+
+def test_mistakes():
+    """What was not understood is said, and not done as if it were."""
+    for args, want in (
+            (('status', 'x'), 'status has no operands: "x"'),
+            (('check', 'x'), 'has no operands'),
+            (('queue', 'delete', 'A', 'B'), 'delete has one operand: "B"'),
+            (('queue', 'redirect', 'A', 'b@c.test', 'D'),
+             'redirect has two operands: "D"'),
+            (('mailbox', 'list', 'a', 'b'), 'list has one operand'),
+            (('queue', 'delete', 'all', '--state', 'defered'),
+             'queued recipients are never "defered"'),
+            (('queue', 'list', '--state', 'failed'), 'never "failed"'),
+            (('queue', 'list', '--history', '--state', 'held'),
+             'finished recipients are never "held"'),
+            (('explain', '--client', '1.2.3', '--to', 'a@b.test'),
+             '--client needs an IP address, not "1.2.3"'),
+            (('nonsense',), '`surat --help` lists')):
+        out = call(SURAT, *args)
+        ok(out.returncode == 64 and want in out.stderr and
+           len(out.stderr.splitlines()) == 1,
+           'surat %s: %s' % (' '.join(args), want), out)
+    for program, word in (('queue', '-i'), ('auth', '--service'),
+                          ('imapd', '--sesion'), ('keys', 'x')):
+        out = call(BUILD + '/bin/' + program, word)
+        ok(out.returncode == 64 and 'no option ' + word in out.stderr,
+           '%s %s is not passed over' % (program, word), out)
+    with open('/dev/full', 'w') as full:
+        out = subprocess.run([SURAT, 'help'], stdout=full, text=True,
+                             stderr=subprocess.PIPE)
+    ok(out.returncode == 74 and 'No space left' in out.stderr,
+       'output that cannot be written', out)
+    version = call(SURAT, '--version').stdout
+    ok(re.fullmatch(r'surat \d+\.\d+\S*\n', version), 'surat --version',
+       version)
 
 
 def test_help():
@@ -255,7 +304,7 @@ def test_help():
 
 def same_commands(page):
     """surat(8) has the subcommands and options that there are, no others."""
-    common = {'config', 'set', 'json', 'help'}
+    common = {'config', 'set', 'json', 'help', 'version'}
     told, known = set(), set()
     for prefix in ('', 'queue', 'user', 'mailbox'):
         listed = call(SURAT, *prefix.split(), '--help').stdout
