@@ -330,6 +330,11 @@ char *folder_path(struct arena *a, struct str dir, const char *sub);
 bool row_bury(struct store *s, int64_t folder, int64_t deadline);
 /* The same while a client waits: a few go at once, many when it is silent. */
 void row_bury_few(struct store *s, int64_t folder, uint64_t count);
+/* Whether the file at path, of this UID and unique part, is an expunged
+ * message's that could not be unlinked, was renamed in time, or is back after a
+ * power cut. */
+bool row_is_dead(struct store *s, const struct folder_row *f, uint32_t uid,
+	struct str unique, const char *path);
 
 /* Where a delivery of this name lies; past: it came and went. */
 struct earlier {

@@ -132,7 +132,7 @@
 		"message WHERE folder=?1 AND place IN (1,3) LIMIT 128") \
 	Q(FOLDERS_OWING, "SELECT DISTINCT folder FROM message WHERE place " \
 		"IN (1,3) UNION SELECT DISTINCT folder FROM dead WHERE " \
-		"path<>'' UNION SELECT id FROM folder WHERE " \
+		"path>'.' UNION SELECT id FROM folder WHERE " \
 		"new_from<recent_uid") \
 	Q(MESSAGE_CHANGED, "SELECT key,changed FROM message " \
 		"WHERE folder=?1 AND changed>?2 ORDER BY key") \
@@ -165,14 +165,16 @@
 		"max(first) FROM run WHERE folder=?1 AND first<=?2),0)") \
 	Q(DEAD_ADD, "INSERT OR REPLACE INTO dead VALUES(?1,?2,?3,?4)") \
 	Q(DEAD_DROP, "DELETE FROM dead WHERE folder=?1 AND uid=?2") \
-	Q(DEAD_DROP_ALL, "DELETE FROM dead WHERE folder=?1 AND path<>'' AND " \
-		"uid BETWEEN ?2 AND ?3") \
+	Q(DEAD_BURIED, "UPDATE dead SET path=?4 WHERE folder=?1 AND path>'.' " \
+		"AND uid BETWEEN ?2 AND ?3") \
+	Q(DEAD_OLD, "DELETE FROM dead WHERE folder=?1 AND path>'!' AND " \
+		"path<?2") \
 	Q(DEAD_FORGET, "DELETE FROM dead WHERE folder=?1 AND path=''") \
 	Q(DEAD_ANY, "SELECT 1 FROM dead WHERE folder=?1 LIMIT 1") \
-	Q(DEAD_HAS, "SELECT 1 FROM dead WHERE folder=?1 AND uid=?2 AND " \
+	Q(DEAD_HAS, "SELECT path FROM dead WHERE folder=?1 AND uid=?2 AND " \
 		"unique_part=?3") \
 	Q(DEAD_SOME, "SELECT uid,unique_part,path FROM dead WHERE folder=?1 " \
-		"AND uid>?2 AND path<>'' ORDER BY uid LIMIT 256") \
+		"AND uid>?2 AND path>'.' ORDER BY uid LIMIT 256") \
 	Q(PENDING_ADD, "INSERT OR REPLACE INTO pending VALUES(?1,?2,?3,?4)") \
 	Q(PENDING_DROP, "DELETE FROM pending WHERE folder=?1 AND first=?2 " \
 		"AND prefix=?3") \

@@ -9,6 +9,7 @@
 #include "mail/facts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -600,7 +601,8 @@ row_expunge(struct store *s, struct arena *a, struct folder_row *f,
 
 /* ----------------------------------------------------------------- bury */
 
-enum { BURY_BATCH = 256 };
+/* FORGET_S: by then every file system has written what it was told. */
+enum { BURY_BATCH = 256, FORGET_S = 120 };
 
 struct grave {
 	uint32_t uid;
@@ -652,6 +654,33 @@ bury_texts(struct store *s, const struct folder_row *f,
 	}
 }
 
+/* Where a file lay, once it is unlinked: nowhere, since then.  A power cut may
+ * undo that, and not what was noted of it. */
+static struct str
+grave_of(struct arena *a, int64_t when)
+{
+	return str_printf(a, "!%010lld", (long long)when);
+}
+
+bool
+row_is_dead(struct store *s, const struct folder_row *f, uint32_t uid,
+	struct str unique, const char *path)
+{
+	struct stat st;
+	bool dead = false;
+	sqlite3_stmt *q = index_query(s, Q_DEAD_HAS, "iit", f->id, I(uid),
+		unique);
+	while (index_row(s, q)) {
+		uint64_t when;
+		/* changed since, it was put back by somebody */
+		dead = !str_number(str_skip(index_text(q, 0), 1), INT64_MAX,
+			&when) || (fstatat(s->dir, path, &st,
+				AT_SYMLINK_NOFOLLOW) == 0 &&
+				st.st_ctim.tv_sec <= (int64_t)when);
+	}
+	return dead;
+}
+
 /* All that stand together in v and could be buried leave in one go. */
 static void
 bury_each(struct store *s, struct arena *a, struct folder_row *f,
@@ -662,8 +691,9 @@ bury_each(struct store *s, struct arena *a, struct folder_row *f,
 		if (i < n && bury_one(s, a, f, &v[i]))
 			continue;
 		if (i > first)
-			index_run(s, Q_DEAD_DROP_ALL, "iii", f->id,
-				I(v[first].uid), I(v[i - 1].uid));
+			index_run(s, Q_DEAD_BURIED, "iiit", f->id,
+				I(v[first].uid), I(v[i - 1].uid),
+				grave_of(a, clock_wall()));
 		first = i + 1;
 	}
 }
@@ -691,6 +721,9 @@ bury_some(struct store *s, struct arena *a, struct chore *graves)
 	bool owed = false;
 	if (!status_is_fine(index_seize(s, a, graves, &f, &owed)) || !owed)
 		return 0;
+	if (*above == 0)
+		index_run(s, Q_DEAD_OLD, "it", f.id,
+			grave_of(a, clock_wall() - FORGET_S));
 	size_t n = load_graves(s, a, f.id, *above, v);
 	*above = v[n - 1].uid;
 	watch_begin(s, a, &f, WATCH_BOTH);

@@ -319,12 +319,8 @@ was_expunged(struct looking *k, const struct entry *e)
 {
 	if (!k->any_dead)
 		return false;
-	sqlite3_stmt *st = index_query(k->s, Q_DEAD_HAS, "iit", k->f->id,
-		I(e->uid), maildir_parse(e->file).unique);
-	bool dead = index_row(k->s, st);
-	if (dead)
-		index_end(st);
-	return dead;
+	return row_is_dead(k->s, k->f, e->uid, maildir_parse(e->file).unique,
+		entry_path(k, e));
 }
 
 /* What was being put here when a program died. */

@@ -226,6 +226,35 @@ START_TEST(test_renamed_and_expunged)
 }
 END_TEST
 
+/* The index knows that it was unlinked, and the disk does not: a power cut.  What
+ * changed after that was put back by somebody. */
+START_TEST(test_expunged_is_back)
+{
+	static const char all[] = "SELECT count(*) FROM dead";
+	struct home h;
+	struct mailbox *m = box_of(&h, 4);
+	ck_assert_int_eq(shell(&h, "mkdir ../kept; ln cur/*.q[12].* ../kept"),
+		0);
+	struct uid_set set = set_of(h.a, 2, 3);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	ck_assert_int_eq(shell_number(&h, "ls cur | wc -l"), 2);
+	ck_assert_int_eq(sql_number(&h, "UPDATE dead SET path='!'||(strftime("
+		"'%s')+CASE uid WHEN 2 THEN 60 ELSE -60 END) RETURNING 1"), 1);
+	ck_assert_int_eq(shell(&h, "ln ../kept/* cur/"), 0);
+	ck_assert_view(seen(&h, m), "1:0: 4:0: 5:0:");
+	ck_assert_int_eq(shell(&h, "test -f cur/*.q2.host,S=*,UID=5:2,"), 0);
+	ck_assert_int_eq(shell_number(&h, "ls cur | wc -l"), 3);
+	/* known for as long as it takes */
+	ck_assert_int_eq(sql_number(&h, all), 2);
+	ck_assert_int_eq(sql_number(&h, "UPDATE dead SET path='!0000000001' "
+		"WHERE uid=2 RETURNING 1"), 1);
+	set = set_of(h.a, 1, 1);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	ck_assert_int_eq(sql_number(&h, all), 2);
+	done(&h, m);
+}
+END_TEST
+
 /* -------------------------------------------------------------- arrivals */
 
 START_TEST(test_arrivals)
@@ -790,6 +819,7 @@ suite_sync(void)
 	return SUITE("sync", test_flags_by_rename, test_new_to_cur,
 		test_rename_in_two_steps, test_other_keys_are_kept, test_merge,
 		test_keywords_by_rename, test_renamed_and_expunged,
+		test_expunged_is_back,
 		test_arrivals, test_sizes_in_names, test_long_names,
 		test_strange_uids, test_vanished_files, test_restored_over,
 		test_keys_lost, test_same_name_other_content, test_suspicion, test_many,
