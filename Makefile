@@ -35,6 +35,8 @@ sysusersdir ?= $(PREFIX)/lib/sysusers.d
 tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
 sysconfdir ?= /etc
 CC ?= cc
+# PAM for people of the system, where there is one; PAM= leaves it out.
+PAM ?= $(if $(wildcard /usr/include/security/pam_appl.h),-lpam)
 PKGS_conf := libconfuse
 PKGS_ssl := openssl
 pc = $(shell pkg-config $(1) $(2))
@@ -43,7 +45,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wpointer-arith -Wwrite-strings -Wno-missing-field-initializers
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
 OPT ?= -O2 -g
-DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(if $(PAM),-DSURAT_PAM)
 LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 AS_NEEDED := -Wl,--as-needed
 
@@ -146,7 +148,7 @@ USE_sendmail := store ask mail sys base
 # would not be linked, as nobody else seems to need it.
 CRYPT := -Wl,--no-as-needed -lcrypt -Wl,--as-needed
 LIBS_queue := -lsqlite3
-LIBS_auth := -lcrypto $(CRYPT) -largon2 -lpcre2-8 -lsqlite3
+LIBS_auth := -lcrypto $(CRYPT) -largon2 -lpcre2-8 -lsqlite3 $(PAM)
 LIBS_tls := -lssl -lcrypto
 LIBS_keys := -lssl -lcrypto
 LIBS_resolve := -lunbound
@@ -219,7 +221,12 @@ $(B)/o/t/unit/%.o: t/unit/%.c
 	$(CC) $(CFLAGS) -I. -I$(firstword $(subst /, ,$*)) -It/unit -c -o $@ $<
 
 unit: $(addprefix $(B)/t/unit_,$(UNITS)) $(B)/t/fault.so $(B)/t/recorder \
-	$(B)/t/model_smtp
+	$(B)/t/model_smtp $(if $(PAM),$(B)/t/pam_module.so)
+
+# What PAM is asked in tests.
+$(B)/t/pam_module.so: t/lib/pam_module.c
+	@mkdir -p $(@D)
+	cc -std=gnu11 -O2 -g -Wall -Wextra -shared -fPIC -o $@ $< -lpam
 
 # Preloaded by tests that make calls fail or kill at them.
 $(B)/t/fault.so: t/lib/fault.c

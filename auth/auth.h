@@ -20,6 +20,7 @@
  *	kdf.c		and those that are slow
  *	scram.c		stored and derived secrets for SCRAM
  *	hasher.c	worker processes for the slow part of that
+ *	pam.c		and those that ask PAM
  *	figures.c	what is counted
  *	main.c		service row
  *
@@ -161,6 +162,7 @@ struct auth {
 	struct pipe_user *pipe_users; /* one for each of pipe.commands */
 	struct finders *finders; /* NULL: every table answers at once */
 	struct hashers *hashers;
+	struct hashers *pam; /* NULL: PAM is not asked */
 	struct limits *limits;
 	struct rooms *rooms;
 	struct figures figures;
@@ -348,6 +350,8 @@ bool app_parse(struct arena *a, struct str secret, struct str *label,
 	struct str *digest);
 /* Is that hash one that auth.weak_hashes is about? */
 bool password_is_weak(struct str secret);
+/* Is it no hash, but said to be known to PAM? */
+bool password_is_pam(struct str secret);
 /* A hash nobody has a password for, as costly as a real one. */
 struct str password_decoy(void);
 /* What to hash for a user who has none, or is none: something of the cost of
@@ -397,8 +401,18 @@ bool kdf_agrees(struct arena *a, struct str secret, struct str password);
 /* ---------------------------------------------------------------- hasher */
 /* The answer to a password check is "1" or "0". */
 typedef void (*hashed_fn)(void *ctx, struct str answer);
+/* What workers do, and what they may. */
+struct hasher_work {
+	const char *name;
+	unsigned rights;
+	const char *const *readable;
+	/* To "hash NUL password NUL", of which n octets were sent. */
+	struct str (*answer)(struct arena *a, const char *question, size_t n);
+};
+extern const struct hasher_work hasher_hashes;
 /* Before confinement: forks the workers. */
-struct hashers *hashers_fork(struct program *p, size_t count);
+struct hashers *hashers_fork(
+	struct program *p, const struct hasher_work *what, size_t count);
 void hashers_start(struct hashers *h, struct loop *l);
 /*
  * hash: of crypt(3), or a SCRAM secret, to be compared with the password's; or
@@ -407,5 +421,14 @@ void hashers_start(struct hashers *h, struct loop *l);
  */
 bool hashers_ask(struct hashers *h, struct str hash, struct str password,
 	hashed_fn fn, void *ctx);
+
+/* ------------------------------------------------------------------- pam */
+/* Before confinement: the workers that ask auth.pam; NULL when it is empty.
+ * That this build has no PAM is a line in errors. */
+struct hashers *pam_fork(struct auth *x, struct buf *errors);
+/* What they are asked about a user at this address. */
+struct str pam_question(
+	const struct auth *x, struct arena *a, struct str user,
+	struct str client);
 
 #endif

@@ -3,7 +3,8 @@
  * Workers for crypt(3), other slow hashes and SCRAM's keys.  Each has one end of a SEQPACKET pair:
  * hash NUL password in, a few octets out.  They know no user and can reach nothing.  Work
  * waits in order while all are busy; a worker that dies ends auth,
- * which is started again with new ones.
+ * which is started again with new ones.  Those that ask PAM (pam.c) are a
+ * crew of their own: they may be slow, and nobody's hash waits for them.
  */
 #include "auth.h"
 #include "base/arena.h"
@@ -112,19 +113,22 @@ answer_to(struct arena *a, const char *question, size_t n)
 	return right ? STR("1") : STR("0");
 }
 
+const struct hasher_work hasher_hashes = {
+	.name = "auth-hasher", .rights = SANDBOX_PURE, .answer = answer_to};
+
 static void __attribute__((noreturn))
-work(struct program *p, int fd)
+work(struct program *p, const struct hasher_work *what, int fd)
 {
 	char question[QUESTION_MOST + 1];
-	prctl(PR_SET_NAME, "auth-hasher");
-	program_confine(p, SANDBOX_PURE, NULL);
+	prctl(PR_SET_NAME, what->name);
+	program_confine(p, what->rights, what->readable);
 	for (;;) {
 		struct arena *a = arena_new("hash");
 		ssize_t n = recv(fd, question, QUESTION_MOST, 0);
 		if (n <= 0)
 			_exit(0);
 		question[n] = 0;
-		struct str answer = answer_to(a, question, (size_t)n);
+		struct str answer = what->answer(a, question, (size_t)n);
 		explicit_bzero(question, sizeof question);
 		if (send(fd, answer.p, answer.n, MSG_NOSIGNAL) < 0)
 			_exit(0);
@@ -133,7 +137,8 @@ work(struct program *p, int fd)
 }
 
 struct hashers *
-hashers_fork(struct program *p, size_t count)
+hashers_fork(
+	struct program *p, const struct hasher_work *what, size_t count)
 {
 	struct hashers *h = arena_one(p->arena, struct hashers);
 	h->arena = p->arena;
@@ -153,7 +158,7 @@ hashers_fork(struct program *p, size_t count)
 			for (size_t k = 0; k < p->fd_count; k++)
 				close(p->fds[k].fd);
 			close(pair[0]);
-			work(p, pair[1]);
+			work(p, what, pair[1]);
 		}
 		close(pair[1]);
 		h->workers[i] = (struct worker){h, pair[0], NULL};

@@ -5,7 +5,8 @@
  * so the dialogue is what they hold, not the peer.
  *
  * An unknown user costs the same hash, gets the same answer after the same
- * pause and the same log line as a wrong password.
+ * pause and the same log line as a wrong password.  The pause begins when the
+ * question comes, so that what it took to answer does not show in it.
  */
 #include "auth.h"
 #include "base/arena.h"
@@ -34,6 +35,8 @@ struct dialogue {
 	struct str hashes; /* of the user, still to be compared */
 	size_t compared; /* by hashers, stand-ins too */
 	bool own; /* the one with a hasher is the user's */
+	bool by_pam; /* it is with PAM's, who knows when it has changed */
+	int64_t asked; /* clock_ms of the last step */
 	struct str salt; /* asked about */
 	struct str app; /* label of the app password it was */
 	bool proved; /* SCRAM: the last message is on its way */
@@ -119,7 +122,7 @@ refuse(struct dialogue *d)
 	int64_t wait = limits_login_failed(d->auth, block_of(d),
 		str_lower(d->arena, d->sasl.user));
 	d->busy = true;
-	loop_timer(d->auth->loop, clock_in(wait), pause_over, d);
+	loop_timer(d->auth->loop, d->asked + wait, pause_over, d);
 }
 
 /* Too many have failed: whether this one is right is not looked at. */
@@ -297,6 +300,14 @@ find_user(struct dialogue *d, void (*found)(struct dialogue *d))
 
 static void hashed(void *ctx, struct str answer);
 
+static bool
+may_count(const struct auth *x, struct str hash)
+{
+	if (password_is_pam(hash))
+		return x->pam != NULL;
+	return x->conf->auth.weak_hashes || !password_is_weak(hash);
+}
+
 /* The user's next hash, or one that stands in for it: who is not there, or has
  * fewer than others, takes as long to refuse. */
 static void
@@ -305,12 +316,17 @@ compare_next(struct dialogue *d)
 	struct auth *x = d->auth;
 	struct str hash;
 	d->own = password_hash(d->arena, &d->hashes, &hash) &&
-		(x->conf->auth.weak_hashes || !password_is_weak(hash));
+		may_count(x, hash);
 	if (!d->own)
 		hash = password_stand_in(x, d->sasl.user);
+	d->by_pam = password_is_pam(hash);
+	if (d->by_pam)
+		hash = pam_question(
+			x, d->arena, d->copy.name, d->step.client);
 	d->compared++;
 	d->busy = true;
-	if (hashers_ask(x->hashers, hash, d->sasl.password, hashed, d))
+	if (hashers_ask(d->by_pam ? x->pam : x->hashers, hash,
+		    d->sasl.password, hashed, d))
 		return;
 	d->busy = false;
 	overloaded(d);
@@ -322,7 +338,9 @@ hashed(void *ctx, struct str answer)
 	struct dialogue *d = ctx;
 	d->busy = false;
 	if (str_eq(answer, STR("1")) && d->own) {
-		cache_add(d->auth, d->arena, &d->copy, d->sasl.password);
+		if (!d->by_pam)
+			cache_add(d->auth, d->arena, &d->copy,
+				d->sasl.password);
 		accept_login(d);
 	} else if (d->hashes.n > 0 ||
 		d->compared < d->auth->users->most_hashes) {
@@ -555,6 +573,7 @@ login_step(struct peer *p, struct arena *a, struct message *m)
 		return;
 	}
 	keep_step(d, s);
+	d->asked = clock_ms();
 	if (d->client >= 0)
 		close(d->client);
 	d->client = message_take_fd(m);

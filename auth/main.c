@@ -119,13 +119,15 @@ prepare(struct program *p)
 	struct buf *errors = buf_new(p->arena);
 	pipes_open(x, errors);
 	find_mbox_group(x, errors);
+	x->pam = pam_fork(x, errors);
 	if (p->argc > 0 && strcmp(p->argv[0], "--check") == 0)
 		check_and_exit(x, errors);
 	struct str rest = buf_str(errors), line;
 	while (str_cut(&rest, '\n', &line) && line.n > 0)
 		log_error(LOG_NO_ID, "no-account", LOG_STR("why", line));
 	x->finders = finders_fork(x);
-	x->hashers = hashers_fork(p, (size_t)p->conf->auth.hash_workers);
+	x->hashers = hashers_fork(p, &hasher_hashes,
+		(size_t)p->conf->auth.hash_workers);
 }
 
 static void
@@ -202,6 +204,8 @@ run(struct program *p)
 		.on_close = caller_closed, .is_busy = login_is_busy};
 	x->master = asker_new(p->arena, x->loop, p->sockets, "master");
 	hashers_start(x->hashers, x->loop);
+	if (x->pam != NULL)
+		hashers_start(x->pam, x->loop);
 	finders_start(x->finders, x);
 	tables_start(x);
 	listen_all(x);

@@ -70,13 +70,19 @@ password_is_weak(struct str secret)
 	return str_starts(secret, STR("$1$")) || is_des(secret);
 }
 
-/* What crypt(3) or the SCRAM hasher can be asked about; empty: nothing. */
+bool
+password_is_pam(struct str secret)
+{
+	return str_eq_nocase(secret, STR("{PAM}"));
+}
+
+/* What crypt(3), the SCRAM hasher or PAM can be asked about; empty: nothing. */
 static struct str
 hash_of(struct arena *a, struct str secret)
 {
 	enum sasl_mechanism m;
 	struct sasl_secret scram;
-	if (digest_is(secret) || kdf_is(secret))
+	if (digest_is(secret) || kdf_is(secret) || password_is_pam(secret))
 		return secret;
 	bool crypt = CUT(&secret, crypt_schemes);
 	if (str_starts(secret, STR("$")) || (crypt && is_des(secret)) ||

@@ -143,6 +143,10 @@ passwd_parse(struct arena *a, struct str text, const char *name,
 		rest = line;
 		str_cut(&rest, ':', &key);
 		struct str value = rest;
+		/* the password is in the shadow file: PAM may know it */
+		if (str_starts(rest, STR("x:")))
+			value = str_printf(a, "{PAM}%.*s",
+				STR_ARG(str_skip(rest, 1)));
 		if (!str_cut(&rest, ':', &secret) ||
 			!str_cut(&rest, ':', &uid) ||
 			!str_number(uid, PEOPLE_LAST, &id) ||

@@ -258,7 +258,8 @@ note_hashes(struct users *u, struct str secrets)
 	struct str hash;
 	size_t n = 0;
 	for (; password_hash(u->arena, &secrets, &hash); n++)
-		if (u->samples.n < SAMPLES && !password_is_weak(hash))
+		if (u->samples.n < SAMPLES && !password_is_weak(hash) &&
+			!password_is_pam(hash))
 			u->samples.v[u->samples.n++] = hash;
 	if (n > u->most_hashes)
 		u->most_hashes = n;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What a child can be, in the order in which they are started: who is asked
- * stands before who asks.  Ids and root directories are those of the table in
- * doc/house.md.
+ * stands before who asks.  Ids and root directories: see doc/house.md.
  */
 #include "master.h"
 #include "base/buf.h"
@@ -20,7 +19,7 @@ static const struct role roles[] = {
 	{"resolve", "resolve", NULL, "_suratdns", NULL, ROLE_SINGLE,
 		ROLE_NETWORK | ROLE_LINGERS, 0, 0},
 	{"auth", "auth", NULL, "_suratauth", NULL, ROLE_SINGLE,
-		ROLE_FILES | ROLE_LINGERS, 0, 0},
+		ROLE_FILES | ROLE_LINGERS | ROLE_GROUPS, 0, 0},
 	{"queue", "queue", NULL, "_suratq", NULL, ROLE_SINGLE, 0, 0, 0},
 	{"deliver-local", "deliver-local", NULL, "_suratmail", NULL,
 		ROLE_AGENT, ROLE_AS_USER, 0, NUMBER(queue, local_agents)},
@@ -81,15 +80,15 @@ roles_identify(struct ids ids[ROLES_MOST], struct buf *errors)
 	for (size_t i = 0; i < ROLES; i++) {
 		const struct passwd *pw = getpwnam(roles[i].user);
 		if (pw == NULL || pw->pw_uid == 0 || pw->pw_gid == 0) {
-			buf_printf(errors,
-				"%s needs the user %s, who %s; create it, or "
-				"start suratd as an ordinary user\n",
-				roles[i].name, roles[i].user,
+			buf_printf(errors, "%s needs the user %s, who %s; "
+				"create it, or start suratd as an ordinary "
+				"user\n", roles[i].name, roles[i].user,
 				pw == NULL ? "does not exist" : "is root");
 			ok = false;
 			continue;
 		}
-		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid, false};
+		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid,
+			roles[i].flags & ROLE_GROUPS};
 	}
 	return ok;
 }

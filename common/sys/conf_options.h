@@ -300,6 +300,8 @@ OPTION(auth, weak_hashes, BOOL, "no", 0, 0,
 	"Let users in whose stored hash is weak: MD5, DES, plain digests.")
 OPTION(auth, hash_workers, NUMBER, "2", 1, 64,
 	"Processes that check password hashes at once.")
+OPTION(auth, pam, TEXT, "", 0, 0,
+	"PAM service that is asked for people of the system; empty: none.")
 OPTION(auth, cache, DURATION, "5m", 0, 86400,
 	"How long a right password is remembered (as a keyed hash, in memory).")
 

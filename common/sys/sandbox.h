@@ -32,6 +32,7 @@ enum sandbox_right {
 	SANDBOX_INET = 1 << 5, /* internet sockets */
 	SANDBOX_THREADS = 1 << 6, /* of its own; never processes */
 	SANDBOX_CODE = 1 << 7, /* files as code: the C library's charsets */
+	SANDBOX_PAM = 1 << 8, /* the kernel's audit is said not to exist */
 };
 
 enum sandbox_profile {

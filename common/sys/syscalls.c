@@ -235,6 +235,16 @@ allow_code(scmp_filter_ctx f)
 		"seccomp_rule_add");
 }
 
+/* Where there is an audit and it cannot be reached, PAM lets nobody in; where
+ * the kernel was built without, it goes on. */
+static void
+hide_audit(scmp_filter_ctx f)
+{
+	check(seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+		SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK)),
+		"seccomp_rule_add");
+}
+
 /* clone3 hides its flags in memory: it does not exist, and the C library
  * falls back to clone. */
 static void
@@ -273,6 +283,8 @@ syscalls_enter(unsigned rights)
 	allow_abort(f);
 	if (rights & SANDBOX_CODE)
 		allow_code(f);
+	if (rights & SANDBOX_PAM)
+		hide_audit(f);
 	hide_clone3(f);
 	check(seccomp_load(f), "seccomp_load");
 	seccomp_release(f);

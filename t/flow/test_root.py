@@ -78,8 +78,10 @@ def check_process(h, name, pid, user, root):
     s = status(pid)
     uid = IDS.get(user) or PEOPLE[user]
     what = '%s as %s: ' % (name, user)
+    # auth has the groups the system says, which here are none but its own
+    groups = str(uid) if user == '_suratauth' else ''
     same((s['Uid'].split(), s['Gid'].split(), s['Groups'].strip()),
-         ([str(uid)] * 4, [str(uid)] * 4, ''), what + 'ids')
+         ([str(uid)] * 4, [str(uid)] * 4, groups), what + 'ids')
     same({k: s[k] for k in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb',
                             'CapBnd')},
          {k: '0' * 16 for k in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb',

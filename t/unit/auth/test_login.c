@@ -32,7 +32,7 @@ begin_with(struct arena *a, const char *users)
 	x->cache = map_new(a);
 	x->limits = limits_new(a);
 	x->rooms = rooms_new(a, x->loop);
-	x->hashers = hashers_fork(x->program, 1);
+	x->hashers = hashers_fork(x->program, &hasher_hashes, 1);
 	hashers_start(x->hashers, x->loop);
 	x->tables_checked = CLOCK_FOREVER / 2;
 	x->peers = (struct peers){.loop = x->loop, .rows = rows, .count = 1,

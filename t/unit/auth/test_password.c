@@ -187,7 +187,7 @@ START_TEST(hashers_answer)
 	struct program *p = arena_one(a, struct program);
 	p->arena = a;
 	struct loop *l = loop_new(a);
-	struct hashers *h = hashers_fork(p, 2);
+	struct hashers *h = hashers_fork(p, &hasher_hashes, 2);
 	hashers_start(h, l);
 	const char *right = crypt("Hello world!", "$6$saltstring");
 	ck_assert_ptr_nonnull(right);

@@ -92,14 +92,15 @@ START_TEST(passwd)
 		"daemon:x:1:1::/usr/sbin:/bin/false\n"
 		"+::::::\nnonsense\n:x:1000:1000::/:\n"
 		"Carol:x:1000:1000:Carol C,,,:/home/carol:/bin/sh\n"
-		"last:x:59999:1::/home/last:\nover:x:60000:1::/h:\n"
+		"last:x:59999:1::/home/last:\nopen::1001:1::/home/open:\nover:x:60000:1::/h:\n"
 		"nobody:x:65534:65534::/:\nbad:x:1e3:1000::/h:\n");
 	struct table *t = open_table(a, "passwd", path);
 	static const char *const none[] = {"root", "daemon", "+", "nonsense",
 		"", "over", "nobody", "bad", "nosuch"};
 	ck_assert_view(find(a, t, "carol"),
-		"x:1000:1000:Carol C,,,:/home/carol:/bin/sh");
-	ck_assert_view(find(a, t, "last"), "x:59999:1::/home/last:");
+		"{PAM}:1000:1000:Carol C,,,:/home/carol:/bin/sh");
+	ck_assert_view(find(a, t, "last"), "{PAM}:59999:1::/home/last:");
+	ck_assert_view(find(a, t, "open"), ":1001:1::/home/open:");
 	for (size_t i = 0; i < sizeof none / sizeof *none; i++)
 		ck_assert_view(find(a, t, none[i]), "-");
 	unlink(path);
