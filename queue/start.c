@@ -13,12 +13,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum { HOUSEKEEPING_MS = 60 * 1000, RECOVERY_POLL_MS = 20,
-	RECOVERY_MOST_MS = 30 * 1000 };
+	RECOVERY_MOST_MS = 30 * 1000, ALONE_MOST_MS = 30 * 1000,
+	ALONE_POLL_MS = 20 };
 
 static void
 make_directory(const char *path)
@@ -36,6 +38,30 @@ check_and_exit(struct program *p)
 		exit(EX_OK);
 	fwrite(wrong.p, 1, wrong.n, stderr);
 	exit(EX_CONFIG);
+}
+
+/*
+ * Two on one database would hand out everything twice, and one sweeps away the
+ * bodies the other has just taken.  The one before may still be about its end
+ * (finish.c), though nobody is its starter any more.
+ */
+static void
+be_alone(const struct queue *q)
+{
+	int64_t deadline = clock_in(ALONE_MOST_MS);
+	bool said = false;
+	/* File systems without locks cannot tell. */
+	while (flock(q->bodies, LOCK_EX | LOCK_NB) != 0 &&
+		errno == EWOULDBLOCK) {
+		if (!said)
+			log_warn(LOG_NO_ID, "queue-busy", LOG_STR("directory",
+				q->directory));
+		said = true;
+		errno = 0;
+		if (clock_left(deadline) <= 0)
+			fatal("queue", "another one has the database");
+		usleep(ALONE_POLL_MS * 1000);
+	}
 }
 
 void
@@ -62,6 +88,7 @@ queue_prepare(struct program *p)
 	q->bodies = open(bodies, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (q->bodies < 0 || fsync(q->bodies) != 0)
 		fatal("cannot use the directory", bodies);
+	be_alone(q);
 	errno = 0;
 	language_open(q);
 }

@@ -6,7 +6,9 @@ up; and what became of each is told afterwards."""
 import json
 import os
 import re
+import select
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
@@ -133,6 +135,28 @@ def traces(h, one, two):
          'unknown: 1')
 
 
+def next_line(f, seconds):
+    return f.readline() if select.select([f], [], [], seconds)[0] else ''
+
+
+def alone(h):
+    """A second one on the same database delivers nothing, and waits."""
+    second = subprocess.Popen(
+        [BUILD + '/bin/queue', '--config', h.dir + '/surat.conf'],
+        stderr=subprocess.PIPE, text=True)
+    try:
+        said = next_line(second.stderr, 10)
+        ok(' queue-busy ' in said, 'a queue that is not alone says so', said)
+        same(next_line(second.stderr, 1), '', 'and does nothing')
+        h.stop()
+        said = next_line(second.stderr, 20)
+        ok(' recovered ' in said, 'until the other one has ended', said)
+    finally:
+        second.terminate()
+        second.wait()
+        second.stderr.close()
+
+
 def main():
     with House(sets=['resolve.forward=127.0.0.1@1',
                      'resolve.timeout=1s', 'queue.retry=10m']) as h:
@@ -142,6 +166,7 @@ def main():
         lists(h, one, two)
         orders(h, one, two)
         traces(h, one, two)
+        alone(h)
     done()
 
 
