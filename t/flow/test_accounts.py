@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
 from house import SLOW, House, done, ok, same, skip, until
@@ -59,6 +60,26 @@ def rights(h):
     said = [re.sub(r'user=\S+', '', l.split('login-failed')[1]).strip()
             for l in h.grep('login-failed .*service=imap')]
     same(len(set(said)), 1, 'all refusals read the same in the log')
+
+
+def beside_slow_hashes(h):
+    """More guesses at slow hashes than there are workers: they wait for each
+    other, and who has no hash to be compared for nobody."""
+    guesses = [threading.Thread(target=imap, args=(h, 'slow', 'guess%d' % n))
+               for n in range(16)]
+    for g in guesses:
+        g.start()
+    until(lambda: len(h.grep('login-failed user=slow')) > 2, 60)
+    waiting = sum(g.is_alive() for g in guesses)
+    same(imap(h, 'alice'), 'OK', 'a login beside slow hashes')
+    with h.smtp() as c:
+        c.ehlo('x.test')
+        c.mail('s@remote.test')
+        same(c.rcpt('alice@example.test')[0], 250, 'and a recipient')
+    left = sum(g.is_alive() for g in guesses)
+    ok(left > waiting / 2 > 5, 'wait for none of them', (waiting, left))
+    for g in guesses:
+        g.join()
 
 
 def app_passwords(h):
@@ -132,7 +153,8 @@ def fail2ban(h):
 
 
 def main():
-    sets = ['auth.failure_delay=0', 'limit.exempt=127.0.0.0/8']
+    sets = ['auth.failure_delay=0', 'auth.ban_after=1000',
+            'limit.exempt=127.0.0.0/8']
     with House(sets=sets) as h:
         with open(h.dir + '/users', 'w') as f:
             f.write(USERS % {'d': h.dir})
@@ -144,6 +166,7 @@ def main():
              ['AUTHENTICATIONFAILED'] * 2, 'by the right password')
         same(imap(h, 'weak', 'test'), 'AUTHENTICATIONFAILED',
              'a weak hash lets nobody in')
+        beside_slow_hashes(h)
         app_passwords(h)
         fail2ban(h)
         same([l for l in h.log if 'secret' in l], [], 'no password in the log')

@@ -359,6 +359,16 @@ def strangers(h):
             ok(got.startswith(b'* OK ') or (not got and len(text) > 10000),
                'a stranger who says %.30r hears a greeting and an end' % text,
                got)
+    # a browser that was led here: what it posts is not heard
+    for word in (b'POST / HTTP/1.1', b'EHLO x'):
+        with socket.create_connection(('127.0.0.1', h.port('imap'))) as s, \
+                s.makefile('rb') as f:
+            s.settimeout(30)
+            s.sendall(word + b'\r\nHost: x\r\n\r\na LOGIN alice secret\r\n')
+            got = f.read()
+            ok(b'BYE' in got and b'a OK' not in got and
+               got.count(b'\n') == 3, '%s: one answer, and the end' %
+               word.decode(), got)
     with socket.create_connection(('127.0.0.1', h.port('imaps'))) as s:
         s.settimeout(30)
         s.sendall(b'a NOOP\r\n' * 100)
