@@ -260,7 +260,9 @@ FUZZ_EXTRA_imap := $(addprefix imapd/,parse.c seqset.c section.c search.c \
 	flags.c match.c reply.c result.c resync.c sort.c thread.c url.c)
 FUZZ_EXTRA_mime := t/unit/mail/grammar.c
 FUZZ_EXTRA_dns := resolve/record.c
-FUZZ_EXTRA_pop3 := $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
+FUZZ_EXTRA_imap_session := t/fuzz/scratch.c \
+	$(filter-out imapd/main.c,$(wildcard imapd/*.c))
+FUZZ_EXTRA_pop3 := t/fuzz/scratch.c $(filter-out pop3d/main.c,$(wildcard pop3d/*.c))
 FUZZ_EXTRA_smtp_session := t/model/world.c \
 	$(filter-out smtpd/main.c,$(wildcard smtpd/*.c))
 FUZZ_EXTRA_password := auth/password.c auth/digest.c auth/kdf.c auth/scram.c
@@ -268,7 +270,7 @@ FUZZ_EXTRA_tables := auth/users.c auth/aliases.c auth/password.c auth/digest.c \
 	auth/kdf.c \
 	auth/scram.c auth/table.c auth/table_file.c auth/table_remote.c
 FUZZ_EXTRA_capability := deliver/capability.c
-FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))) -lpcre2-8 -largon2)
+FUZZ_LIBS := $(sort $(foreach r,$(ROOMS),$(LIBS_$(r))) -lpcre2-8 -largon2 -lz)
 FUZZ_ROOMS := $(foreach r,store ask mail sys base,$(call room_lib,$(r)))
 
 define fuzz_entry

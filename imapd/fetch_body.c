@@ -206,7 +206,7 @@ static void
 take_stretch(struct body *b, struct str raw)
 {
 	struct str all = b->file.raw;
-	bool mine = raw.p >= all.p && raw.p < all.p + all.n;
+	bool mine = all.n > 0 && raw.p >= all.p && raw.p < all.p + all.n;
 	bool whole = raw.p == all.p && raw.n == all.n;
 	if (mine && b->raw.p == raw.p && b->raw.n == raw.n)
 		return;

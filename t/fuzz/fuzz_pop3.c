@@ -10,69 +10,30 @@
 #include "pop3d/maildrop.h"
 #include "pop3d/pop3d.h"
 #include "pop3d/stuff.h"
+#include "scratch.h"
 #include "store/store.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static char home[] = "/tmp/fuzz-pop3-XXXXXX";
 static struct conf conf = {.pop3 = {.timeout = 600, .mark_seen = false}};
 static struct program program = {.name = "pop3d", .conf = &conf};
 static struct maildrop *drop;
 
 /* --------------------------------------------------------------- mailbox */
 
-static int
-remove_one(const char *path, const struct stat *st, int what, struct FTW *ftw)
-{
-	(void)st, (void)what, (void)ftw;
-	return remove(path);
-}
-
-static void
-remove_home(void)
-{
-	nftw(home, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void
-add_message(const char *name, const char *text)
-{
-	char path[100];
-	snprintf(path, sizeof path, "%s/Maildir/new/%s.fuzz.x", home, name);
-	FILE *f = fopen(path, "w");
-	assert(f != NULL && fputs(text, f) >= 0);
-	fclose(f);
-}
-
 static void
 make_mailbox(void)
 {
-	static const char *const directories[] = {
-		"Maildir", "Maildir/new", "Maildir/cur", "Maildir/tmp"};
-	char path[100];
+	static const char *const texts[] = {
+		"Subject: one\n\nhello\n.\n..\n.end\n",
+		"Subject: no body\n", "Subject: crlf\r\n\r\na\r\nb\r\n", "",
+		NULL};
 	struct status why;
-	assert(mkdtemp(home) != NULL);
-	atexit(remove_home);
-	for (int i = 0; i < 4; i++) {
-		snprintf(path, sizeof path, "%s/%s", home, directories[i]);
-		assert(mkdir(path, 0700) == 0);
-	}
-	add_message("1", "Subject: one\n\nhello\n.\n..\n.end\n");
-	add_message("2", "Subject: no body\n");
-	add_message("3", "Subject: crlf\r\n\r\na\r\nb\r\n");
-	add_message("4", "");
 	program.arena = arena_new("fuzz");
 	struct store *store;
-	why = store_open(program.arena, str_from(home), &store);
+	why = store_open(program.arena, scratch_home(texts), &store);
 	assert(status_is_fine(why));
 	assert(maildrop_open(program.arena, store, &conf.pop3, &drop, &why) ==
 		DROP_FINE);
@@ -89,17 +50,6 @@ before_quit(struct str in)
 		if (str_starts_nocase(line, STR("QUIT")))
 			return str_head(in, (size_t)(line.p - in.p));
 	return in;
-}
-
-static int
-memory_file(int *fd, struct str text)
-{
-	if (*fd < 0)
-		*fd = memfd_create("fuzz", MFD_CLOEXEC);
-	assert(ftruncate(*fd, 0) == 0 && lseek(*fd, 0, SEEK_SET) == 0);
-	assert(write(*fd, text.p, text.n) == (ssize_t)text.n);
-	assert(lseek(*fd, 0, SEEK_SET) == 0);
-	return dup(*fd);
 }
 
 /* Is the text after the first line of a response the rest of it? */
@@ -162,7 +112,8 @@ run_session(struct str in)
 	static int in_fd = -1, out_fd = -1;
 	struct arena *a = arena_new("answers");
 	uint32_t count = maildrop_count(drop);
-	int from = memory_file(&in_fd, in), to = memory_file(&out_fd, STR(""));
+	int from = scratch_file(&in_fd, in);
+	int to = scratch_file(&out_fd, STR(""));
 	struct pop3_session *s = session_new(&program, from, to);
 	s->state = POP3_TRANSACTION;
 	s->language = language_find(STR("en"));
@@ -171,11 +122,8 @@ run_session(struct str in)
 	session_free(s);
 	maildrop_reset(drop);
 	assert(maildrop_count(drop) == count);
-	off_t size = lseek(out_fd, 0, SEEK_END);
-	char *text = arena_alloc(a, (size_t)size + 1);
-	assert(pread(out_fd, text, (size_t)size, 0) == size);
 	if (is_english(in))
-		check_answers(str_of(text, (size_t)size));
+		check_answers(scratch_text(a, out_fd));
 	arena_free(a);
 }
 
