@@ -133,8 +133,11 @@ open_mailbox(struct imap_session *s, const struct arg *args, bool read_only)
 	st = resynchronise(s, &r);
 	if (!status_is_fine(st))
 		return refuse(s, st);
-	return read_only ? REPLY(IMAP_OK, "READ-ONLY", "Examined")
-			 : REPLY(IMAP_OK, "READ-WRITE", "Selected");
+	if (read_only)
+		return REPLY(IMAP_OK, "READ-ONLY", "Examined");
+	if (mailbox_is_read_only(s->mailbox))
+		return REPLY(IMAP_OK, "READ-ONLY", "Selected, to read");
+	return REPLY(IMAP_OK, "READ-WRITE", "Selected");
 }
 
 struct imap_reply

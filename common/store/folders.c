@@ -470,7 +470,8 @@ sync_folders(struct store *s, struct arena *a)
 		return st;
 	bool same = index_meta(s, TOP_TIME) == at;
 	st = index_commit(s, a);
-	if (!status_is_fine(st) || same)
+	/* who cannot write reads what there is */
+	if (!status_is_fine(st) || same || s->ix.read_only)
 		return st;
 	st = index_begin(s, a);
 	if (!status_is_fine(st))

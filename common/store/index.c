@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { VERSION = 8, CHECKPOINT_PAGES = 2000 };
@@ -116,6 +117,8 @@ index_status(struct store *s, struct arena *a)
 		return status_later(3, 1, STR("the disk is full"));
 	if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
 		return status_later(2, 0, STR("the mailbox is busy"));
+	if (rc == SQLITE_READONLY)
+		return status_later(3, 0, STR("the disk cannot be written to"));
 	return status_later(2, 0,
 		str_printf(a, "index: %s", sqlite3_errstr(s->ix.fault)));
 }
@@ -219,18 +222,39 @@ same_file(struct store *s)
 }
 
 static int
-try_open(struct store *s)
+open_as(struct store *s, const char *name, int flags)
 {
-	int version = 0;
-	int rc = sqlite3_open_v2(s->index_path, &s->ix.db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+	int rc = sqlite3_open_v2(
+		name, &s->ix.db, flags | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc != SQLITE_OK)
 		return rc;
 	set_up(s, s->ix.db);
-	rc = exec_patiently(s,
+	return exec_patiently(s,
 		"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 		"PRAGMA cache_size=-1024; PRAGMA journal_size_limit=16777216;"
 		"PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF");
+}
+
+/* On a file system that cannot be written to SQLite can do without its log
+ * when it is told that nobody changes the file. */
+static bool
+is_fixed(struct store *s)
+{
+	struct statvfs fs;
+	return fstatvfs(s->dir, &fs) == 0 && (fs.f_flag & ST_RDONLY) &&
+		faccessat(s->dir, "surat/index.db-wal", F_OK, 0) != 0;
+}
+
+static int
+try_open(struct store *s)
+{
+	int version = 0;
+	int rc = open_as(s, s->index_path, SQLITE_OPEN_READWRITE);
+	if (rc == SQLITE_CANTOPEN && is_fixed(s)) {
+		sqlite3_close(s->ix.db);
+		rc = open_as(s, s->index_fixed,
+			SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+	}
 	/* removed since, it has perhaps got the log of its successor */
 	if (rc == SQLITE_OK && !same_file(s))
 		rc = SQLITE_CANTOPEN;
@@ -240,6 +264,7 @@ try_open(struct store *s)
 		rc = make_schema(s);
 	else if (rc == SQLITE_OK && version != VERSION)
 		rc = SQLITE_NOTADB;
+	s->ix.read_only = sqlite3_db_readonly(s->ix.db, "main") > 0;
 	return rc;
 }
 
@@ -369,12 +394,15 @@ index_discard(struct store *s, struct arena *a)
 		note(s, SQLITE_BUSY);
 		return index_status(s, a);
 	}
+	struct status st = status_fine();
 	/* whoever has it open notices by the first */
-	unlinkat(s->dir, "surat/index.db", 0);
-	drop_logs(s);
+	if (unlinkat(s->dir, "surat/index.db", 0) == 0 || errno == ENOENT)
+		drop_logs(s);
+	else
+		st = status_errno(a, "remove the index", errno);
 	if (lock >= 0)
 		close(lock);
-	return status_fine();
+	return st;
 }
 
 /* That there is a file, and which; false: somebody is at it for too long. */

@@ -66,6 +66,7 @@ struct index {
 	int fault; /* SQLite's code, 0: none since begin */
 	bool open; /* a transaction is */
 	bool broken; /* the file is damaged */
+	bool read_only; /* nobody can write where it lies */
 	bool renewing; /* store_renew is at work */
 	int64_t waiting_since; /* for another writer */
 	dev_t dev;
@@ -97,7 +98,7 @@ struct watch {
 struct store {
 	struct arena *arena;
 	struct str path; /* of the Maildir */
-	const char *index_path;
+	const char *index_path, *index_fixed; /* the latter as an URI */
 	int dir;
 	struct index ix;
 	int notify_dir, notify_fd;

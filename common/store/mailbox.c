@@ -329,7 +329,7 @@ try_open(struct store *s, struct arena *a, struct str name, bool read_only,
 	struct mailbox *m = arena_one(a, struct mailbox);
 	m->store = s;
 	m->arena = a;
-	m->read_only = read_only;
+	m->read_only = read_only || s->ix.read_only;
 	m->generation = s->ix.generation;
 	st = index_begin_read(s, a);
 	if (status_is_fine(st) && !folder_by_id(s, a, f.id, &m->row))

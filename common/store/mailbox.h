@@ -36,6 +36,7 @@ void mailbox_close(struct mailbox *m);
 
 /* The folder's row as of the last open or news. */
 const struct folder *mailbox_folder(const struct mailbox *m);
+/* As it was opened, or because nobody can write there. */
 bool mailbox_is_read_only(const struct mailbox *m);
 
 /* ---------------------------------------------------------------- view */

@@ -218,6 +218,21 @@ store_renew(struct store *s, struct arena *a)
 	return st;
 }
 
+/* Of a file that does not change. */
+static const char *
+fixed_uri(struct arena *a, struct str path)
+{
+	struct buf *out = buf_new(a);
+	buf_adds(out, "file:");
+	for (size_t i = 0; i < path.n; i++)
+		if (str_has(STR("%?#"), path.p[i]))
+			buf_printf(out, "%%%02X", (unsigned char)path.p[i]);
+		else
+			buf_addc(out, path.p[i]);
+	buf_adds(out, "?immutable=1");
+	return str_cstr(a, buf_str(out));
+}
+
 struct status
 store_open(struct arena *a, struct str home, struct store **out)
 {
@@ -232,6 +247,7 @@ store_open(struct arena *a, struct str home, struct store **out)
 	s->path = str_printf(own, "%.*s/Maildir", STR_ARG(home));
 	s->index_path = str_cstr(own, str_printf(own, "%.*s/surat/index.db",
 		STR_ARG(s->path)));
+	s->index_fixed = fixed_uri(own, str_from(s->index_path));
 	s->dir = s->notify_dir = s->notify_fd = -1;
 	s->watch_fd = s->both_fd = s->watched[0] = s->watched[1] = -1;
 	s->patience = PATIENCE_MS;

@@ -542,7 +542,8 @@ class Local(Imap):
         ours, theirs = socket.socketpair()
         ours.settimeout(patience)
         config = os.path.join(self.home, 'surat.conf')
-        open(config, 'a').close()
+        if not os.path.exists(config):
+            open(config, 'w').close()
         self.process = subprocess.Popen(
             [os.path.join(os.path.abspath(os.environ.get('BUILD', 'build')),
                           'bin', 'imapd'), '--session', '--config', config,
