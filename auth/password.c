@@ -19,7 +19,7 @@ enum { CACHE_MOST = 10000 };
 
 static const char *const crypt_schemes[] = {"{CRYPT}", "{YESCRYPT}",
 	"{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}", "{MD5-CRYPT}",
-	"{DES-CRYPT}"};
+	"{MD5}", "{DES-CRYPT}"};
 static const char *const plain_schemes[] = {"{PLAIN}", "{CLEARTEXT}",
 	"{CLEAR}"};
 

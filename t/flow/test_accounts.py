@@ -82,6 +82,35 @@ def beside_slow_hashes(h):
         g.join()
 
 
+NOT_READ = 'HMAC-MD5 CRAM-MD5 DIGEST-MD5 OTP PLAIN-MD4 PLAIN-TRUNC'.split()
+WRITTEN = 'SHA SSHA SHA256 SSHA256 SHA512 SSHA512 SMD5 LDAP-MD5 PLAIN-MD5'
+
+
+def doveadm(*args):
+    return subprocess.run(('doveadm', 'pw') + args, capture_output=True,
+                          text=True, timeout=60 * SLOW).stdout.strip()
+
+
+def other_tables(h):
+    """Whatever Dovecot makes of a password, by every scheme it knows."""
+    if not shutil.which('doveadm'):
+        return skip('schemes of Dovecot', 'no doveadm here')
+    schemes = doveadm('-l').split() + [
+        s + e for s in WRITTEN.split() for e in ('.HEX', '.B64')]
+    lines = ['u%d:%s::::%s/mail/u%d::\n' % (
+        n, doveadm('-s', s, '-p', 'test', '-u', 'u%d' % n), h.dir, n)
+        for n, s in enumerate(schemes)]
+    with open(h.dir + '/users', 'w') as f:
+        f.write(''.join(lines))
+    tables(h, len(lines))
+    said = {s: [imap(h, 'u%d' % n, p) == 'OK' for p in ('test', 'tests')]
+            for n, s in enumerate(schemes)}
+    same({s for s in said if said[s] != [True, False]},
+         set(NOT_READ) & set(schemes),
+         '%d schemes of Dovecot are read' % (len(schemes) - len(NOT_READ)))
+    same([s for s in said if said[s][1]], [], 'and let nobody else in')
+
+
 def app_passwords(h):
     out = h.surat('user', 'apppass', 'alice', 'phone')
     word = out.stdout.strip()
@@ -176,6 +205,7 @@ def main():
         tables(h, 10)
         same([imap(h, 'weak', 'test'), imap(h, 'weak', 'tests')],
              ['OK', 'AUTHENTICATIONFAILED'], 'unless that is allowed')
+        other_tables(h)
     done()
 
 

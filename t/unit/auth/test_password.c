@@ -44,6 +44,7 @@ START_TEST(schemes)
 		{"{SHA512-CRYPT}$6$x$y", "x", false, "$6$x$y"},
 		{"{blf-crypt}$2y$x", "x", false, "$2y$x"},
 		{"{MD5-CRYPT}$1$x$y", "x", false, "$1$x$y"},
+		{"{MD5}$1$x$y", "x", false, "$1$x$y"},
 		{"{DES-CRYPT}abJnggxhB/yWI", "x", false,
 			"abJnggxhB/yWI"},
 		{"{SSHA}abcd", "x", false, "{SSHA}abcd"},
@@ -54,7 +55,7 @@ START_TEST(schemes)
 		{"", "", false, NULL},
 		{"*", "*", false, NULL},
 		{"!$6$x$y", "x", false, NULL},
-		{"{MD5}abc", "abc", false, NULL},
+		{"{CRAM-MD5}abc", "abc", false, NULL},
 		{"{CRYPT}ab.old.des", "x", false, NULL},
 	};
 	struct arena *a = arena_new("test");
@@ -127,11 +128,25 @@ START_TEST(digests)
 		"{SMD5}MVJAxhIYpKhh7JSRZqhe8HNhbHQ=",
 		"{LDAP-MD5}CY9rzUYh03PK3k6DJie09g==",
 		"{PLAIN-MD5}098f6bcd4621d373cade4e832627b4f6",
+		"{MD5}098f6bcd4621d373cade4e832627b4f6",
+		"{MD5}CY9rzUYh03PK3k6DJie09g==",
+		/* written otherwise */
+		"{SHA256.HEX}9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd1"
+		"5d6c15b0f00a08",
+		"{sha256}9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c"
+		"15b0f00a08",
+		"{SSHA256.hex}e374c8bc928dd5380be6f9b3ee8e0ef622189ce7d0a507153"
+		"1d76d664e03173b56aa82ea",
+		"{SHA1.B64}qUqP5cyxm6YcTAhz05Hph5gvu9M=",
+		"{PLAIN-MD5.base64}CY9rzUYh03PK3k6DJie09g==",
+		"{LDAP-MD5}098f6bcd4621d373cade4e832627b4f6",
 	};
 	static const char *const malformed[] = {"{SHA}", "{SHA}!", "{SSHA}abcd",
 		"{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9NzYWx0",
 		"{PLAIN-MD5}098f6bcd4621d373cade4e832627b4",
-		"{MD5}CY9rzUYh03PK3k6DJie09g==", ""};
+		"{SHA.OCT}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "{SHA.}", "{.HEX}00",
+		"{SHA256.HEX}n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+		"{SHA", "{}", "{MD5}$1$x$y", ""};
 	struct arena *a = arena_new("test");
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct str s = str_from(rows[i]);
@@ -145,6 +160,7 @@ START_TEST(digests)
 			a, str_from(malformed[i]), STR("test")));
 	ck_assert(password_is_weak(STR("{MD5-CRYPT}$1$x$y")));
 	ck_assert(password_is_weak(STR("$1$x$y")));
+	ck_assert(password_is_weak(STR("{MD5}$1$x$y")));
 	ck_assert(password_is_weak(STR("{CRYPT}abJnggxhB/yWI")));
 	ck_assert(!password_is_weak(STR("$6$x$y")));
 	ck_assert(!password_is_weak(password_decoy()));
