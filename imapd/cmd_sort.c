@@ -74,16 +74,17 @@ imap_sort(struct imap_session *s, const struct arg *args)
 	if (!take_sort(s, &q, args, &why))
 		return result_refuse(s, &q.result, why);
 	q.result.tells_modseq = search_has(q.key, SEARCH_MODSEQ);
-	q.sorting.order = &q.order;
-	q.sorting.arena = new_arena("sort");
+	struct arena *a = new_arena("sort");
+	sort_begin(&q.sorting, a, &q.order, mailbox_count(s->mailbox));
 	unsigned want = q.order.want | (q.result.tells_modseq ? 0 : WANT_UID);
 	struct status st =
 		find_messages(s, q.key, want, add_to_sort, &q.sorting);
-	sort_run(&q.sorting);
-	for (size_t i = 0; i < q.sorting.n; i++)
-		result_add(s->transaction, &q.result, q.sorting.v[i].uid,
-			q.sorting.v[i].modseq);
-	arena_free(q.sorting.arena);
+	const struct sort_entry *e = sort_run(&q.sorting);
+	for (size_t i = 0; i < q.sorting.n; i++, e++)
+		result_add(s->transaction, &q.result, e->uid,
+			q.result.tells_modseq ? sort_modseq(&q.sorting, e)
+					      : 0);
+	arena_free(a);
 	if (!status_is_fine(st))
 		return result_refuse(s, &q.result, reply_status(st));
 	result_put(s, "SORT", &q.result);

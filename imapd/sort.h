@@ -25,27 +25,25 @@ struct sort_order {
 /* "(REVERSE DATE SUBJECT)"; false when it is none. */
 bool sort_parse(const struct arg *list, struct sort_order *o);
 
-struct sort_value {
-	int64_t number;
-	struct str text;
-};
-
 struct sort_entry {
 	uint64_t prefix; /* decides most comparisons */
-	const struct sort_value *values;
-	uint64_t modseq;
 	uint32_t uid;
+	uint32_t at; /* of its record, in units of eight octets */
 };
 
 struct sorting {
-	struct arena *arena; /* for texts */
 	const struct sort_order *order;
-	struct sort_entry *v;
-	size_t n, room;
+	struct buf *entries, *records;
+	size_t n;
 };
 
+/* Of some such number of messages. */
+void sort_begin(struct sorting *q, struct arena *a,
+	const struct sort_order *order, size_t count);
 /* Texts are copied. */
 void sort_add(struct sorting *q, const struct message_row *row);
-void sort_run(struct sorting *q);
+/* In order, until the arena ends. */
+const struct sort_entry *sort_run(struct sorting *q);
+uint64_t sort_modseq(const struct sorting *q, const struct sort_entry *e);
 
 #endif

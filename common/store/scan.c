@@ -89,15 +89,26 @@ is_wanted(const struct column *c, unsigned want)
  * what else is asked of them. */
 enum { ONLY_UNSEEN = 1 << 30, UNCONDITIONAL = 1 << 29 };
 
+/* Nothing of the table message, which need not be read then; but there are
+ * texts whose message is gone. */
+static bool
+is_of_headers(unsigned want)
+{
+	enum { ALONE = WANT_UID | UNCONDITIONAL };
+	return (want & ALONE) == ALONE && (want & IN_HEADER) &&
+		!(want & ~(unsigned)(IN_HEADER | ALONE));
+}
+
 static void
-add_columns(struct buf *b, struct scan_statement *scan)
+add_columns(struct buf *b, struct scan_statement *scan, const char *key)
 {
 	static_assert(COLUMNS <= sizeof scan->columns, "columns");
 	for (size_t i = 0; i < COLUMNS; i++) {
 		if (!is_wanted(&columns[i], scan->want))
 			continue;
 		buf_adds(b, scan->n > 0 ? "," : "SELECT ");
-		buf_adds(b, columns[i].sql);
+		buf_adds(b, columns[i].kind == COLUMN_UID ? key
+							  : columns[i].sql);
 		scan->columns[scan->n++] = (unsigned char)i;
 	}
 }
@@ -108,22 +119,24 @@ prepare(struct store *s, struct scan_statement *scan)
 	struct arena *a = arena_new("sql");
 	struct buf *b = buf_new(a);
 	bool unseen = (scan->want & ONLY_UNSEEN) != 0;
-	add_columns(b, scan);
-	buf_adds(b, " FROM message m");
+	bool alone = is_of_headers(scan->want);
+	const char *key = alone ? "h.key" : "m.key";
+	add_columns(b, scan, key);
+	buf_adds(b, alone ? " FROM header h" : " FROM message m");
 	if (unseen)
 		buf_adds(b, " INDEXED BY message_unseen");
-	if (scan->want & IN_HEADER)
+	if ((scan->want & IN_HEADER) && !alone)
 		buf_adds(b, " CROSS JOIN header h ON h.key=m.key");
 	if (scan->want & IN_CONTENT)
 		buf_adds(b, " CROSS JOIN content c ON c.key=m.key");
-	buf_adds(b, " WHERE m.key BETWEEN ?1 AND ?2");
+	buf_printf(b, " WHERE %s BETWEEN ?1 AND ?2", key);
 	if (scan->want & (WANT_SENT | WANT_THREAD))
 		buf_adds(b, " AND m.thread<>-1");
 	if (!(scan->want & UNCONDITIONAL))
 		buf_adds(b, " AND m.flags&?3=?4 AND m.modseq>?5");
 	if (unseen)
 		buf_adds(b, " AND m.flags&1=0");
-	buf_adds(b, " ORDER BY m.key");
+	buf_printf(b, " ORDER BY %s", key);
 	int rc = sqlite3_prepare_v3(s->ix.db, b->p, (int)b->n,
 		SQLITE_PREPARE_PERSISTENT, &scan->st, NULL);
 	if (rc != SQLITE_OK && s->ix.fault == SQLITE_OK)
@@ -273,6 +286,14 @@ resume(struct mailbox *m, struct mailbox_scan *c)
 	return st;
 }
 
+static bool
+is_in_view(const struct mailbox *m, const struct message_row *row)
+{
+	bool there;
+	uids_below(&m->uids, row->uid, &there);
+	return there;
+}
+
 bool
 mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 	struct message_row *row)
@@ -293,7 +314,9 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 			scan_row(st, row);
 			c->next = row->uid + 1;
 			c->rows++;
-			return true;
+			if (!is_of_headers(st->want) || is_in_view(m, row))
+				return true;
+			continue;
 		}
 		s->ix.scanning = NULL;
 		c->statement = NULL;

@@ -189,10 +189,11 @@ check_sort(struct arena *a, const struct arg *list)
 {
 	struct sort_order o;
 	struct message_row row = {.uid = 1, .sort_subject = list->text};
-	struct sorting q = {.arena = a, .order = &o};
+	struct sorting q;
 	if (!sort_parse(list, &o))
 		return;
 	assert(o.n > 0 && o.n <= SORT_KEYS && o.want != 0);
+	sort_begin(&q, a, &o, 2);
 	sort_add(&q, &row);
 	sort_add(&q, &row);
 	sort_run(&q);

@@ -21,10 +21,10 @@ parse(struct arena *a, const char *text)
 }
 
 static const struct message_row messages[] = {
-	{.uid = 1, .date = 30, .sent = 10, .size = 5, .sort_from = STR_INIT("B"),
+	{.uid = 1, .modseq = 7, .date = 30, .sent = 10, .size = 5, .sort_from = STR_INIT("B"),
 		.sort_subject = STR_INIT("LONGER THAN EIGHT"),
 		.display_to = STR_INIT("Z")},
-	{.uid = 2, .date = 20, .sent = 10, .size = 7, .sort_from = STR_INIT(""),
+	{.uid = 2, .modseq = 9, .date = 20, .sent = 10, .size = 7, .sort_from = STR_INIT(""),
 		.sort_subject = STR_INIT("LONGER THAN EIGHU")},
 	{.uid = 3, .date = 10, .sent = -5, .size = 6,
 		.sort_from = STR_INIT("A"),
@@ -69,20 +69,68 @@ START_TEST(orders)
 		bool fine = sort_parse(parse(a, rows[i].keys), &order);
 		ck_assert_msg(fine == (rows[i].order != NULL), "%s",
 			rows[i].keys);
-		struct sorting q = {.arena = a, .order = &order};
+		struct sorting q;
 		struct result r = {0};
 		struct buf *out = buf_new(a);
+		sort_begin(&q, a, &order, 0);
 		for (size_t k = 0; fine && k < 4; k++)
 			sort_add(&q, &messages[k]);
-		sort_run(&q);
-		for (size_t k = 0; k < q.n; k++)
-			result_add(a, &r, q.v[k].uid, 1);
+		const struct sort_entry *v = sort_run(&q);
+		for (size_t k = 0; k < q.n; k++) {
+			ck_assert_uint_eq(sort_modseq(&q, &v[k]),
+				messages[v[k].uid - 1].modseq);
+			result_add(a, &r, v[k].uid, 1);
+		}
 		seqset_print(&r.order, out);
 		ck_assert_msg(!fine || str_eq(buf_str(out),
 			str_from(rows[i].order)), "%s: %.*s", rows[i].keys,
 			STR_ARG(buf_str(out)));
 		arena_free(a);
 	}
+}
+END_TEST
+
+/* Thousands, against the C library: texts with a common beginning of any length,
+ * numbers of both signs, many equal. */
+static int
+by_expectation(const void *x, const void *y)
+{
+	const struct message_row *a = x, *b = y;
+	int d = str_cmp(a->sort_subject, b->sort_subject);
+	if (d != 0)
+		return -d;
+	if (a->sent != b->sent)
+		return a->sent < b->sent ? -1 : 1;
+	return a->uid < b->uid ? -1 : 1;
+}
+
+START_TEST(many)
+{
+	enum { N = 5000 };
+	struct arena *a = arena_new("test");
+	struct sort_order order;
+	struct sorting q;
+	struct message_row *made = arena_array(a, N, sizeof *made);
+	uint64_t r = 1;
+	ck_assert(sort_parse(parse(a, "(REVERSE SUBJECT DATE)"), &order));
+	sort_begin(&q, a, &order, 10);
+	for (uint32_t i = 0; i < N; i++) {
+		r = r * 6364136223846793005 + 1442695040888963407;
+		char *text = arena_array(a, 20, 1);
+		size_t n = r >> 33 & 15;
+		memset(text, 'A', n);
+		if (n > 0)
+			text[n - 1] = (char)("\x01 B\xff"[r >> 40 & 3]);
+		made[i] = (struct message_row){.uid = i + 1,
+			.sent = (int64_t)(r >> 44 & 7) - 4,
+			.sort_subject = str_of(text, n)};
+		sort_add(&q, &made[i]);
+	}
+	const struct sort_entry *v = sort_run(&q);
+	qsort(made, N, sizeof *made, by_expectation);
+	for (size_t i = 0; i < N; i++)
+		ck_assert_uint_eq(v[i].uid, made[i].uid);
+	arena_free(a);
 }
 END_TEST
 
@@ -166,6 +214,7 @@ suite_sort(void)
 	Suite *s = suite_create("sort");
 	TCase *t = tcase_create("sort");
 	tcase_add_test(t, orders);
+	tcase_add_test(t, many);
 	tcase_add_test(t, options);
 	suite_add_tcase(s, t);
 	return s;

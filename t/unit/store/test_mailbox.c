@@ -1261,6 +1261,45 @@ START_TEST(test_chore)
 }
 END_TEST
 
+static unsigned
+subjects(struct home *h, struct mailbox *m)
+{
+	struct mailbox_scan c = {.uids = set_of(h->a, 1, UINT32_MAX),
+		.want = WANT_UID | WANT_SORT_SUBJECT};
+	struct message_row row;
+	unsigned n = 0;
+	for (; mailbox_next(m, &c, &row); n++)
+		ck_assert_uint_eq(row.uid, mailbox_uid(m, n + 1));
+	ck_fine(mailbox_scan_end(m, &c));
+	return n;
+}
+
+/* Texts of many that were expunged stay for a while, and are nobody's. */
+START_TEST(test_texts_of_the_expunged)
+{
+	enum { ALL = 300, LEFT = 10 };
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", ALL);
+	struct mailbox *m = open_box(h.s, h.a, "INBOX");
+	ck_assert_uint_eq(subjects(&h, m), ALL);
+	struct uid_set set = set_of(h.a, 5, ALL - LEFT + 4);
+	ck_fine(mailbox_expunge(m, h.a, &set, true));
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM header"), ALL);
+	struct mailbox_news news;
+	ck_fine(mailbox_news(m, h.a, true, &news));
+	ck_assert_uint_eq(subjects(&h, m), LEFT);
+	struct mailbox *x = open_box(h.s, h.a, "INBOX");
+	ck_assert_uint_eq(subjects(&h, x), LEFT);
+	settle(m);
+	ck_assert_int_eq(sql_number(&h, "SELECT count(*) FROM header"), LEFT);
+	ck_assert_uint_eq(subjects(&h, x), LEFT);
+	mailbox_close(x);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
 Suite *
 suite_mailbox(void)
 {
@@ -1276,5 +1315,6 @@ suite_mailbox(void)
 		test_replace_that_fails, test_noted_is_kept,
 		test_copy_without_links, test_copy_that_fails,
 		test_no_uid_left,
-		test_scan, test_notify, test_watch, test_chore);
+		test_scan, test_texts_of_the_expunged, test_notify, test_watch,
+		test_chore);
 }
