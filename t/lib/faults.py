@@ -15,7 +15,7 @@ import struct
 
 from house import BUILD
 
-SLOTS = {'queue': 0, 'agent': 1, 'session': 2}
+SLOTS = {'queue': 0, 'agent': 1, 'session': 2, 'smtpd': 3}
 WRITES, SYNCS, NAMES, SENDS, OPENS, MEMORY, READS, REMOVES = (
     1 << i for i in range(8))
 MUTATING = WRITES | SYNCS | NAMES | SENDS | REMOVES

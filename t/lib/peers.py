@@ -22,6 +22,8 @@ USERS = ('alice', 'bob', 'carol', 'postmaster')
 
 
 class Peers:
+    asked_for = ('auth', 'queue', 'tls', 'resolve')
+
     def __init__(self, top, asker='smtpd'):
         self.top = top
         self.count, self.silent = 0, True
@@ -30,7 +32,7 @@ class Peers:
         os.makedirs(top + '/run/' + asker)
         os.makedirs(top + '/queue')
         self.sockets = []
-        for name in ('auth', 'queue', 'tls', 'resolve'):
+        for name in self.asked_for:
             s = wire.listen('%s/run/%s/%s' % (top, asker, name))
             self.sockets.append(s)
             threading.Thread(target=self.accept, args=(s, name),
@@ -70,13 +72,16 @@ class Peers:
                     return
                 kind, fields = answer
                 fd = fields.pop('fd', None)
-                wire.send(s, kind, fd, **fields)
+                try:
+                    wire.send(s, kind, fd, **fields)
+                except OSError:
+                    pass  # who asked is gone
                 if fd is not None:
                     os.close(fd)
 
     # ---------------------------------------------------------------- auth
     def on_client(self, state, m, fd):
-        if m['verb'] == 'leave':
+        if m['verb'] in ('leave', 'slow'):
             return None
         return 'client_result', {
             'status': '2.0.0 - OK', 'busy': self.busy, 'known': self.known,
