@@ -122,7 +122,7 @@ ask_auth(struct session *s, struct str mechanism, struct str response,
 {
 	struct message m = MESSAGE(auth_step), answer;
 	m.auth_step.session = s->id;
-	m.auth_step.service = STR("submission");
+	m.auth_step.service = s->submission ? STR("submission") : STR("smtp");
 	m.auth_step.mechanism = mechanism;
 	m.auth_step.response = response;
 	m.auth_step.client = s->ip;

@@ -21,6 +21,7 @@ far:{PLAIN}secret::::%(d)s/mail/far::allow_nets=192.0.2.0/24 2001:db8::/32
 near:{PLAIN}secret::::%(d)s/mail/near::allow_nets=127.0.0.0/8 ::1
 reader:{PLAIN}secret::::%(d)s/mail/reader::protocols=imap
 sender:{PLAIN}secret::::%(d)s/mail/sender::protocols=submission
+mx:{PLAIN}secret::::%(d)s/mail/mx::protocols=smtp
 slow:{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$GvTQicNYKU8+wQRRtUMjRg$dJq3zF/FnYgUDPVmr6Wf+NQhRi6zjLgXEKWV7FMwT8U::::%(d)s/mail/slow::
 wide:{ARGON2ID}$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHRzb21lc2FsdA$8Enb888kMJD3oLiCaBGc8NJYxRkV8fIAwGGCBVwmZWk::::%(d)s/mail/wide::
 often:{PBKDF2}$1$7MPdUk/UZycFy12a$5000$b1bf7dfb1a2dc360ede49b195f91218b3feebd4e::::%(d)s/mail/often::
@@ -35,8 +36,8 @@ def imap(h, user, password='secret'):
     return r.code if not r.ok else 'OK'
 
 
-def submission(h, user):
-    c = h.smtp('submission')
+def sends(h, user, service='submission'):
+    c = h.smtp(service)
     try:
         c.login(user, 'secret')
         return True
@@ -55,8 +56,11 @@ def rights(h):
     same([imap(h, u) for u in ('alice', 'off', 'far', 'near', 'reader',
                                'sender', 'nobody')],
          ['OK', no, no, 'OK', 'OK', no, no], 'who may read by IMAP')
-    same([submission(h, u) for u in ('alice', 'reader', 'sender')],
-         [True, False, True], 'and who may send')
+    same([sends(h, u) for u in ('alice', 'reader', 'sender', 'mx')],
+         [True, False, True, False], 'and who may send')
+    same([sends(h, u, 'smtp') for u in ('alice', 'reader', 'sender', 'mx')],
+         [True, False, False, True], 'and who at port 25')
+    ok(h.grep('login user=mx .*service=smtp '), 'which the log tells apart')
     said = [re.sub(r'user=\S+', '', l.split('login-failed')[1]).strip()
             for l in h.grep('login-failed .*service=imap')]
     same(len(set(said)), 1, 'all refusals read the same in the log')
@@ -183,11 +187,11 @@ def fail2ban(h):
 
 def main():
     sets = ['auth.failure_delay=0', 'auth.ban_after=1000',
-            'limit.exempt=127.0.0.0/8']
+            'limit.exempt=127.0.0.0/8', 'smtp.auth=yes']
     with House(sets=sets) as h:
         with open(h.dir + '/users', 'w') as f:
             f.write(USERS % {'d': h.dir})
-        tables(h, 10)
+        tables(h, 11)
         rights(h)
         same([imap(h, u, 'test') for u in ('slow', 'wide', 'often')],
              ['OK'] * 3, 'Argon2 and PBKDF2 of other servers let users in')
