@@ -12,6 +12,8 @@ enum { SENDERS_MOST = 1000 };
 
 /* ------------------------------------------------------------- ownership */
 
+/* By name: an address, whose domain may be another's, is looked up when it is
+ * used (may_use). */
 static bool
 leads_to(const struct str_list *targets, struct str name)
 {
@@ -19,8 +21,7 @@ leads_to(const struct str_list *targets, struct str name)
 		struct str t = targets->v[i];
 		if (str_starts(t, STR("\\")))
 			t = str_skip(t, 1);
-		if (str_eq_nocase(str_head(t, str_find_last(t, '@')), name) ||
-			str_eq_nocase(t, name))
+		if (str_eq_nocase(t, name))
 			return true;
 	}
 	return false;

@@ -206,7 +206,7 @@ def main():
     with House(sets=sets + ['auth.weak_hashes=yes']) as h:
         with open(h.dir + '/users', 'w') as f:
             f.write(USERS % {'d': h.dir})
-        tables(h, 10)
+        tables(h, 11)
         same([imap(h, 'weak', 'test'), imap(h, 'weak', 'tests')],
              ['OK', 'AUTHENTICATIONFAILED'], 'unless that is allowed')
         other_tables(h)

@@ -24,6 +24,7 @@ static const char aliases[] =
 	"round: about\nabout: round\n"
 	"lost: nobody\n"
 	"half: nobody, alice\n"
+	"boss: alice@elsewhere.test\n"
 	"cmd: |/bin/cmd\ncmds: cmd, alice, \"|/bin/cmd\"\n"
 	"list+owner: bob\n"
 	"@example.net: alice\n"
@@ -249,7 +250,8 @@ START_TEST(senders)
 	static const char *const own[] = {"alice@example.org",
 		"alice@example.net", "sales@example.org", "self@example.net",
 		"half@example.org", "@example.net"};
-	static const char *const others[] = {"bob@", "carol@", "everybody@"};
+	static const char *const others[] = {"bob@", "carol@", "everybody@",
+		"boss@"}; /* somebody else's alice */
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		ck_assert_msg(str_search(all, str_from(own[i])) < all.n, "%s",
 			own[i]);
