@@ -106,6 +106,7 @@ body_pick(struct arena *a, struct str header, const struct section *s)
 	struct buf *out = buf_new(a);
 	struct header_field field;
 	bool wanted = s->kind == SECTION_FIELDS;
+	header = header_begin(header);
 	while (header_next(&header, &field)) {
 		if (is_named(s, field.name) != wanted)
 			continue;

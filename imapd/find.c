@@ -204,6 +204,7 @@ is_in_header(
 	struct finding *q, const struct search_key *key, struct str header)
 {
 	struct header_field field;
+	header = header_begin(header);
 	while (header_next(&header, &field)) {
 		if (!str_eq_nocase(field.name, key->field))
 			continue;

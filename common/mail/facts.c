@@ -24,6 +24,7 @@ read_fields(struct str header, struct str values[F_COUNT], bool *doubled)
 		STR_INIT("Bcc"), STR_INIT("Subject"), STR_INIT("Message-ID"),
 		STR_INIT("In-Reply-To"), STR_INIT("References")};
 	struct header_field f;
+	header = header_begin(header);
 	while (header_next(&header, &f))
 		for (int i = 0; i < F_COUNT; i++) {
 			if (!str_eq_nocase(f.name, names[i]))
@@ -83,6 +84,7 @@ keep_fields(struct arena *a, struct str header)
 	struct buf *out = buf_new(a);
 	struct header_field f;
 	buf_room(out, 1);
+	header = header_begin(header);
 	while (header_next(&header, &f)) {
 		if (f.name.n == 0 || !facts_keeps(f.name))
 			continue;
@@ -137,6 +139,7 @@ folded_all(struct maker *m, struct str header, struct str name)
 {
 	struct header_field f;
 	buf_clear(m->plain);
+	header = header_begin(header);
 	while (header_next(&header, &f)) {
 		if (!str_eq_nocase(f.name, name))
 			continue;

@@ -50,6 +50,18 @@ find_colon(struct str line, size_t *name_end, size_t *colon)
 	return *name_end > 0 && i < line.n && line.p[i] == ':';
 }
 
+struct str
+header_begin(struct str header)
+{
+	size_t name_end, colon;
+	if (!str_starts(header, STR("From ")) &&
+		!str_starts(header, STR(">From ")))
+		return header;
+	struct str rest = str_skip(header, line_length(header));
+	struct str line = str_head(rest, line_length(rest));
+	return find_colon(line, &name_end, &colon) ? rest : header;
+}
+
 bool
 header_next(struct str *rest, struct header_field *field)
 {

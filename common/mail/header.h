@@ -21,6 +21,10 @@ struct header_field {
 	struct str value; /* after the colon, still folded, trimmed */
 };
 
+/* Without the line that parts messages of an mbox ("From " or ">From "), which
+ * whoever split one left before the fields: it is none, and ends no header. */
+struct str header_begin(struct str header);
+
 /* Takes one field off the front of *rest.  False at the end of the header;
  * *rest then begins after the empty line (or at the line that ended it). */
 bool header_next(struct str *rest, struct header_field *field);

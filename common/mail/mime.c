@@ -6,6 +6,7 @@
  */
 #include "mail/mime.h"
 #include "base/arena.h"
+#include "mail/header.h"
 
 struct scanner {
 	struct arena *arena;
@@ -498,6 +499,16 @@ is_field(struct str line)
 	return name > 0 && i < line.n && line.p[i] == ':';
 }
 
+/* What an mbox has before the fields of a message (header_begin). */
+static bool
+is_before_fields(const struct scanner *s)
+{
+	struct str rest = str_skip(s->message, s->at.offset);
+	const struct mime_part *p = s->in_header;
+	return (p->parent == NULL || p->parent->message) &&
+		header_begin(rest).p != rest.p;
+}
+
 static void
 take_header_line(struct scanner *s, struct str line)
 {
@@ -507,6 +518,8 @@ take_header_line(struct scanner *s, struct str line)
 		return;
 	}
 	bool first = s->at.offset == s->in_header->start.offset;
+	if (first && is_before_fields(s))
+		return;
 	bool folded = !first && (line.p[0] == ' ' || line.p[0] == '\t');
 	/* The body begins with what is no field; in a message within it that
 	 * line is looked at again as header of the content. */

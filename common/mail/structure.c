@@ -139,6 +139,7 @@ structure_envelope(struct arena *a, struct buf *out, struct str header)
 		STR_INIT("Message-ID")};
 	struct str values[E_FIELDS] = {{NULL, 0}};
 	struct header_field f;
+	header = header_begin(header);
 	while (header_next(&header, &f))
 		for (int i = 0; i < E_FIELDS; i++)
 			if (values[i].p == NULL &&

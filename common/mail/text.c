@@ -259,6 +259,7 @@ search_header(struct arena *a, struct str header, struct str needle)
 {
 	struct buf *decoded = buf_new(a), *folded = buf_new(a);
 	struct header_field field;
+	header = header_begin(header);
 	while (header_next(&header, &field)) {
 		struct arena_mark mark = arena_mark(a);
 		buf_clear(decoded);

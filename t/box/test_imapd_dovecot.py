@@ -81,13 +81,12 @@ LEGITIMATE = (
 UNDECIDED = {
     'a line before the empty one that is no field ends the header, or not':
         'mime4j-basic-plain-with-bad-header-separator mime4j-hdr-fakeout '
-        'mime4j-jt-0498 mime4j-malformedHeader-nocrlfcrlf '
+        'mime4j-malformedHeader-nocrlfcrlf '
         'mime4j-malformedHeader-noheader '
         'mime4j-malformedHeaderStartsBody-nocrlfcrlf '
-        'mime4j-malformedHeaderStartsBody-noheader mime4j-mp-msg-rfc822 '
-        'mime4j-obsolete mime4j-twopart mime4j-uu-junk '
+        'mime4j-malformedHeaderStartsBody-noheader mime4j-obsolete '
         'mime4j-very-long-boundary mime4j-very-very-long-boundary '
-        'mimekit-feedback-report mimekit-issue358 mimekit-multipart-digest',
+        'mimekit-feedback-report mimekit-issue358',
     'message/rfc822 must not be encoded (RFC 2046 5.2.1)':
         'mime4j-bad-newlines-multiple-parts-base64 '
         'mime4j-base64encoded-rfc822message '

@@ -41,6 +41,25 @@ START_TEST(where_the_header_ends)
 }
 END_TEST
 
+/* Of an mbox's line nothing remains, of another everything. */
+START_TEST(where_the_fields_begin)
+{
+	static const struct {
+		const char *text;
+		size_t passed;
+	} rows[] = {{"From a Thu\nA: b\n", 11}, {">From a\r\nA : b", 9},
+		{"From a: b\nA: b\n", 10}, {"From a\n\nA: b\n", 0},
+		{"From a\nno field\n", 0}, {"From a", 0}, {"From: a\nA: b\n", 0},
+		{"A: b\nFrom c\nD: e\n", 0}, {"", 0},
+		{"From a\nFrom b\nC: d\n", 0}};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct str text = str_from(rows[i].text);
+		ck_assert_msg(text.n - header_begin(text).n == rows[i].passed,
+			"%s", rows[i].text);
+	}
+}
+END_TEST
+
 /* name|route|mailbox|host, - for NIL, ; between */
 static struct str
 shown(struct arena *a, struct header_addresses list)
@@ -161,5 +180,6 @@ Suite *
 suite_header(void)
 {
 	return SUITE("header", fields_with_any_line_end, where_the_header_ends,
+		where_the_fields_begin,
 		address_lists, message_ids, hostile_lists_are_linear);
 }
