@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: ISC
 """The servers: surat, and Postfix from Debian, each in a directory of its own
 on loopback.  start() and stop(); port, boxes (where the mail of mailbox N
-lies) and account (its CPU time) in between.
+lies) and account (its CPU time) in between.  The power cuts of t/crash/power
+start them on what a cut has left: then their directories are there already,
+and who says where the mail and the sockets are puts them there.
 
 Packages are installed without starting or enabling anything; what runs is
 started here from a private directory and ended by its process id.
@@ -16,6 +18,7 @@ import subprocess
 import time
 
 from bench import Account, note
+from ports import free_port
 
 POLICY = '/usr/sbin/policy-rc.d'
 BOXES = 50
@@ -68,12 +71,6 @@ class Server:
         if self.running and self.pid:
             self._stop()
         self.running = False
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def greets(port, seconds=30):
@@ -143,8 +140,12 @@ class Postfix(Server):
     name = 'postfix'
     ENV = dict(os.environ, PATH='/usr/sbin:/sbin:' + os.environ['PATH'])
 
-    def __init__(self, place, relay=None, extra=''):
+    domain = 'bench.test'
+
+    def __init__(self, place, relay=None, extra='', mail=None, users=None):
         self.place, self.relay, self.extra = place, relay, extra
+        self.mail = mail
+        self.users = users or ['%du' % (n + 1) for n in range(BOXES)]
         super().__init__()
 
     @staticmethod
@@ -156,16 +157,18 @@ class Postfix(Server):
     def _start(self):
         self.dir = self.place.fresh('postfix')
         self.port = free_port()
-        for sub in ('etc', 'spool', 'data', 'mail'):
-            os.mkdir(os.path.join(self.dir, sub), 0o755)
+        self.mail = self.mail or self.dir + '/mail'
+        for sub in ('etc', 'spool', 'data'):
+            os.makedirs(os.path.join(self.dir, sub), 0o755, True)
+        os.makedirs(self.mail, 0o755, True)
         owner = pwd.getpwnam('postfix')
         os.chown(self.dir + '/data', owner.pw_uid, owner.pw_gid)
         nobody = pwd.getpwnam('nobody')
-        for n in range(1, BOXES + 1):
-            home = '%s/mail/%du' % (self.dir, n)
+        for user in self.users:
+            home = self.mail + '/' + user
             for d in (home, home + '/Maildir', home + '/Maildir/new',
                       home + '/Maildir/cur', home + '/Maildir/tmp'):
-                os.mkdir(d, 0o700)
+                os.makedirs(d, 0o700, True)
                 os.chown(d, nobody.pw_uid, nobody.pw_gid)
         self._configure(nobody)
         done = subprocess.run(['postfix', '-c', self.dir + '/etc', 'start'],
@@ -179,17 +182,18 @@ class Postfix(Server):
 
     def _configure(self, nobody):
         with open(self.dir + '/etc/boxes', 'w') as f:
-            for n in range(1, BOXES + 1):
-                f.write('%du@bench.test %du/Maildir/\n' % (n, n))
+            for user in self.users:
+                f.write('%s@%s %s/Maildir/\n' % (user, self.domain, user))
         with open(self.dir + '/etc/main.cf', 'w') as f:
             f.write(MAIN_CF % {'dir': self.dir, 'uid': nobody.pw_uid,
-                               'gid': nobody.pw_gid,
+                               'gid': nobody.pw_gid, 'mail': self.mail,
+                               'domain': self.domain,
                                'relay': self.relay or 1} + self.extra)
         with open(self.dir + '/etc/master.cf', 'w') as f:
             f.write(MASTER_CF % {'port': self.port})
 
     def box(self, n):
-        return '%s/mail/%du/Maildir/new' % (self.dir, n)
+        return '%s/%du/Maildir/new' % (self.mail, n)
 
     def _stop(self):
         subprocess.run(['postfix', '-c', self.dir + '/etc', 'stop'],
@@ -221,9 +225,9 @@ smtp_host_lookup = native
 alias_maps =
 alias_database =
 local_recipient_maps =
-virtual_mailbox_domains = bench.test
+virtual_mailbox_domains = %(domain)s
 virtual_transport = virtual
-virtual_mailbox_base = %(dir)s/mail
+virtual_mailbox_base = %(mail)s
 virtual_mailbox_maps = texthash:%(dir)s/etc/boxes
 virtual_uid_maps = static:%(uid)d
 virtual_gid_maps = static:%(gid)d
@@ -255,6 +259,7 @@ flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -272,8 +277,9 @@ class Dovecot(Server):
     name = 'dovecot'
     PORTS = ('imap', 'imaps', 'pop3', 'pop3s')
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, place, extra='', mail=None, run=None):
+        self.place, self.extra = place, extra
+        self.mail, self.run = mail, run
         super().__init__()
 
     @staticmethod
@@ -290,18 +296,16 @@ class Dovecot(Server):
         self.ports = {p: free_port() for p in self.PORTS}
         nobody = pwd.getpwnam('nobody')
         self.owner = nobody.pw_uid, nobody.pw_gid
-        for sub in ('run', 'mail'):
-            os.mkdir(os.path.join(self.dir, sub), 0o755)
-        os.chown(self.dir + '/mail', *self.owner)
-        subprocess.run(
-            ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
-             'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30', '-subj',
-             '/CN=localhost', '-keyout', self.dir + '/key.pem', '-out',
-             self.dir + '/cert.pem'], check=True, capture_output=True)
+        self.mail = self.mail or self.dir + '/mail'
+        self.run = self.run or self.dir + '/run'
+        for path in (self.mail, self.run):
+            os.makedirs(path, 0o755, True)
+        os.chown(self.mail, *self.owner)
+        self._certificate()
         with open(self.dir + '/dovecot.conf', 'w') as f:
             f.write(DOVECOT_CONF % dict(
                 self.ports, dir=self.dir, uid=self.owner[0],
-                gid=self.owner[1]))
+                gid=self.owner[1], mail=self.mail, run=self.run) + self.extra)
         # to a file: the daemon keeps what it was started with
         with open(self.dir + '/start.log', 'w+') as log:
             done = subprocess.run(
@@ -311,12 +315,19 @@ class Dovecot(Server):
                 log.seek(0)
                 raise SystemExit('dovecot: ' + log.read())
         greets(self.ports['imap'])
-        with open(self.dir + '/run/master.pid') as f:
+        with open(self.run + '/master.pid') as f:
             self.pid = int(f.read())
         self.account.take(self.pid)
 
+    def _certificate(self):
+        subprocess.run(
+            ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+             'ec_paramgen_curve:prime256v1', '-nodes', '-days', '30', '-subj',
+             '/CN=localhost', '-keyout', self.dir + '/key.pem', '-out',
+             self.dir + '/cert.pem'], check=True, capture_output=True)
+
     def maildir(self, user):
-        return '%s/mail/%s/Maildir' % (self.dir, user)
+        return '%s/%s/Maildir' % (self.mail, user)
 
     def forget(self, user):
         """Throws the index of that mailbox away; files stay."""
@@ -334,7 +345,7 @@ class Dovecot(Server):
 
 
 DOVECOT_CONF = '''protocols = imap pop3
-base_dir = %(dir)s/run
+base_dir = %(run)s
 log_path = %(dir)s/log
 listen = 127.0.0.1
 ssl = yes
@@ -356,7 +367,7 @@ passdb {
 }
 userdb {
   driver = static
-  args = uid=%(uid)d gid=%(gid)d home=%(dir)s/mail/%%n
+  args = uid=%(uid)d gid=%(gid)d home=%(mail)s/%%n
 }
 namespace inbox {
   inbox = yes

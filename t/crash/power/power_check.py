@@ -1,7 +1,19 @@
 # SPDX-License-Identifier: ISC
 """Starts a house on what a power cut left and compares it with the marks:
-power_check.py TOP FOLDER DISKS, in a mount namespace of its own.  Prints a
-line of JSON: wrong, a list of texts, and counts."""
+power_check.py HOUSE TOP FOLDER DISKS, in a mount namespace of its own.
+Prints a line of JSON: wrong, a list of [kind, text], and counts.  Kinds:
+
+    lost       acknowledged and not there
+    twice      more than once where it should be
+    torn       not what was sent
+    foreign    refused, or never sent here
+    back       where it had been taken from, and that was acknowledged
+    renumbered another UID than was told, or a modseq that fell
+    stuck      in the queue for good
+    log        what the server says of damage
+    lock       left, and waited for
+    closed     a folder that could not be opened, or at the second try only
+"""
 import json
 import os
 import re
@@ -12,8 +24,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', '..', 'lib'))
 sys.path.insert(0, HERE)
 from house import SLOW
-from power_house import PowerHouse, USERS, body_of, mount_all, umount_all
-from power_record import login
+from power_house import USERS, body_of, mount_all, umount_all
+from power_record import highest, login
+from power_rivals import HOUSES
 
 
 class Promise:
@@ -54,6 +67,9 @@ class Promise:
             self.after(o, b, of, to) for b in before for o in (op, 'copy')}
         self.doubt = before
 
+    def on_refused(self, id):
+        self.filed[id] = self.doubt
+
     def on_end(self, op, id, of=None, to=None, v=None, uid=None):
         done = {self.after(op, b, of, to) for b in self.doubt}
         # an expunge need not outlive a cut
@@ -64,31 +80,41 @@ class Promise:
 
     def on_seen(self, user, folder, v, modseq, rows):
         self.modseqs[user, folder, v] = max(
-            int(modseq), self.modseqs.get((user, folder, v), 0))
+            modseq, self.modseqs.get((user, folder, v), 0))
         for uid, id in rows:
             self.uids[user, folder, v, uid] = id
 
 
 class Found:
     """What a client sees: (user, folder) -> (v, modseq, [(uid, id, body)])"""
+    TRIES = 3
 
     def __init__(self, house):
-        self.folders = {}
+        self.folders, self.closed, self.house = {}, [], house
         for user in USERS:
             m = login(house, user)
             names = [re.search(rb'"?([^" ]+)"?$', row)[1].decode()
                      for row in m.list()[1]]
-            for folder in names:
-                self.folders[user, folder] = self.read(m, folder)
             m.logout()
+            for folder in names:
+                self.folders[user, folder] = self.read(user, folder)
 
-    def read(self, m, folder):
-        typ, why = m.select(folder, True)
-        if typ != 'OK':
-            return '?', 0, [('?', 'not to be opened: %r' % why, b'')]
+    def read(self, user, folder):
+        """Who is refused comes again, as a mail program does."""
+        for _ in range(self.TRIES):
+            m = login(self.house, user)
+            typ, why = m.select(folder)
+            if typ == 'OK':
+                return self.read_all(m)
+            m.logout()
+            self.closed.append('%s/%s: %r' % (user, folder, why))
+        return '?', 0, [('?', 'not to be opened: %r' % why, b'')]
+
+    def read_all(self, m):
         v = m.response('UIDVALIDITY')[1][0].decode()
-        modseq = int(m.response('HIGHESTMODSEQ')[1][0])
+        modseq = highest(m)
         rows = m.uid('FETCH', '1:*', '(UID BODY.PEEK[])')[1] or []
+        m.logout()
         return v, modseq, [self.message(*row[:2]) for row in rows
                            if isinstance(row, tuple)]
 
@@ -109,11 +135,13 @@ def check_mail(promise, found):
         for user in USERS:
             n = found.count(user, 'INBOX', id)
             if n > 1:
-                yield '%s is %d times with %s (%s)' % (id, n, user, answer)
+                yield 'twice', '%s is %d times with %s (%s)' % (
+                    id, n, user, answer)
             if n == 0 and answer == 'yes' and user in users:
-                yield '%s is lost to %s' % (id, user)
+                yield 'lost', '%s is lost to %s' % (id, user)
             if n > 0 and (answer == 'no' or user not in users):
-                yield '%s appears with %s (%s)' % (id, user, answer)
+                yield 'foreign', '%s appears with %s (%s)' % (
+                    id, user, answer)
 
 
 def check_filed(promise, found):
@@ -122,10 +150,11 @@ def check_filed(promise, found):
                   for f in ('INBOX', 'Box', 'Other')}
         there = frozenset(f for f, n in counts.items() if n)
         if there not in may:
-            yield '%s is in %s, not in %s' % (
+            kind = 'back' if any(m < there for m in may) else 'lost'
+            yield kind, '%s is in %s, not in %s' % (
                 id, sorted(there), sorted(map(sorted, may)))
         if max(counts.values()) > 1:
-            yield '%s is twice: %r' % (id, counts)
+            yield 'twice', '%s is twice: %r' % (id, counts)
 
 
 def check_folders(promise, found):
@@ -133,51 +162,51 @@ def check_folders(promise, found):
     for (user, folder), (v, modseq, rows) in found.folders.items():
         for uid, id, body in rows:
             if body != body_of(id):
-                yield '%s/%s %s %s: not what was sent (%d octets)' % (
+                yield 'torn', '%s/%s %s %s: not what was sent (%d)' % (
                     user, folder, uid, id, len(body))
             was = promise.uids.get((user, folder, v, uid), id)
             if was != id:
-                yield '%s/%s: UID %s was %s and is %s' % (
+                yield 'renumbered', '%s/%s: UID %s was %s and is %s' % (
                     user, folder, uid, was, id)
         if modseq < promise.modseqs.get((user, folder, v), 0):
-            yield '%s/%s: modseq fell to %d' % (user, folder, modseq)
+            yield 'renumbered', '%s/%s: modseq fell to %d' % (
+                user, folder, modseq)
     for (id, folder), (v, uid) in promise.now.items():
         is_v, _, rows = found.folders.get(('carol', folder), ('', 0, []))
         uids = [r[0] for r in rows if r[1] == id]
         if uids and (is_v, uids[0]) != (v, uid):
-            yield '%s in %s was told %s %s and has %s %s' % (
+            yield 'renumbered', '%s in %s was told %s %s and has %s %s' % (
                 id, folder, v, uid, is_v, uids[0])
 
 
 def drain(house):
     end = time.time() + 30 * SLOW
-    rows = house.queue()
+    rows = house.left()
     while rows and time.time() < end:
-        house.surat('queue', 'retry', 'all')
+        house.retry()
         time.sleep(0.05)
-        rows = house.queue()
+        rows = house.left()
     for row in rows:
-        yield 'left in the queue: %s %s %s' % (
-            row['id'], row['state'], row['reply'])
+        yield 'stuck', 'left in the queue: ' + row
 
 
 def main():
-    top, folder = sys.argv[1:3]
+    name, top, folder, disks = sys.argv[1:]
     promise = Promise(folder + '/marks')
-    disks = ['%s/disk%d' % (folder, i) for i in range(int(sys.argv[3]))]
+    disks = ['%s/disk%d' % (folder, i) for i in range(int(disks))]
     mount_all(top, disks)
-    house = PowerHouse(top, boots=1)
+    house = HOUSES[name](top, boots=1)
     with house:
         wrong = list(drain(house))
         found = Found(house)
         for check in (check_mail, check_filed, check_folders):
             wrong += check(promise, found)
-        wrong += ['log: ' + line.strip() for line in house.grep(
-            'damaged|row-set-aside|-lost|AddressSanitizer|runtime error')]
-    umount_all(top, disks)
+        wrong += [('closed', line) for line in found.closed]
+        wrong += house.complaints()
     if wrong and os.environ.get('KEEP'):
         with open(folder + '/log', 'w') as f:
             f.write(''.join(house.log))
+    umount_all(top, disks)
     yes = sum(1 for answer, _ in promise.mail.values() if answer == 'yes')
     print(json.dumps({'wrong': wrong, 'counts': {
         'acknowledged': yes, 'filed': len(promise.filed)}}))

@@ -19,8 +19,13 @@ def mount(source, target):
     fs = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', source],
                         capture_output=True, text=True).stdout.strip()
     options = 'loop,nouuid' if fs == 'xfs' else 'loop'
-    subprocess.run(['mount', '-t', fs, '-o', options, source, target],
-                   check=True)
+    command = ['mount', '-t', fs, '-o', options, source, target]
+    if fs == 'ext4' and subprocess.run(
+            command, capture_output=True).returncode == 0:
+        return
+    if fs == 'ext4':  # a torn superblock, of which there are copies
+        subprocess.run(['e2fsck', '-y', source], capture_output=True)
+    subprocess.run(command, check=True)
 
 
 def mount_all(top, disks):
@@ -47,6 +52,17 @@ class PowerHouse(House):
         self.boots = boots
         st = os.stat(directory)
         os.chown(directory + '/mail', st.st_uid, st.st_gid)
+
+    def left(self):
+        return ['%s %s %s' % (row['id'], row['state'], row['reply'])
+                for row in self.queue()]
+
+    def retry(self):
+        self.surat('queue', 'retry', 'all')
+
+    def complaints(self):
+        return [('log', line.strip()) for line in self.grep(
+            'damaged|row-set-aside|-lost|AddressSanitizer|runtime error')]
 
     def command(self):
         later = ['unshare', '-T', '--boottime', str(100000 * self.boots)]

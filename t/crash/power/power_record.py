@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: ISC
-"""Records a working house: power_record.py TOP DISKS SECONDS, in a mount
+"""Records a working house: power_record.py HOUSE TOP DISKS SECONDS, in a mount
 namespace of its own.  What is sent and what is acknowledged goes into the log
 as marks, each a line of JSON; power_check.py reads them.
 
     sent ID USERS, then yes ID or no ID          SMTP
     begin OP ID FOLDER [TO], then end ...        IMAP; V UID where it now is
+                             or refused ID
     seen FOLDER V [[UID, ID]...]                 what a client was shown
 """
 import imaplib
@@ -22,7 +23,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', '..', 'lib'))
 sys.path.insert(0, HERE)
 from house import BUILD, SLOW
-from power_house import PowerHouse, message_of, mount_all, umount_all
+from power_house import message_of, mount_all, umount_all
+from power_rivals import HOUSES
 
 SENDERS = 3
 
@@ -87,11 +89,24 @@ def login(house, user):
     return m
 
 
+class Refused(Exception):
+    """NO to what was begun."""
+
+
+def must(answer):
+    if answer[0] != 'OK':
+        raise Refused(answer)
+
+
 def told(m, code, answer):
     """The words of a response code: APPENDUID, COPYUID."""
-    if answer[0] != 'OK':
-        raise RuntimeError('%s: %s' % (code, answer))
+    must(answer)
     return m.response(code)[1][0].decode().split()
+
+
+def highest(m):
+    """The modseq of what was selected; 0: the server says none."""
+    return int(m.response('HIGHESTMODSEQ')[1][0] or 0)
 
 
 class Filer(Worker):
@@ -126,8 +141,8 @@ class Filer(Worker):
             self.transfer(m, 'move', ident, uid, 'Other')
         elif what == 'expunge':
             self.begin('expunge', ident, of='INBOX')
-            m.uid('STORE', uid, '+FLAGS', '(\\Deleted)')
-            m.uid('EXPUNGE', uid)
+            must(m.uid('STORE', uid, '+FLAGS', '(\\Deleted)'))
+            must(m.uid('EXPUNGE', uid))
             self.end('expunge', ident, of='INBOX')
 
     def transfer(self, m, op, ident, uid, to):
@@ -151,7 +166,7 @@ class Reader(Worker):
 
     def look(self, m, user, folder):
         v = m.response('UIDVALIDITY')[1][0].decode()
-        modseq = m.response('HIGHESTMODSEQ')[1][0].decode()
+        modseq = highest(m)
         _, rows = m.uid('FETCH', '1:*',
                         '(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])')
         seen = []
@@ -194,17 +209,18 @@ def serve(top, disks):
 
 
 def main():
-    top, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    name, top, count, seconds = sys.argv[1:]
+    count = int(count)
     recorder = serve(top, count)
     try:
         disks = ['%s/recorder/disk%d' % (top, i) for i in range(count)]
         mount_all(top, disks)
         os.chmod(top, 0o755)
-        house = PowerHouse(top)
+        house = HOUSES[name](top)
         os.sync()  # the administrator's part
         with house:
             marks = Marks(top + '/recorder/mark')
-            wrong = work(house, marks, seconds)
+            wrong = work(house, marks, float(seconds))
             marks.close()
         umount_all(top, disks)
         # the loop devices let go of it when they like
