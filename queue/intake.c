@@ -274,6 +274,47 @@ check_size(const struct queue *q, const struct peer *p, int64_t size)
 		"The message is larger than smtp.max_size allows"), 552);
 }
 
+static int64_t *
+slot_of(struct submitter *s, struct str name)
+{
+	int64_t id = 0;
+	qid_parse(name, &id);
+	for (int i = 0; i < BODIES_PER_PEER && id != 0; i++)
+		if (s->bodies[i] == id)
+			return &s->bodies[i];
+	return NULL;
+}
+
+/* Somebody could write to it.  File systems without leases cannot tell; the
+ * owner's mode and the missing path are what is left then. */
+static bool
+is_open_yet(int fd)
+{
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+		return errno == EAGAIN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+/* One whose submission was refused is asked for no more: it would take a place
+ * for as long as the peer stays.  It may be submitted yet when it is open. */
+static void
+give_up_body(struct queue *q, struct submitter *s, struct arena *a,
+	struct str name)
+{
+	int64_t *slot = slot_of(s, name);
+	if (slot == NULL)
+		return;
+	int fd = openat(q->bodies, str_cstr(a, name),
+		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || !is_open_yet(fd)) {
+		drop_body(q, *slot);
+		*slot = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 /* The file the peer was given under that name, closed by everybody who could
  * write to it. */
 static struct status
@@ -281,11 +322,7 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 	struct new_message *m)
 {
 	struct stat st;
-	int64_t id = 0, *slot = NULL;
-	qid_parse(m->body, &id);
-	for (int i = 0; i < BODIES_PER_PEER && id != 0; i++)
-		if (s->bodies[i] == id)
-			slot = &s->bodies[i];
+	int64_t *slot = slot_of(s, m->body);
 	/* Not a mistake of the client: a queue that was restarted meanwhile
 	 * knows the file no more. */
 	if (slot == NULL)
@@ -294,11 +331,7 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 		O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return status_errno(a, "body file", errno);
-	/* File systems without leases cannot tell; the owner's mode and the
-	 * missing path are what is left then. */
-	bool busy = fcntl(fd, F_SETLEASE, F_RDLCK) != 0 && errno == EAGAIN;
-	if (!busy)
-		fcntl(fd, F_SETLEASE, F_UNLCK);
+	bool busy = is_open_yet(fd);
 	m->message_id = message_id(a, body_head(a, fd));
 	bool known = fstat(fd, &st) == 0;
 	close(fd);
@@ -307,10 +340,9 @@ claim_body(struct queue *q, struct submitter *s, struct arena *a,
 	if (!known)
 		return STATUS(STATUS_LATER, 3, 0, "The body has no size");
 	m->size = st.st_size;
-	*slot = 0;
 	struct status s2 = check_size(q, s->peer, m->size);
-	if (!status_is_fine(s2))
-		drop_body(q, id);
+	if (status_is_fine(s2))
+		*slot = 0;
 	return s2;
 }
 
@@ -518,6 +550,7 @@ on_submit(struct peer *p, struct arena *a, struct message *m)
 		st = take(q, p, a, &m->submit);
 	if (status_is_fine(st))
 		return; /* answered when it is stored */
+	give_up_body(q, submitter_of(q, p), a, m->submit.body);
 	answer.submitted.status = st;
 	peer_send(p, &answer);
 }

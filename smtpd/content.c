@@ -366,20 +366,23 @@ fill(struct incoming *in, struct msg_submit *m)
 		STR_ARG(s->tls ? s->tls_version : STR("no")));
 }
 
-/* Synced here, closed before it is named: then nobody can change it. */
+/* Synced here, closed before it is named: then nobody can change it.  One that
+ * cannot be synced is no good for another message either: the queue takes it
+ * away when we leave. */
 static struct status
 finish_body(struct incoming *in)
 {
 	write_out(in);
+	if (!status_is_fine(in->status))
+		return in->status;
 	bool synced = fsync(in->file) == 0;
 	int err = errno;
-	if (close(in->file) != 0 || !synced) {
-		err = synced ? errno : err;
-		in->file = -1;
-		return status_errno(in->arena, "body", err);
-	}
+	bool closed = close(in->file) == 0;
 	in->file = -1;
-	return in->status;
+	if (synced && closed)
+		return status_fine();
+	link_close(in->s->queue);
+	return status_errno(in->arena, "body", synced ? errno : err);
 }
 
 static struct status

@@ -193,6 +193,27 @@ START_TEST(a_body_goes_with_the_peer_that_did_not_submit_it)
 }
 END_TEST
 
+/* It takes no place any more, of which a peer has four. */
+START_TEST(a_body_that_is_refused_is_no_more)
+{
+	struct stand *s = stand_new("");
+	struct str name;
+	struct peer *p = stand_connect(s, "smtpd");
+	struct msg_submit m = stand_envelope(
+		s, "a@remote.test", "alice@local.test", "");
+	m.rcpt.n = 0;
+	for (int i = 0; i < 9; i++) {
+		int fd = open_body(s, p, 70000, &name);
+		ck_assert_msg(fd >= 0, "%d: %.*s", i, STR_ARG(s->last.text));
+		close(fd);
+		m.body = name;
+		ck_assert_uint_eq(stand_submit_as(s, p, &m).n, 0);
+		ck_assert(!has_body(s, name));
+	}
+	stand_free(s);
+}
+END_TEST
+
 START_TEST(what_no_envelope_may_be_is_refused)
 {
 	struct stand *s = stand_new("");
@@ -471,6 +492,7 @@ suite_intake(void)
 		a_large_body_lies_in_a_file_until_it_is_delivered,
 		a_body_of_a_queue_that_died_is_asked_for_again,
 		a_body_goes_with_the_peer_that_did_not_submit_it,
+		a_body_that_is_refused_is_no_more,
 		a_local_submission_has_the_largest_size,
 		smtpd_may_go_on_with_the_next_page,
 		a_local_user_has_so_many_connections,
