@@ -279,12 +279,9 @@ progress(void *ctx, struct str folder, uint64_t done, uint64_t total)
 	struct account *x = ctx;
 	if (!x->progress || total == 0)
 		return;
-	struct arena *a = arena_new("progress");
-	fprintf(stderr, "\r\033[K%.*s: %llu of %llu",
-		STR_ARG(text_safe(a, folder)), (unsigned long long)done,
-		(unsigned long long)total);
+	fprintf(stderr, "\r\033[K%.*s: %llu of %llu", STR_ARG(folder),
+		(unsigned long long)done, (unsigned long long)total);
 	x->line = true;
-	arena_free(a);
 }
 
 static void

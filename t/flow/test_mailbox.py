@@ -5,11 +5,13 @@ session looks on."""
 import imaplib
 import json
 import os
+import pty
+import subprocess
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))
-from house import House, done, message, ok, same, until
+from house import BUILD, House, done, message, ok, same, until
 from maildir import problems
 
 COUNT = 60
@@ -139,6 +141,30 @@ def many_keywords(house, maildir):
        'word10' in found[0]['keywords'], 'keywords were copied', found)
 
 
+def progress(house):
+    """What a person at a terminal sees meanwhile, and nobody else."""
+    c = login(house, 'bob')
+    c.create('Entw&APw-rfe')
+    for n in range(3):
+        c.append('Entw&APw-rfe', None, None, b'Subject: x\r\n\r\n')
+    c.logout()
+    command = [BUILD + '/bin/surat', 'mailbox', 'rebuild', 'bob',
+               '--config', house.dir + '/surat.conf']
+    terminal, theirs = pty.openpty()
+    out = subprocess.run(command, stderr=theirs,
+                         stdout=subprocess.PIPE, text=True)
+    shown = os.read(terminal, 65536).decode()
+    os.close(theirs)
+    os.close(terminal)
+    ok('\rEntwürfe: 3 of 3' in shown.replace('\x1b[K', '') and
+       shown.endswith('\r\x1b[K'), 'progress on a terminal, and it goes',
+       shown)
+    ok('the index was made anew' in out.stdout, 'and what was done stays',
+       out.stdout)
+    out = subprocess.run(command, capture_output=True, text=True)
+    same(out.stderr, '', 'without a terminal there is none')
+
+
 def main():
     with House() as house:
         maildir = house.maildir('alice')
@@ -146,6 +172,7 @@ def main():
         mend(house, maildir)
         rebuild(house, maildir)
         many_keywords(house, maildir)
+        progress(house)
         owners = {os.stat(os.path.join(d, f)).st_uid
                   for d, _, files in os.walk(maildir) for f in files}
         same(len(owners), 1, 'every file is the owner\'s')
