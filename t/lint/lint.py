@@ -154,6 +154,8 @@ def check_rows():
                       (path, n))
     check_lists(table, text, 'S', 24)
     check_lists(table, text, 'L', 42)
+    check_lists(table, text, 'H', 50)
+    check_lists(table, text, 'Q', 11)
 
 
 def check_lists(table, text, letter, most):
@@ -169,7 +171,7 @@ def check_lists(table, text, letter, most):
             errors.append('%s: %s%s names no test' % (table, letter, n))
         for path, words in tests:
             there = read('t/' + path)
-            if letter == 'L' and re.match(r'unit/.*\.c$', path):
+            if letter in 'LHQ' and re.match(r'unit/.*\.c$', path):
                 words = 'START_TEST(%s)' % words
             if words not in there:
                 errors.append('%s: %s%s: %s does not say "%s"' %
