@@ -352,6 +352,7 @@ store_check(struct store *s, struct arena *a, struct check *c)
 	if (status_is_fine(st) && !is_sound(s)) {
 		tell(c, NULL, "the index is damaged");
 		s->ix.broken = c->repair;
+		s->ix.suspect = s->ix.ino; /* it was read to the end */
 	}
 	if (status_is_fine(st))
 		st = all_folders(s, a, &v, &n);

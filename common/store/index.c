@@ -355,6 +355,17 @@ drop_logs(struct store *s)
 	unlinkat(s->dir, "surat/index.db-shm", 0);
 }
 
+/* SQLite says of a read that failed what it says of damage, and what one disk
+ * would not give it may give when it is asked again.  So a file has to seem
+ * damaged twice. */
+static bool
+is_damaged_again(struct store *s, const struct stat *st)
+{
+	bool again = s->ix.suspect == st->st_ino;
+	s->ix.suspect = st->st_ino;
+	return again;
+}
+
 /* The file that was found damaged, or something that is no file: SQLite would
  * follow a link, also to one that is not there. */
 static void
@@ -363,7 +374,7 @@ set_aside(struct store *s)
 	struct stat st;
 	if (look_at(s, &st) != 0 || (S_ISREG(st.st_mode) &&
 		(!s->ix.broken || st.st_ino != s->ix.ino ||
-			st.st_dev != s->ix.dev)))
+			st.st_dev != s->ix.dev || !is_damaged_again(s, &st))))
 		return;
 	log_error(LOG_NO_ID, "index-damaged", LOG_STR("maildir", s->path));
 	renameat(s->dir, "surat/index.db", s->dir, "surat/index.db.bad");

@@ -67,6 +67,7 @@ struct index {
 	bool open; /* a transaction is */
 	bool broken; /* the file is damaged */
 	bool read_only; /* nobody can write where it lies */
+	ino_t suspect; /* of a file that seemed damaged once */
 	bool renewing; /* store_renew is at work */
 	int64_t waiting_since; /* for another writer */
 	dev_t dev;

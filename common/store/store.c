@@ -201,7 +201,7 @@ store_is_worth_a_try(struct store *s, struct status st)
 struct status
 store_renew(struct store *s, struct arena *a)
 {
-	enum { TRIES = 3 };
+	enum { TRIES = 4 };
 	if (s->ix.renewing)
 		return status_later(2, 0, STR("the index cannot be made"));
 	if (s->ix.db != NULL && !s->ix.broken)

@@ -4,6 +4,7 @@
 #include "store_suites.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -35,19 +36,29 @@ linkat(int fromfd, const char *from, int tofd, const char *to, int flags)
 	return -1;
 }
 
-static int bad_reads;
+static int bad_reads, bad_reads_left;
 
 void
 reads_fail(int err)
 {
 	bad_reads = err;
+	bad_reads_left = INT_MAX;
 }
 
+void
+reads_fail_times(int err, int times)
+{
+	bad_reads = err;
+	bad_reads_left = times;
+}
+
+/* SQLite's too. */
 ssize_t
 pread(int fd, void *to, size_t n, off_t at)
 {
-	if (bad_reads == 0)
+	if (bad_reads == 0 || bad_reads_left == 0)
 		return syscall(SYS_pread64, fd, to, n, at);
+	bad_reads_left--;
 	errno = bad_reads;
 	return bad_reads > 0 ? -1 : 0;
 }

@@ -53,6 +53,8 @@ void links_fail(int err, const char *but);
 /* What pread says, -1 and this or, below zero, nothing; 0: what it always
  * says. */
 void reads_fail(int err);
+/* The same of so many alone. */
+void reads_fail_times(int err, int times);
 /* What fsync says of directories; 0: what it always says. */
 void syncs_fail(int err);
 /* What a foreign program does in the Maildir while the next one is made. */

@@ -305,6 +305,40 @@ START_TEST(test_damaged_before_a_session)
 }
 END_TEST
 
+/* A disk that does not give it once: it is not thrown away for that, with what
+ * the names do not know yet. */
+START_TEST(test_unreadable_once)
+{
+	struct home h;
+	struct mailbox *m;
+	fill(&h);
+	for (int i = 0; i < 12; i++) {
+		m = open_box(h.s, h.a, "INBOX");
+		set_flags(m, h.a, 10, i % 2 ? FLAGS_ADD : FLAGS_REMOVE,
+			FLAG_FLAGGED, "w00");
+		struct str before = str_copy(h.a, rows_of(m, h.a));
+		mailbox_close(m);
+		home_reopen(&h);
+		sqlite3_db_release_memory(h.s->ix.db);
+		reads_fail_times(EIO, 1);
+		for (int k = 0; k < 3; k++)
+			if (status_is_fine(mailbox_open(h.s, h.a, STR("INBOX"),
+				true, &m))) {
+				rows_of_or_not(m, h.a);
+				mailbox_close(m);
+			}
+		reads_fail(0);
+		m = open_box(h.s, h.a, "INBOX");
+		ck_assert(str_eq(rows_of(m, h.a), before));
+		mailbox_close(m);
+		ck_assert_int_eq(shell(&h, "! test -e surat/index.db.bad"),
+			0);
+	}
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
 /* Many small wounds to a file in use. */
 START_TEST(test_damaged_anywhere)
 {
@@ -785,6 +819,7 @@ suite_rebuild(void)
 	return SUITE("rebuild", test_lost, test_lost_under_a_session,
 		test_lost_in_part, test_lost_but_for_its_log, test_damaged,
 		test_damaged_before_a_session, test_damaged_anywhere,
+		test_unreadable_once,
 		test_control_damaged, test_control_hostile,
 		test_everything_of_ours_removed, test_index_is_old,
 		test_lost_while_others_work, test_made_by_two,
