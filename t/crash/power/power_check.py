@@ -12,8 +12,10 @@ Prints a line of JSON: wrong, a list of [kind, text], and counts.  Kinds:
     stuck      in the queue for good
     log        what the server says of damage
     lock       left, and waited for
-    closed     a folder that could not be opened, or at the second try only
+    closed     a folder that could not be opened, or at the second try only;
+               a session that was left without a word
 """
+import imaplib
 import json
 import os
 import re
@@ -92,29 +94,36 @@ class Found:
     def __init__(self, house):
         self.folders, self.closed, self.house = {}, [], house
         for user in USERS:
-            m = login(house, user)
-            names = [re.search(rb'"?([^" ]+)"?$', row)[1].decode()
-                     for row in m.list()[1]]
-            m.logout()
+            names = self.again(user, lambda m: [
+                re.search(rb'"?([^" ]+)"?$', row)[1].decode()
+                for row in m.list()[1]]) or ['INBOX']
             for folder in names:
-                self.folders[user, folder] = self.read(user, folder)
+                self.folders[user, folder] = self.again(
+                    user, lambda m: self.read(m, folder)) or (
+                        '?', 0, [('?', '?', b'')])
 
-    def read(self, user, folder):
-        """Who is refused comes again, as a mail program does."""
+    def again(self, user, what):
+        """Who is refused, or left, comes again, as a mail program does."""
         for _ in range(self.TRIES):
-            m = login(self.house, user)
-            typ, why = m.select(folder)
-            if typ == 'OK':
-                return self.read_all(m)
-            m.logout()
-            self.closed.append('%s/%s: %r' % (user, folder, why))
-        return '?', 0, [('?', 'not to be opened: %r' % why, b'')]
+            try:
+                m = login(self.house, user)
+                value = what(m)
+                m.logout()
+                return value
+            except imaplib.IMAP4.error as e:
+                self.closed.append('%s: %r' % (user, e))
+        return None
+
+    def read(self, m, folder):
+        typ, why = m.select(folder)
+        if typ != 'OK':
+            raise imaplib.IMAP4.error('%s: %r' % (folder, why))
+        return self.read_all(m)
 
     def read_all(self, m):
         v = m.response('UIDVALIDITY')[1][0].decode()
         modseq = highest(m)
         rows = m.uid('FETCH', '1:*', '(UID BODY.PEEK[])')[1] or []
-        m.logout()
         return v, modseq, [self.message(*row[:2]) for row in rows
                            if isinstance(row, tuple)]
 
