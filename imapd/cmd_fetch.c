@@ -569,7 +569,8 @@ send_rows(struct fetch *f, const struct uid_set *uids)
 {
 	struct mailbox *m = f->s->mailbox;
 	struct mailbox_scan scan = {
-		.uids = *uids, .want = f->want, .since = f->since};
+		.uids = *uids, .want = f->want, .since = f->since,
+		.reads = f->sections.first != NULL};
 	while (conn_state(f->s->conn) == CONN_OPEN &&
 		mailbox_next(m, &scan, &f->row))
 		write_message(f);

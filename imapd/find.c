@@ -370,18 +370,29 @@ take_into_scan(
 	return key->op == SEARCH_ALL && !key->negated;
 }
 
+static bool
+reads_each(const struct search_key *key)
+{
+	return key->op == SEARCH_BODY || key->op == SEARCH_TEXT;
+}
+
 /* One set, any flags, a modseq; when there is nothing else, the UIDs that the
- * scan finds are the answer. */
+ * scan finds are the answer.  When all that is left are texts, every file is
+ * read. */
 static void
 narrow(struct finding *q)
 {
 	static struct uid_range all = {1, UINT32_MAX};
 	struct mailbox_scan *c = &q->scan;
-	bool has_set = false;
+	bool has_set = false, reads = true;
 	q->bare = true;
 	for (const struct search_key *key = q->key->first; key != NULL;
-		key = key->next)
-		q->bare &= take_into_scan(c, key, &has_set);
+		key = key->next) {
+		bool taken = take_into_scan(c, key, &has_set);
+		q->bare &= taken;
+		reads &= taken || reads_each(key);
+	}
+	c->reads = reads && !q->bare;
 	if (!has_set)
 		c->uids = (struct uid_set){&all, 1};
 }

@@ -13,10 +13,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { BATCH = 128, OCTETS_MOST = 8 * 1024 * 1024 };
+enum { BATCH = 128, OPEN = 16, OCTETS_MOST = 8 * 1024 * 1024 };
 
 struct bare {
 	struct message_row row;
+	int fd;
 	bool read, replaced;
 };
 
@@ -24,7 +25,7 @@ struct describing {
 	struct mailbox *m;
 	struct arena *a;
 	struct bare *v;
-	size_t n, done;
+	size_t n, done, opened;
 };
 
 /* Those of a range, as many as there is room for. */
@@ -67,6 +68,14 @@ take_batch(struct describing *d, const struct uid_set *uids, uint32_t from)
 				uids->v[i].last});
 }
 
+static void
+open_files(struct describing *d)
+{
+	for (; d->opened < d->n && d->opened < d->done + OPEN; d->opened++)
+		d->v[d->opened].fd = mailbox_file_ahead(d->m, d->a,
+			&d->v[d->opened].row);
+}
+
 /* One whose file cannot be read stays as it is, and out of every answer; of one
  * that is there the asker is told so. */
 static void
@@ -76,8 +85,9 @@ read_files(struct describing *d)
 		struct bare *b = &d->v[d->done];
 		struct message_file file;
 		uint64_t size = b->row.size;
-		struct status st =
-			mailbox_read_row(d->m, d->a, &b->row, &file);
+		open_files(d);
+		struct status st = mailbox_read_opened(d->m, d->a, &b->row,
+			b->fd, &file);
 		if (status_is_later(st))
 			d->m->unread = b->row.uid;
 		if (!status_is_fine(st))
@@ -86,6 +96,9 @@ read_files(struct describing *d)
 		b->replaced = b->row.size != size;
 		b->read = !b->replaced;
 	}
+	while (d->opened > d->done)
+		if (d->v[--d->opened].fd >= 0)
+			close(d->v[d->opened].fd);
 }
 
 static struct status

@@ -400,6 +400,7 @@ struct mailbox {
 	struct uid_set recent;
 	uint32_t described; /* mailbox_describe has been through up to here */
 	uint32_t unread; /* set by describe_some: see struct mailbox_scan */
+	struct ahead *ahead; /* of the scan under way, NULL: it reads no files */
 	bool gone;
 };
 
@@ -422,6 +423,19 @@ struct uid_set mailbox_existing(struct mailbox *m, struct arena *a,
  * far as all are complete that can be.  Outside of transactions. */
 struct status describe_some(struct mailbox *m, const struct uid_set *uids,
 	uint32_t from, uint32_t *upto);
+/* The file of a row (WANT_FILE), which is to be read soon: the disk begins.
+ * -1: it is to be looked for then. */
+int mailbox_file_ahead(struct mailbox *m, struct arena *a,
+	const struct message_row *row);
+/* Closes fd; -1: looks for it. */
+struct status mailbox_read_opened(struct mailbox *m, struct arena *a,
+	const struct message_row *row, int fd, struct message_file *out);
+/* mailbox_next of a scan that reads. */
+bool ahead_next(struct mailbox *m, struct mailbox_scan *c,
+	struct message_row *row);
+/* The file of the row it gave last, the caller's now; -1: none. */
+int ahead_take(struct mailbox *m, uint32_t uid);
+void ahead_end(struct mailbox *m);
 /* All of a folder. */
 struct status describe_folder(struct store *s, struct arena *a,
 	struct str name);
@@ -429,6 +443,8 @@ struct status describe_folder(struct store *s, struct arena *a,
 struct scan_statement *scan_statement(struct store *s, unsigned want);
 void scan_row(const struct scan_statement *scan, struct message_row *row);
 /* One row, texts in the arena; within a transaction or not. */
+bool scan_next(struct mailbox *m, struct mailbox_scan *c,
+	struct message_row *row);
 bool scan_one(struct store *s, struct arena *a, int64_t key, unsigned want,
 	struct message_row *row);
 enum { WANT_ALL = WANT_UID - 1 };

@@ -127,6 +127,9 @@ struct status mailbox_changed(struct mailbox *m, struct arena *a, uint64_t since
 struct mailbox_scan {
 	struct uid_set uids;
 	unsigned want; /* enum message_want */
+	/* With WANT_FILE: mailbox_read_row will read each; the files of some
+	 * are opened ahead. */
+	bool reads;
 	unsigned mask, value;
 	uint64_t since;
 	/* Out: the UID of one that may have been passed over, as its file is

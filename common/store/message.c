@@ -275,12 +275,20 @@ mailbox_file(struct mailbox *m, struct arena *a, const struct message_row *row)
 
 /* The name has the size. */
 struct status
+mailbox_read_opened(struct mailbox *m, struct arena *a,
+	const struct message_row *row, int fd, struct message_file *out)
+{
+	if (fd < 0)
+		return mailbox_read(m, a, row->uid, out);
+	return take(m, a, fd, row->uid, maildir_parse(row->name).size, out);
+}
+
+struct status
 mailbox_read_row(struct mailbox *m, struct arena *a,
 	const struct message_row *row, struct message_file *out)
 {
-	struct maildir_name name = maildir_parse(row->name);
-	int fd = name.has_size ? mailbox_file(m, a, row) : -1;
-	if (fd < 0)
-		return mailbox_read(m, a, row->uid, out);
-	return take(m, a, fd, row->uid, name.size, out);
+	int fd = ahead_take(m, row->uid);
+	if (fd < 0 && maildir_parse(row->name).has_size)
+		fd = mailbox_file(m, a, row);
+	return mailbox_read_opened(m, a, row, fd, out);
 }

@@ -295,8 +295,7 @@ is_in_view(const struct mailbox *m, const struct message_row *row)
 }
 
 bool
-mailbox_next(struct mailbox *m, struct mailbox_scan *c,
-	struct message_row *row)
+scan_next(struct mailbox *m, struct mailbox_scan *c, struct message_row *row)
 {
 	struct store *s = m->store;
 	struct scan_statement *st;
@@ -331,10 +330,19 @@ mailbox_next(struct mailbox *m, struct mailbox_scan *c,
 	return false;
 }
 
+bool
+mailbox_next(struct mailbox *m, struct mailbox_scan *c,
+	struct message_row *row)
+{
+	return c->reads ? ahead_next(m, c, row) : scan_next(m, c, row);
+}
+
 struct status
 mailbox_scan_end(struct mailbox *m, struct mailbox_scan *c)
 {
 	struct store *s = m->store;
+	if (c->reads)
+		ahead_end(m);
 	if (c->statement != NULL && s->ix.scanning == c->statement) {
 		sqlite3_reset(s->ix.scanning->st);
 		s->ix.scanning = NULL;

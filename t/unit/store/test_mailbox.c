@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "store/quota.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -1300,6 +1301,67 @@ START_TEST(test_texts_of_the_expunged)
 }
 END_TEST
 
+static unsigned
+open_files(void)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/fd");
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* Every second one is read; what was opened ahead is read though it was renamed
+ * or has gone since, and nothing stays open. */
+static void
+read_some(struct home *h, struct mailbox *m, unsigned upto)
+{
+	struct mailbox_scan c = {.uids = set_of(h->a, 1, UINT32_MAX),
+		.want = WANT_FILE, .reads = true};
+	struct message_row row;
+	struct message_file file;
+	char subject[32];
+	for (unsigned n = 0; n < upto && mailbox_next(m, &c, &row); n++) {
+		ck_assert_uint_eq(row.uid, n + 1);
+		if (n == 2)
+			ck_assert_int_eq(shell(h, "mv new/*UID=5* cur/moved;"
+				" rm new/*UID=7*"), 0);
+		if (n % 2 != 0)
+			continue;
+		ck_fine(mailbox_read_row(m, h->a, &row, &file));
+		snprintf(subject, sizeof subject, "from q%u\n", n);
+		ck_assert_msg(memmem(file.raw.p, file.raw.n, subject,
+			strlen(subject)) != NULL, "%s", subject);
+	}
+	ck_fine(mailbox_scan_end(m, &c));
+}
+
+START_TEST(test_read_ahead)
+{
+	enum { ALL = 40 };
+	struct home h;
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", ALL);
+	struct mailbox *m;
+	ck_fine(mailbox_open(h.s, h.a, STR("INBOX"), true, &m));
+	unsigned before = open_files();
+	read_some(&h, m, 7);
+	ck_assert_uint_eq(open_files(), before);
+	ck_assert_int_eq(shell_number(&h, "ls new cur | grep -c moved"), 1);
+	mailbox_close(m);
+	home_gone(&h);
+	home_new(&h);
+	deliver_many(h.s, h.a, "q", ALL);
+	ck_fine(mailbox_open(h.s, h.a, STR("INBOX"), true, &m));
+	read_some(&h, m, ALL + 1);
+	ck_assert_uint_eq(open_files(), before);
+	mailbox_close(m);
+	home_gone(&h);
+}
+END_TEST
+
 Suite *
 suite_mailbox(void)
 {
@@ -1315,6 +1377,6 @@ suite_mailbox(void)
 		test_replace_that_fails, test_noted_is_kept,
 		test_copy_without_links, test_copy_that_fails,
 		test_no_uid_left,
-		test_scan, test_texts_of_the_expunged, test_notify, test_watch,
+		test_scan, test_texts_of_the_expunged, test_read_ahead, test_notify, test_watch,
 		test_chore);
 }
