@@ -173,10 +173,14 @@ struct auth {
 
 /* Who asks, one for each connection: the client it serves, the login it has
  * under way. */
+/* Whose workers a client is served by. */
+enum client_pool { POOL_SMTP, POOL_IMAP, POOL_POP3, POOLS };
+
 struct caller {
 	struct auth *auth;
 	struct dialogue *dialogue;
 	bool serving;
+	enum client_pool pool;
 	char block[20]; /* key of its client's block */
 	size_t block_n; /* 0: exempt */
 };
@@ -305,13 +309,18 @@ struct str limits_block(const struct auth *x, struct arena *a, struct str ip);
 /* A connection comes: later when it may not stay; goes, having made errors. */
 struct status limits_enter(struct auth *x, struct str block);
 void limits_leave(struct auth *x, struct str block, int64_t errors);
+/* The same of one who has yet to log in, at IMAP or POP3: only when there is
+ * hardly a worker left has a block no more than its share of them. */
+struct status limits_admit(struct auth *x, struct str block,
+	enum client_pool pool);
+void limits_depart(struct auth *x, struct str block);
 struct status limits_recipient(struct auth *x, struct str block);
 /* The same for one who logged in, wherever from. */
 struct status limits_account(struct auth *x, struct str user,
 	struct str sender);
 /* Workers that serve a client, and what part of all they are, in percent. */
-void limits_count(struct auth *x, int change);
-int64_t limits_busy(const struct auth *x);
+void limits_count(struct auth *x, enum client_pool pool, int change);
+int64_t limits_busy(const struct auth *x, enum client_pool pool);
 /* Did this address wait for our greeting within a day? */
 bool limits_is_known(const struct auth *x, struct str ip);
 void limits_passed(struct auth *x, struct str ip);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Who asks us, and the clients smtpd serves.  The counts hold even when smtpd
- * dies: its connection to us ends with it.
+ * Who asks us, and the clients that are served.  The counts hold even when who
+ * serves them dies: its connection to us ends with it.
  */
 #include "auth.h"
 #include "base/arena.h"
@@ -17,6 +17,8 @@ caller_of(struct peer *p)
 		if (c == NULL)
 			fatal("out of memory", NULL);
 		c->auth = p->peers->ctx;
+		c->pool = p->who == PEER_IMAPD ? POOL_IMAP :
+			p->who == PEER_POP3D ? POOL_POP3 : POOL_SMTP;
 		p->data = c;
 	}
 	return p->data;
@@ -33,8 +35,11 @@ leave(struct caller *c, int64_t errors)
 {
 	if (!c->serving)
 		return;
-	limits_leave(c->auth, caller_block(c), errors);
-	limits_count(c->auth, -1);
+	if (c->pool == POOL_SMTP)
+		limits_leave(c->auth, caller_block(c), errors);
+	else
+		limits_depart(c->auth, caller_block(c));
+	limits_count(c->auth, c->pool, -1);
 	c->serving = false;
 	c->block_n = 0;
 }
@@ -62,14 +67,16 @@ enter(struct caller *c, struct arena *a, const struct msg_client *m,
 	struct auth *x = c->auth;
 	struct str block = limits_block(x, a, m->ip);
 	leave(c, 0);
-	out->status = limits_enter(x, block);
-	figures_client(x, m->service, status_is_fine(out->status));
+	out->status = c->pool == POOL_SMTP ? limits_enter(x, block) :
+		limits_admit(x, block, c->pool);
+	if (c->pool == POOL_SMTP)
+		figures_client(x, m->service, status_is_fine(out->status));
 	if (!status_is_fine(out->status))
 		return;
 	c->block_n = block.n;
 	memcpy(c->block, block.p, block.n);
 	c->serving = true;
-	limits_count(x, 1);
+	limits_count(x, c->pool, 1);
 	out->known = block.n == 0 || limits_is_known(x, m->ip);
 	out->mechanisms = scram_offer(x, a);
 }
@@ -89,8 +96,8 @@ client_message(struct peer *p, struct arena *a, struct message *m)
 	answer.client_result.status = status_fine();
 	if (str_eq(q->verb, STR("offer")))
 		answer.client_result.mechanisms = scram_offer(c->auth, a);
-	else if (str_eq(q->verb, STR("enter")) && p->who == PEER_SMTPD)
+	else if (str_eq(q->verb, STR("enter")))
 		enter(c, a, q, &answer.client_result);
-	answer.client_result.busy = limits_busy(c->auth);
+	answer.client_result.busy = limits_busy(c->auth, c->pool);
 	peer_send(p, &answer);
 }

@@ -38,7 +38,8 @@ struct failures {
 };
 
 struct block {
-	int64_t open; /* connections */
+	int64_t open; /* connections of SMTP */
+	int64_t guests; /* of IMAP and POP3, until their login */
 	struct bucket connections, recipients, errors;
 	int64_t paused_until;
 	struct failures failures;
@@ -57,7 +58,7 @@ struct limits {
 	struct map *blocks, *accounts;
 	struct map *senders; /* of those who logged in: also struct account */
 	struct map *known; /* address to when it waited for a greeting */
-	int64_t busy; /* clients being served */
+	int64_t busy[POOLS]; /* clients being served */
 };
 
 struct limits *
@@ -87,7 +88,7 @@ static bool
 is_stale_block(const void *entry, int64_t now)
 {
 	const struct block *b = entry;
-	return b->open == 0 && b->paused_until < now &&
+	return b->open + b->guests == 0 && b->paused_until < now &&
 		b->failures.banned_until < now && b->seen < now - MINUTE;
 }
 
@@ -113,7 +114,8 @@ make_room(struct map *m, stale_fn stale)
 		while (map_count(m) > ENTRIES_MOST / 2 &&
 			map_next(m, &cursor, &key, &entry)) {
 			bool open = stale == is_stale_block &&
-				((struct block *)entry)->open > 0;
+				((struct block *)entry)->open +
+				((struct block *)entry)->guests > 0;
 			if (open || (pass == 0 && !stale(entry, now)))
 				continue;
 			map_remove(m, key);
@@ -244,16 +246,41 @@ limits_account(struct auth *x, struct str user, struct str sender)
 		"sender in a short time; slow down");
 }
 
-void
-limits_count(struct auth *x, int change)
+struct status
+limits_admit(struct auth *x, struct str key, enum client_pool pool)
 {
-	x->limits->busy += change;
+	if (key.n == 0)
+		return status_fine();
+	struct block *b = find_block(x->limits, key);
+	if (b->guests >= x->conf->limit.connections &&
+		limits_busy(x, pool) >= CLIENT_STRESS_PERCENT)
+		return wait_a_while("Too many connections from your network");
+	b->guests++;
+	return status_fine();
+}
+
+void
+limits_depart(struct auth *x, struct str key)
+{
+	struct block *b = map_get(x->limits->blocks, key);
+	if (b != NULL && b->guests > 0)
+		b->guests--;
+}
+
+void
+limits_count(struct auth *x, enum client_pool pool, int change)
+{
+	x->limits->busy[pool] += change;
 }
 
 int64_t
-limits_busy(const struct auth *x)
+limits_busy(const struct auth *x, enum client_pool pool)
 {
-	return x->limits->busy * 100 / x->conf->smtp.max_processes;
+	const int64_t most[POOLS] = {
+		[POOL_SMTP] = x->conf->smtp.max_processes,
+		[POOL_IMAP] = x->conf->imap.max_processes,
+		[POOL_POP3] = x->conf->pop3.max_processes};
+	return x->limits->busy[pool] * 100 / most[pool];
 }
 
 /* --------------------------------------------------------------- greeting */

@@ -256,6 +256,24 @@ serve_returned(struct program *p, int asker)
 	return SERVED_AGAIN;
 }
 
+/* Who begins with TLS is not told in the clear. */
+static void
+receive(struct imap_session *s, bool tls)
+{
+	struct status st = guest_enter(&s->guest);
+	if (!status_is_fine(st)) {
+		if (!tls)
+			reply_untagged(s->conn, "BYE [UNAVAILABLE] %.*s",
+				STR_ARG(st.text));
+		s->state = IMAP_CLOSED;
+		return;
+	}
+	if (tls)
+		login_start_tls(s);
+	if (s->state != IMAP_CLOSED)
+		greet(s);
+}
+
 /*
  * The process goes on to the next client after this one, handed over or not:
  * starting a program for each would double the cost of a login.
@@ -267,10 +285,7 @@ login_serve(struct program *p, struct client *c)
 		return serve_returned(p, c->in);
 	struct imap_session *s = session_new(p, c->in, c->out);
 	guest_welcome(&s->guest, p, c);
-	if (c->tls)
-		login_start_tls(s);
-	if (s->state != IMAP_CLOSED)
-		greet(s);
+	receive(s, c->tls);
 	session_run(s);
 	session_free(s);
 	return SERVED_AGAIN;

@@ -295,11 +295,13 @@ run_command(struct imap_session *s, struct str line)
 
 /* ----------------------------------------------------------------- loop */
 
-static int64_t
-patience(const struct imap_session *s)
+static void
+be_patient(struct imap_session *s)
 {
-	return s->state == IMAP_GREETED ? IMAP_LOGIN_PATIENCE
-					: s->conf->imap.timeout * 1000;
+	if (s->state == IMAP_GREETED)
+		guest_wait(&s->guest, line_limit(s), IMAP_LOGIN_PATIENCE);
+	else
+		conn_deadline(s->conn, clock_in(s->conf->imap.timeout * 1000));
 }
 
 void
@@ -361,7 +363,7 @@ turn(struct imap_session *s)
 {
 	struct str line;
 	use_silence(s);
-	conn_deadline(s->conn, clock_in(patience(s)));
+	be_patient(s);
 	enum conn_line r = conn_line(s->conn, line_limit(s), &line);
 	if (r != LINE_OK && r != LINE_BARE) {
 		say_why(s, r);

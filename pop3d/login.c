@@ -201,6 +201,24 @@ pop3_auth(struct pop3_session *s, struct str args)
 
 /* ---------------------------------------------------------------- client */
 
+/* Who begins with TLS is not told in the clear. */
+static void
+receive(struct pop3_session *s, bool tls)
+{
+	struct pop3_reply ready = OK(SAY_READY);
+	if (!status_is_fine(guest_enter(&s->guest))) {
+		if (!tls)
+			session_reply(s, ERR("SYS/TEMP", SAY_NOT_NOW));
+		s->state = POP3_CLOSED;
+		return;
+	}
+	if (tls)
+		login_start_tls(s);
+	ready.before = s->program->hostname;
+	if (s->state != POP3_CLOSED)
+		session_reply(s, ready);
+}
+
 /*
  * The process goes on to the next client after this one, handed over or not:
  * starting a program for each would double the cost of a login.
@@ -210,13 +228,7 @@ login_serve(struct program *p, struct client *c)
 {
 	struct pop3_session *s = session_new(p, c->in, c->out);
 	guest_welcome(&s->guest, p, c);
-	if (c->tls)
-		login_start_tls(s);
-	if (s->state != POP3_CLOSED) {
-		struct pop3_reply r = OK(SAY_READY);
-		r.before = p->hostname;
-		session_reply(s, r);
-	}
+	receive(s, c->tls);
 	session_run(s);
 	session_free(s);
 	return SERVED_AGAIN;

@@ -140,11 +140,13 @@ run_command(struct pop3_session *s, struct str line)
 
 /* ----------------------------------------------------------------- loop */
 
-static int64_t
-patience(const struct pop3_session *s)
+static void
+be_patient(struct pop3_session *s, size_t limit)
 {
-	return s->state == POP3_TRANSACTION ? s->conf->pop3.timeout * 1000
-					    : POP3_LOGIN_PATIENCE;
+	if (s->state == POP3_TRANSACTION)
+		conn_deadline(s->conn, clock_in(s->conf->pop3.timeout * 1000));
+	else
+		guest_wait(&s->guest, limit, POP3_LOGIN_PATIENCE);
 }
 
 /* Lines that end in LF alone are taken: nothing can be smuggled in a command
@@ -156,7 +158,7 @@ turn(struct pop3_session *s)
 	size_t limit = s->state == POP3_TRANSACTION ? POP3_LINE
 						    : POP3_LINE_LOGIN;
 	struct arena_mark mark = arena_mark(s->transaction);
-	conn_deadline(s->conn, clock_in(patience(s)));
+	be_patient(s, limit);
 	switch (conn_line(s->conn, limit, &line)) {
 	case LINE_OK:
 	case LINE_BARE:

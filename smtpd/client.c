@@ -16,10 +16,7 @@
 #include <unistd.h>
 
 enum {
-	STRESS_PERCENT = 90,
-	STRESS_TIMEOUT = 10 * 1000,
 	STRESS_ERRORS = 1,
-	LOOK_EVERY = 10 * 1000,
 	BLOCKED_TIMEOUT = 30 * 1000,
 };
 
@@ -108,7 +105,7 @@ is_over(const struct session *s, enum conn_wait waited)
 static bool
 is_stressed(const struct session *s)
 {
-	return s->busy >= STRESS_PERCENT && s->user.n == 0 && !s->trusted &&
+	return s->busy >= CLIENT_STRESS_PERCENT && s->user.n == 0 && !s->trusted &&
 		!s->lmtp;
 }
 
@@ -124,33 +121,26 @@ client_patience(const struct session *s)
 	int64_t usual = s->conf->smtp.timeout * 1000;
 	if (s->state == SMTP_BLOCKED && usual > BLOCKED_TIMEOUT)
 		return BLOCKED_TIMEOUT;
-	return is_stressed(s) && usual > STRESS_TIMEOUT ? STRESS_TIMEOUT
-							: usual;
+	return is_stressed(s) && usual > CLIENT_STRESS_MS ? CLIENT_STRESS_MS
+							  : usual;
+}
+
+/* auth away: as busy as before. */
+static int64_t
+patience_now(void *ctx, bool look)
+{
+	struct session *s = ctx;
+	struct msg_client_result r;
+	if (look)
+		ask(s, "poll", &r);
+	return client_patience(s);
 }
 
 bool
 client_wait(struct session *s, size_t most)
 {
-	int64_t start = clock_ms();
-	struct msg_client_result r;
-	for (;;) {
-		int64_t last = start + client_patience(s);
-		int64_t next = clock_in(LOOK_EVERY);
-		enum conn_wait w = conn_wait_line(s->conn, most, stop_pipe[0],
-			next < last ? next : last);
-		if (is_over(s, w))
-			return false;
-		if (w != WAIT_DEADLINE)
-			break;
-		if (clock_ms() >= last) {
-			conn_deadline(s->conn, clock_ms());
-			return true;
-		}
-		/* auth away: as busy as before. */
-		ask(s, "poll", &r);
-	}
-	conn_deadline(s->conn, start + client_patience(s));
-	return true;
+	return !is_over(s, conn_wait_patiently(
+		s->conn, most, stop_pipe[0], patience_now, s));
 }
 
 /* -------------------------------------------------------------- greeting */

@@ -40,6 +40,58 @@ guest_welcome(struct guest *g, struct program *p, const struct client *c)
 		LOG_STR("service", c->service));
 }
 
+static struct status
+ask_client(struct guest *g, struct arena *a, const char *verb,
+	struct message *answer)
+{
+	struct message m = MESSAGE(client);
+	m.client.verb = str_from(verb);
+	m.client.session = g->id;
+	m.client.service = g->service;
+	m.client.ip = g->client;
+	struct status st = link_call_again(
+		g->auth, a, &m, MSG_client_result, answer);
+	if (status_is_fine(st))
+		g->busy = answer->client_result.busy;
+	return st;
+}
+
+/* Who cannot be counted is let in: his login needs auth anyway. */
+struct status
+guest_enter(struct guest *g)
+{
+	struct message answer;
+	if (g->auth == NULL ||
+		!status_is_fine(ask_client(g, g->arena, "enter", &answer)))
+		return status_fine();
+	struct status st = answer.client_result.status;
+	if (!status_is_fine(st))
+		log_warn(g->id, "client-refused", LOG_STR("client", g->client),
+			LOG_STR("why", st.text));
+	return st;
+}
+
+static int64_t
+patience(void *ctx, bool look)
+{
+	struct guest *g = ctx;
+	struct message answer;
+	if (look && g->auth != NULL) {
+		struct arena *a = arena_new("poll");
+		ask_client(g, a, "poll", &answer);
+		arena_free(a);
+	}
+	return g->busy >= CLIENT_STRESS_PERCENT && g->usual > CLIENT_STRESS_MS
+		? CLIENT_STRESS_MS : g->usual;
+}
+
+void
+guest_wait(struct guest *g, size_t most, int64_t usual)
+{
+	g->usual = usual;
+	conn_wait_patiently(g->conn, most, -1, patience, g);
+}
+
 bool
 guest_come_back(struct guest *g, struct program *p, const struct message *m)
 {
@@ -140,16 +192,10 @@ keep_mechanisms(struct guest *g, struct str_list offer)
 struct str_list
 guest_mechanisms(struct guest *g)
 {
-	struct message m = MESSAGE(client), answer;
+	struct message answer;
 	if (g->mechanisms.n > 0 || g->auth == NULL)
 		return g->mechanisms;
-	m.client.verb = STR("offer");
-	m.client.session = g->id;
-	m.client.service = g->service;
-	m.client.ip = g->client;
-	struct status st = link_call_again(
-		g->auth, g->arena, &m, MSG_client_result, &answer);
-	if (status_is_fine(st))
+	if (status_is_fine(ask_client(g, g->arena, "offer", &answer)))
 		keep_mechanisms(g, answer.client_result.mechanisms);
 	return g->mechanisms;
 }

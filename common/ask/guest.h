@@ -37,6 +37,8 @@ struct guest {
 	struct str binding; /* tls-exporter octets, RFC 9266 */
 	struct str_list mechanisms; /* once asked for */
 	int64_t failures;
+	int64_t usual; /* patience, in ms */
+	int64_t busy; /* percent of all workers, as last heard */
 };
 
 /* A client on in and out; without links, for a session process. */
@@ -45,6 +47,13 @@ void guest_init(struct guest *g, struct program *p, struct arena *a,
 /* With its links, for a login process; logs that it came. */
 void guest_welcome(struct guest *g, struct program *p,
 	const struct client *c);
+
+/* Tells auth that it is here; later: it may not stay.  It counts as long as its
+ * links live. */
+struct status guest_enter(struct guest *g);
+/* Waits for a line of at most so many octets, for the usual patience (ms) or as
+ * long as there is, and sets the deadline of the read to come. */
+void guest_wait(struct guest *g, size_t most, int64_t usual);
 
 /* The same of one whose session is over; false when that is not what was asked
  * of us.  Its stream is in m. */

@@ -74,11 +74,10 @@ enum peer_who {
 
 /* ----------------------------------------------------------------- auth */
 /*
- * A client came, is still there, or went (smtpd).  verb: enter; poll (how busy
- * is the house by now?); leave, which alone is not answered, with what the
+ * A client came, is still there, or went.  verb: enter; poll (how busy is the
+ * house by now?); leave (smtpd), which alone is not answered, with what the
  * client did.  passed: it waited for our greeting.  imapd and pop3d, whose
- * clients are counted by their logins alone, only say offer, for the
- * mechanisms.
+ * clients are here until they have logged in, say offer for the mechanisms.
  */
 #define FIELDS_client(F) \
 	F(TEXT, verb) F(TEXT, session) F(TEXT, service) F(TEXT, ip) \
@@ -86,6 +85,10 @@ enum peer_who {
 /* status: may it stay?  busy: workers that serve a client, in percent of all
  * there may be.  known: it waited for a greeting lately.  mechanisms: SASL
  * names to offer, without their -PLUS forms. */
+enum {
+	CLIENT_STRESS_PERCENT = 90, /* from then on silence is borne for */
+	CLIENT_STRESS_MS = 10 * 1000, /* this long alone */
+};
 #define FIELDS_client_result(F) \
 	F(STATUS, status) F(NUM, busy) F(NUM, known) F(LIST, mechanisms)
 /*

@@ -133,7 +133,7 @@ OPTION(limit, ipv6_block, NUMBER, "64", 16, 128,
 OPTION(limit, exempt, LIST, "127.0.0.0/8, ::1", 0, 0,
 	"Networks that no limit and no ban applies to.")
 OPTION(limit, connections, NUMBER, "50", 1, 100000,
-	"Most SMTP connections of one block at once.")
+	"Most SMTP connections of one block at once; its share of a full IMAP, POP3.")
 OPTION(limit, connection_rate, NUMBER, "300", 1, 1000000,
 	"SMTP connections of one block in a minute.")
 OPTION(limit, recipient_rate, NUMBER, "6000", 1, 10000000,

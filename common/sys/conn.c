@@ -361,6 +361,25 @@ conn_wait_line(struct conn *c, size_t limit, int other_fd, int64_t deadline)
 	return WAIT_INPUT;
 }
 
+enum conn_wait
+conn_wait_patiently(struct conn *c, size_t limit, int other_fd,
+	conn_patience_fn patience, void *ctx)
+{
+	enum { LOOK_EVERY_MS = 10 * 1000 };
+	int64_t start = clock_ms(), last = start + patience(ctx, false);
+	enum conn_wait w;
+	for (;;) {
+		int64_t next = clock_in(LOOK_EVERY_MS);
+		w = conn_wait_line(c, limit, other_fd,
+			next < last ? next : last);
+		if (w != WAIT_DEADLINE || clock_ms() >= last)
+			break;
+		last = start + patience(ctx, true);
+	}
+	conn_deadline(c, last);
+	return w;
+}
+
 bool
 conn_is_writable(struct conn *c)
 {

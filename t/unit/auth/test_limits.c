@@ -211,7 +211,7 @@ START_TEST(the_dead_leave)
 	close(two[1]);
 	for (int i = 0; i < 10; i++)
 		loop_turn(x->loop, 0);
-	ck_assert_int_eq(limits_busy(x), 0);
+	ck_assert_int_eq(limits_busy(x, POOL_SMTP), 0);
 	arena_free(a);
 }
 END_TEST
