@@ -181,6 +181,12 @@ def bans():
         ok(h.grep('login-failed .*user=alice client=127.0.0.1') and
            h.grep('login-banned .*user=alice') and h.grep('account-banned'),
            'the log says so')
+        ok(h.reload('ban = 2', 'ban = 3600'), 'bans of an hour')
+        until(lambda: login('alice', 'wrong') == 454)
+        same(login('alice', 'secret'), 454, 'one of them')
+        h.surat('reload')
+        ok(until(lambda: login('alice', 'secret') == 235, 20),
+           'surat reload forgets it')
 
 
 def banned_blocks():
