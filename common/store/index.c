@@ -221,6 +221,29 @@ same_file(struct store *s)
 		st.st_dev == s->ix.dev;
 }
 
+static const char *const log_names[] = {
+	"surat/index.db-wal", "surat/index.db-shm"};
+
+static void
+look_at_logs(struct store *s, ino_t found[2])
+{
+	struct stat st;
+	for (size_t i = 0; i < 2; i++)
+		found[i] = fstatat(s->dir, log_names[i], &st,
+				   AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
+/* Whoever removes the file and what lies beside it, one after the other, may
+ * meet what belongs to its successor: who then opens that gets a log and locks
+ * of his own, and neither sees what the other writes. */
+static bool
+same_logs(struct store *s)
+{
+	ino_t found[2];
+	look_at_logs(s, found);
+	return found[0] == s->ix.logs[0] && found[1] == s->ix.logs[1];
+}
+
 static int
 open_as(struct store *s, const char *name, int flags)
 {
@@ -265,6 +288,7 @@ try_open(struct store *s)
 	else if (rc == SQLITE_OK && version != VERSION)
 		rc = SQLITE_NOTADB;
 	s->ix.read_only = sqlite3_db_readonly(s->ix.db, "main") > 0;
+	look_at_logs(s, s->ix.logs);
 	return rc;
 }
 
@@ -351,8 +375,8 @@ lock_making(struct store *s)
 static void
 drop_logs(struct store *s)
 {
-	unlinkat(s->dir, "surat/index.db-wal", 0);
-	unlinkat(s->dir, "surat/index.db-shm", 0);
+	for (size_t i = 0; i < 2; i++)
+		unlinkat(s->dir, log_names[i], 0);
 }
 
 /* SQLite says of a read that failed what it says of damage, and what one disk
@@ -463,7 +487,15 @@ index_open(struct store *s, struct arena *a)
 bool
 index_is_current(struct store *s)
 {
-	return s->ix.db != NULL && !s->ix.broken && same_file(s);
+	return s->ix.db != NULL && !s->ix.broken && same_file(s) &&
+		same_logs(s);
+}
+
+bool
+index_has_lost_logs(struct store *s)
+{
+	return s->ix.db != NULL && !s->ix.broken && same_file(s) &&
+		!same_logs(s);
 }
 
 /* ---------------------------------------------------------- transactions */
@@ -599,7 +631,7 @@ index_commit(struct store *s, struct arena *a)
 	s->ix.open = false;
 	struct status st = index_status(s, a);
 	/* what was written to a file that somebody removed is lost */
-	if (status_is_fine(st) && wrote && !same_file(s))
+	if (status_is_fine(st) && wrote && !(same_file(s) && same_logs(s)))
 		return status_later(2, 0, STR("the index was made anew"));
 	return st;
 }

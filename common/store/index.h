@@ -72,6 +72,7 @@ struct index {
 	int64_t waiting_since; /* for another writer */
 	dev_t dev;
 	ino_t ino;
+	ino_t logs[2]; /* of -wal and -shm as they were opened; 0: none */
 	unsigned generation; /* counts openings */
 	struct scan_statement *scanning; /* the scan that holds a snapshot */
 };
@@ -137,8 +138,10 @@ void index_close(struct store *s);
 /* Unlinks it; whoever has it open makes another at his next use of it. */
 struct status index_discard(struct store *s, struct arena *a);
 
-/* The file is the one on disk, and whole. */
+/* The file is the one on disk, and whole, and so is what lies beside it. */
 bool index_is_current(struct store *s);
+/* The file is, but others that open it find another log, or other locks. */
+bool index_has_lost_logs(struct store *s);
 /* Notices a file that was deleted, damaged or replaced, and makes it anew from
  * the Maildir.  Every use of the index begins with this or a transaction. */
 struct status index_ready(struct store *s, struct arena *a);

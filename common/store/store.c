@@ -204,11 +204,15 @@ store_renew(struct store *s, struct arena *a)
 	enum { TRIES = 4 };
 	if (s->ix.renewing)
 		return status_later(2, 0, STR("the index cannot be made"));
+	bool split = index_has_lost_logs(s);
 	if (s->ix.db != NULL && !s->ix.broken)
 		settle_orphans(s);
 	index_close(s);
 	s->ix.renewing = true;
-	struct status st = renew(s, a);
+	/* others may have it open with another log: all begin anew */
+	struct status st = split ? index_discard(s, a) : status_fine();
+	if (status_is_fine(st))
+		st = renew(s, a);
 	/* damage that shows only when it is read */
 	for (int i = 1; i < TRIES && store_is_worth_a_try(s, st); i++) {
 		index_close(s);

@@ -154,6 +154,53 @@ START_TEST(test_lost_in_part)
 }
 END_TEST
 
+/* Whether another process sees that flag of message 10. */
+static bool
+another_sees(struct home *h, unsigned flag)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct store *s;
+		struct mailbox *m;
+		struct message_row row;
+		_exit(!status_is_fine(store_open(h->a, str_from(h->path), &s)) ||
+			!status_is_fine(mailbox_open(
+				s, h->a, STR("INBOX"), true, &m)) ||
+			!mailbox_row(m, h->a, 10, 0, &row) ||
+			(row.flags & flag) != flag);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* What lies beside the file, under a session: who comes later makes it anew, and
+ * each would write where the other does not look. */
+START_TEST(test_lost_beside_it)
+{
+	static const char *const which[] = {"-wal", "-shm", "-*"};
+	for (size_t i = 0; i < 3; i++) {
+		struct home h;
+		struct mailbox_news n;
+		fill(&h);
+		struct mailbox *m = open_box(h.s, h.a, "INBOX");
+		set_flags(m, h.a, 10, FLAGS_ADD, FLAG_FLAGGED, "w00");
+		uint64_t modseq = status_of(h.s, h.a, "INBOX").highestmodseq;
+		ck_assert_int_eq(shell(&h, "rm surat/index.db%s", which[i]), 0);
+		set_flags(m, h.a, 10, FLAGS_ADD, FLAG_DRAFT, "w39");
+		ck_assert_msg(another_sees(&h, FLAG_FLAGGED | FLAG_DRAFT),
+			"%s", which[i]);
+		ck_assert(another_sees(&h, FLAG_DRAFT));
+		ck_fine(mailbox_news(m, h.a, true, &n));
+		ck_assert_uint_eq(n.expunged.n + n.arrived, 0);
+		ck_assert_uint_ge(n.modseq, modseq);
+		mailbox_close(m);
+		check_counts(h.s, h.a);
+		home_gone(&h);
+	}
+}
+END_TEST
+
 /* The file alone, and of its log only what came after a checkpoint: the next
  * call works, and takes nothing of it for changes to the new file. */
 START_TEST(test_lost_but_for_its_log)
@@ -817,7 +864,7 @@ Suite *
 suite_rebuild(void)
 {
 	return SUITE("rebuild", test_lost, test_lost_under_a_session,
-		test_lost_in_part, test_lost_but_for_its_log, test_damaged,
+		test_lost_in_part, test_lost_beside_it, test_lost_but_for_its_log, test_damaged,
 		test_damaged_before_a_session, test_damaged_anywhere,
 		test_unreadable_once,
 		test_control_damaged, test_control_hostile,
