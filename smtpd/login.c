@@ -230,6 +230,8 @@ smtp_auth(struct session *s, struct str args)
 	if (!str_word(&args, &mechanism))
 		return STATUS(STATUS_NEVER, 5, 4, "AUTH how?");
 	bool given = str_word(&args, &initial);
+	if (str_trim(args).n > 0)
+		return STATUS(STATUS_NEVER, 5, 4, "AUTH mechanism [response]");
 	/* "=" is an empty response (RFC 4954 4). */
 	if (given && !str_eq(initial, STR("=")) &&
 		!base64_decode(octets, initial))

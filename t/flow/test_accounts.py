@@ -61,6 +61,10 @@ def rights(h):
     same([sends(h, u, 'smtp') for u in ('alice', 'reader', 'sender', 'mx')],
          [True, False, False, True], 'and who at port 25')
     ok(h.grep('login user=mx .*service=smtp '), 'which the log tells apart')
+    with h.smtp('submission') as s:
+        s.ehlo()
+        same(s.docmd('AUTH PLAIN AGFsaWNlAHNlY3JldA== more')[0], 501,
+             'one response, and nothing behind it')
     said = [re.sub(r'user=\S+', '', l.split('login-failed')[1]).strip()
             for l in h.grep('login-failed .*service=imap')]
     same(len(set(said)), 1, 'all refusals read the same in the log')
