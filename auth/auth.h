@@ -314,6 +314,10 @@ void limits_leave(struct auth *x, struct str block, int64_t errors);
 struct status limits_admit(struct auth *x, struct str block,
 	enum client_pool pool);
 void limits_depart(struct auth *x, struct str block);
+/* One of it kept a worker while others waited for that: for the length of
+ * limit.pause later is the answer to who comes from there, in IMAP and POP3 as
+ * long as hardly a worker is left. */
+void limits_slow(struct auth *x, struct str block);
 struct status limits_recipient(struct auth *x, struct str block);
 /* The same for one who logged in, wherever from. */
 struct status limits_account(struct auth *x, struct str user,

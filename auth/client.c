@@ -93,6 +93,10 @@ client_message(struct peer *p, struct arena *a, struct message *m)
 		leave(c, q->errors);
 		return;
 	}
+	if (str_eq(q->verb, STR("slow"))) {
+		limits_slow(c->auth, limits_block(c->auth, a, q->ip));
+		return;
+	}
 	answer.client_result.status = status_fine();
 	if (str_eq(q->verb, STR("offer")))
 		answer.client_result.mechanisms = scram_offer(c->auth, a);

@@ -42,6 +42,7 @@ struct block {
 	int64_t guests; /* of IMAP and POP3, until their login */
 	struct bucket connections, recipients, errors;
 	int64_t paused_until;
+	int64_t slow_until; /* others waited for one of it that dripped */
 	struct failures failures;
 	int64_t seen;
 };
@@ -89,7 +90,7 @@ is_stale_block(const void *entry, int64_t now)
 {
 	const struct block *b = entry;
 	return b->open + b->guests == 0 && b->paused_until < now &&
-		b->failures.banned_until < now && b->seen < now - MINUTE;
+		b->slow_until < now && b->failures.banned_until < now && b->seen < now - MINUTE;
 }
 
 static bool
@@ -187,12 +188,33 @@ wait_a_while(const char *text)
 	return status_reply(status_later(7, 0, str_from(text)), 421);
 }
 
+void
+limits_slow(struct auth *x, struct str key)
+{
+	if (key.n > 0)
+		find_block(x->limits, key)->slow_until =
+			clock_in(x->conf->limit.pause * 1000);
+}
+
+static struct status
+may_wait(const struct auth *x, struct str key)
+{
+	const struct block *b = map_get(x->limits->blocks, key);
+	if (b == NULL || b->slow_until <= clock_ms())
+		return status_fine();
+	return wait_a_while("Your network was too slow while others waited; "
+		"try again later");
+}
+
 struct status
 limits_enter(struct auth *x, struct str key)
 {
 	const struct conf_limit *c = &x->conf->limit;
 	if (key.n == 0)
 		return status_fine();
+	struct status st = may_wait(x, key);
+	if (!status_is_fine(st))
+		return st;
 	struct block *b = find_block(x->limits, key);
 	if (b->paused_until > clock_ms())
 		return wait_a_while("Too many errors from your network; try "
@@ -246,11 +268,27 @@ limits_account(struct auth *x, struct str user, struct str sender)
 		"sender in a short time; slow down");
 }
 
+/* Of all workers, in percent, when so many more were busy. */
+static int64_t
+share(const struct auth *x, enum client_pool pool, int64_t more)
+{
+	const int64_t most[POOLS] = {
+		[POOL_SMTP] = x->conf->smtp.max_processes,
+		[POOL_IMAP] = x->conf->imap.max_processes,
+		[POOL_POP3] = x->conf->pop3.max_processes};
+	return (x->limits->busy[pool] + more) * 100 / most[pool];
+}
+
 struct status
 limits_admit(struct auth *x, struct str key, enum client_pool pool)
 {
 	if (key.n == 0)
 		return status_fine();
+	/* Would it have one of the last workers? */
+	struct status st = share(x, pool, 1) < CLIENT_STRESS_PERCENT
+		? status_fine() : may_wait(x, key);
+	if (!status_is_fine(st))
+		return st;
 	struct block *b = find_block(x->limits, key);
 	if (b->guests >= x->conf->limit.connections &&
 		limits_busy(x, pool) >= CLIENT_STRESS_PERCENT)
@@ -276,11 +314,7 @@ limits_count(struct auth *x, enum client_pool pool, int change)
 int64_t
 limits_busy(const struct auth *x, enum client_pool pool)
 {
-	const int64_t most[POOLS] = {
-		[POOL_SMTP] = x->conf->smtp.max_processes,
-		[POOL_IMAP] = x->conf->imap.max_processes,
-		[POOL_POP3] = x->conf->pop3.max_processes};
-	return x->limits->busy[pool] * 100 / most[pool];
+	return share(x, pool, 0);
 }
 
 /* --------------------------------------------------------------- greeting */

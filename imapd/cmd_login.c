@@ -130,8 +130,10 @@ static bool
 read_response(struct imap_session *s, struct str *response, const char **why)
 {
 	struct str line;
-	enum conn_line r = conn_line(s->conn, RESPONSE_MOST, &line);
 	*why = "Response expected";
+	if (!guest_wait(&s->guest, RESPONSE_MOST, IMAP_LOGIN_PATIENCE))
+		return false;
+	enum conn_line r = conn_line(s->conn, RESPONSE_MOST, &line);
 	if (r != LINE_OK && r != LINE_BARE)
 		return false;
 	if (!str_eq(line, STR("*")))

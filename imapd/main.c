@@ -16,6 +16,7 @@ static const struct service login_service = {
 	.idle = offsetof(struct conf, imap.idle_processes),
 	.most = offsetof(struct conf, imap.max_processes),
 	.serve = login_serve,
+	.too_busy = "* BYE [UNAVAILABLE] Too busy; try again later\r\n",
 	.answers = true,
 	.max_clients = 1000,
 	.usage = "imapd serves IMAP clients until they have logged in; their "

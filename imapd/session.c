@@ -296,12 +296,21 @@ run_command(struct imap_session *s, struct str line)
 /* ----------------------------------------------------------------- loop */
 
 static void
+say_too_long(struct imap_session *s)
+{
+	reply_untagged(s->conn, "BYE Idle for too long");
+}
+
+static bool
 be_patient(struct imap_session *s)
 {
-	if (s->state == IMAP_GREETED)
-		guest_wait(&s->guest, line_limit(s), IMAP_LOGIN_PATIENCE);
-	else
+	if (s->state != IMAP_GREETED)
 		conn_deadline(s->conn, clock_in(s->conf->imap.timeout * 1000));
+	else if (!guest_wait(&s->guest, line_limit(s), IMAP_LOGIN_PATIENCE)) {
+		say_too_long(s);
+		return false;
+	}
+	return true;
 }
 
 void
@@ -309,7 +318,7 @@ session_say_why(struct imap_session *s)
 {
 	enum conn_state state = conn_state(s->conn);
 	if (state == CONN_TIMEOUT)
-		reply_untagged(s->conn, "BYE Idle for too long");
+		say_too_long(s);
 	else if (state == CONN_STOPPED)
 		reply_untagged(s->conn, "BYE The server is shutting down");
 }
@@ -363,7 +372,8 @@ turn(struct imap_session *s)
 {
 	struct str line;
 	use_silence(s);
-	be_patient(s);
+	if (!be_patient(s))
+		return false;
 	enum conn_line r = conn_line(s->conn, line_limit(s), &line);
 	if (r != LINE_OK && r != LINE_BARE) {
 		say_why(s, r);

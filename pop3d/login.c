@@ -123,6 +123,9 @@ read_response(struct exchange *x, struct str *response)
 	struct pop3_session *s = x->session;
 	struct buf *octets = buf_new(s->transaction);
 	struct str line;
+	x->failed = SILENT;
+	if (!guest_wait(&s->guest, POP3_LINE_LOGIN, POP3_LOGIN_PATIENCE))
+		return false;
 	enum conn_line r = conn_line(s->conn, POP3_LINE_LOGIN, &line);
 	x->failed = r == LINE_NONE ? SILENT : BAD(SAY_ARGUMENTS);
 	if (r != LINE_OK && r != LINE_BARE)

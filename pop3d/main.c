@@ -15,6 +15,7 @@ static const struct service login_service = {
 	.idle = offsetof(struct conf, pop3.idle_processes),
 	.most = offsetof(struct conf, pop3.max_processes),
 	.serve = login_serve,
+	.too_busy = "-ERR [SYS/TEMP] Too busy; try again later\r\n",
 	.max_clients = 1000,
 	.usage = "pop3d serves POP3 clients until they have logged in; their "
 		 "sessions run in\nprocesses of their own, as the user.",

@@ -140,13 +140,13 @@ run_command(struct pop3_session *s, struct str line)
 
 /* ----------------------------------------------------------------- loop */
 
-static void
+static bool
 be_patient(struct pop3_session *s, size_t limit)
 {
-	if (s->state == POP3_TRANSACTION)
-		conn_deadline(s->conn, clock_in(s->conf->pop3.timeout * 1000));
-	else
-		guest_wait(&s->guest, limit, POP3_LOGIN_PATIENCE);
+	if (s->state != POP3_TRANSACTION)
+		return guest_wait(&s->guest, limit, POP3_LOGIN_PATIENCE);
+	conn_deadline(s->conn, clock_in(s->conf->pop3.timeout * 1000));
+	return true;
 }
 
 /* Lines that end in LF alone are taken: nothing can be smuggled in a command
@@ -158,7 +158,8 @@ turn(struct pop3_session *s)
 	size_t limit = s->state == POP3_TRANSACTION ? POP3_LINE
 						    : POP3_LINE_LOGIN;
 	struct arena_mark mark = arena_mark(s->transaction);
-	be_patient(s, limit);
+	if (!be_patient(s, limit))
+		return false;
 	switch (conn_line(s->conn, limit, &line)) {
 	case LINE_OK:
 	case LINE_BARE:

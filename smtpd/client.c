@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/serve.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 enum {
 	STRESS_ERRORS = 1,
 	BLOCKED_TIMEOUT = 30 * 1000,
+	CROWD_TIMEOUT = 3 * 1000,
 };
 
 static struct status
@@ -34,6 +36,7 @@ ask(struct session *s, const char *verb, struct msg_client_result *out)
 		return status_reply(st, 421);
 	*out = answer.client_result;
 	s->busy = out->busy;
+	s->waiting = (int64_t)serve_line(s->program);
 	return out->status;
 }
 
@@ -109,6 +112,13 @@ is_stressed(const struct session *s)
 		!s->lmtp;
 }
 
+/* As many wait as are served. */
+static bool
+is_crowded(const struct session *s)
+{
+	return is_stressed(s) && s->waiting > s->conf->smtp.max_processes;
+}
+
 int
 client_errors_most(const struct session *s)
 {
@@ -119,10 +129,27 @@ int64_t
 client_patience(const struct session *s)
 {
 	int64_t usual = s->conf->smtp.timeout * 1000;
-	if (s->state == SMTP_BLOCKED && usual > BLOCKED_TIMEOUT)
-		return BLOCKED_TIMEOUT;
-	return is_stressed(s) && usual > CLIENT_STRESS_MS ? CLIENT_STRESS_MS
-							  : usual;
+	int64_t most = usual;
+	if (is_stressed(s))
+		most = is_crowded(s) ? CROWD_TIMEOUT : CLIENT_STRESS_MS;
+	else if (s->state == SMTP_BLOCKED)
+		most = BLOCKED_TIMEOUT;
+	return most < usual ? most : usual;
+}
+
+/* Who brings nothing keeps others from bringing mail.  Its network is not let
+ * in for a while: it would stand in the line again at once. */
+static void
+too_slow(struct session *s)
+{
+	struct message m = MESSAGE(client);
+	if (!is_crowded(s) || s->transactions > 0)
+		return;
+	log_info(s->id, "too-slow", LOG_STR("client", s->ip));
+	m.client.verb = STR("slow");
+	m.client.session = s->id;
+	m.client.ip = s->ip;
+	link_tell(s->auth, &m);
 }
 
 /* auth away: as busy as before. */
@@ -139,8 +166,11 @@ patience_now(void *ctx, bool look)
 bool
 client_wait(struct session *s, size_t most)
 {
-	return !is_over(s, conn_wait_patiently(
-		s->conn, most, stop_pipe[0], patience_now, s));
+	enum conn_wait w = conn_wait_patiently(
+		s->conn, most, stop_pipe[0], patience_now, s);
+	if (w == WAIT_DEADLINE)
+		too_slow(s);
+	return !is_over(s, w);
 }
 
 /* -------------------------------------------------------------- greeting */

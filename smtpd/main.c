@@ -12,6 +12,7 @@ main(int argc, char **argv)
 		.idle = offsetof(struct conf, smtp.idle_processes),
 		.most = offsetof(struct conf, smtp.max_processes),
 		.serve = smtp_serve,
+		.too_busy = "421 4.3.2 Too busy; try again later\r\n",
 		.usage = "Takes mail by SMTP, submission and LMTP and hands it "
 			"to the queue.",
 	};

@@ -125,6 +125,7 @@ struct session {
 	struct str_list senders; /* may send from these */
 	struct str_list mechanisms; /* to be offered, without -PLUS */
 	int64_t busy; /* percent of all workers, as last heard */
+	int64_t waiting; /* in the line before us, as last seen */
 	bool known; /* need not be watched before it is greeted */
 	bool passed; /* was watched, and waited */
 	int errors, login_failures;

@@ -4,8 +4,11 @@
 #include "ask/guest.h"
 #include "ask/link.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "sys/service.h"
+#include "sys/serve.h"
+
+enum { LOGIN_MOST = 10 * 60 * 1000, LOOK_EVERY = 2 * 1000 };
 
 void
 guest_init(struct guest *g, struct program *p, struct arena *a,
@@ -28,6 +31,8 @@ make_links(struct guest *g, struct program *p)
 	g->auth = link_new(g->arena, p->sockets, "auth");
 	g->to_tls = link_new(g->arena, p->sockets, "tls");
 	g->back = program_fd(p, "ask.tls", 0) >= 0;
+	g->program = p;
+	g->began = clock_ms();
 }
 
 void
@@ -49,6 +54,10 @@ ask_client(struct guest *g, struct arena *a, const char *verb,
 	m.client.session = g->id;
 	m.client.service = g->service;
 	m.client.ip = g->client;
+	if (answer == NULL) {
+		link_tell(g->auth, &m);
+		return status_fine();
+	}
 	struct status st = link_call_again(
 		g->auth, a, &m, MSG_client_result, answer);
 	if (status_is_fine(st))
@@ -72,6 +81,23 @@ guest_enter(struct guest *g)
 }
 
 static int64_t
+login_deadline(const struct guest *g)
+{
+	return g->began + (g->crowded ? (int64_t)CLIENT_STRESS_MS : LOGIN_MOST);
+}
+
+static bool
+is_over(struct guest *g)
+{
+	int64_t now = clock_ms();
+	if (now >= g->look) {
+		g->look = now + LOOK_EVERY;
+		g->crowded = g->program != NULL && serve_line(g->program) > 0;
+	}
+	return now >= login_deadline(g);
+}
+
+static int64_t
 patience(void *ctx, bool look)
 {
 	struct guest *g = ctx;
@@ -81,15 +107,25 @@ patience(void *ctx, bool look)
 		ask_client(g, a, "poll", &answer);
 		arena_free(a);
 	}
-	return g->busy >= CLIENT_STRESS_PERCENT && g->usual > CLIENT_STRESS_MS
-		? CLIENT_STRESS_MS : g->usual;
+	is_over(g);
+	int64_t most = login_deadline(g) - g->waits;
+	if (g->busy >= CLIENT_STRESS_PERCENT && most > CLIENT_STRESS_MS)
+		most = CLIENT_STRESS_MS;
+	return most < g->usual ? most : g->usual;
 }
 
-void
+bool
 guest_wait(struct guest *g, size_t most, int64_t usual)
 {
 	g->usual = usual;
+	g->waits = clock_ms();
 	conn_wait_patiently(g->conn, most, -1, patience, g);
+	if (!is_over(g))
+		return true;
+	log_info(g->id, "too-slow", LOG_STR("client", g->client));
+	if (g->crowded && g->auth != NULL)
+		ask_client(g, g->arena, "slow", NULL);
+	return false;
 }
 
 bool

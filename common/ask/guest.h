@@ -37,6 +37,10 @@ struct guest {
 	struct str binding; /* tls-exporter octets, RFC 9266 */
 	struct str_list mechanisms; /* once asked for */
 	int64_t failures;
+	struct program *program; /* NULL in a session process */
+	int64_t began, waits; /* when it came, and its last command ended */
+	int64_t look; /* when the line of those behind it is looked at next */
+	bool crowded; /* others waited then */
 	int64_t usual; /* patience, in ms */
 	int64_t busy; /* percent of all workers, as last heard */
 };
@@ -51,9 +55,13 @@ void guest_welcome(struct guest *g, struct program *p,
 /* Tells auth that it is here; later: it may not stay.  It counts as long as its
  * links live. */
 struct status guest_enter(struct guest *g);
-/* Waits for a line of at most so many octets, for the usual patience (ms) or as
- * long as there is, and sets the deadline of the read to come. */
-void guest_wait(struct guest *g, size_t most, int64_t usual);
+/*
+ * Waits for a line of at most so many octets, for the usual patience (ms) or as
+ * long as there is, and sets the deadline of the read to come.  False when the
+ * client has used up its time, whatever it said: ten minutes for a login, ten
+ * seconds when others wait to be served.
+ */
+bool guest_wait(struct guest *g, size_t most, int64_t usual);
 
 /* The same of one whose session is over; false when that is not what was asked
  * of us.  Its stream is in m. */

@@ -145,7 +145,7 @@ OPTION(limit, sender_rate, NUMBER, "6000", 1, 10000000,
 OPTION(limit, error_rate, NUMBER, "100", 1, 1000000,
 	"Errors of one block in a minute, after which it waits.")
 OPTION(limit, pause, DURATION, "10m", 1, 86400,
-	"How long a block with too many errors waits.")
+	"How long a block waits after too many errors, or being too slow.")
 OPTION(limit, data_rate, NUMBER, "500", 1, 1000000,
 	"Octets a second a client must send, after half a minute.")
 

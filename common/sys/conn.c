@@ -365,7 +365,7 @@ enum conn_wait
 conn_wait_patiently(struct conn *c, size_t limit, int other_fd,
 	conn_patience_fn patience, void *ctx)
 {
-	enum { LOOK_EVERY_MS = 10 * 1000 };
+	enum { LOOK_EVERY_MS = 2 * 1000 };
 	int64_t start = clock_ms(), last = start + patience(ctx, false);
 	enum conn_wait w;
 	for (;;) {

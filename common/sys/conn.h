@@ -94,7 +94,7 @@ enum conn_wait conn_wait(struct conn *c, int other_fd, int64_t deadline);
  * octet now and then is waited for no longer than who sends none. */
 enum conn_wait conn_wait_line(struct conn *c, size_t limit, int other_fd,
 	int64_t deadline);
-/* And as long as there is patience, in ms, which is asked for again every ten
+/* And as long as there is patience, in ms, which is asked for again every two
  * seconds (look: it may be another by now).  Sets the deadline of the read to
  * come. */
 typedef int64_t (*conn_patience_fn)(void *ctx, bool look);

@@ -13,7 +13,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024 };
+enum {
+	BACKLOG = 4096, /* the system's own limit, usually */
+	LINE_MOST = 768, /* the rest is for those who come all at once */
+};
 
 static bool
 to_cstr(struct str s, char *to, size_t room)
@@ -257,6 +260,32 @@ net_listen(const struct net_address *n)
 		return -1;
 	}
 	return fd;
+}
+
+/* What these two fields mean is another thing where nothing is connected. */
+unsigned
+net_line(int listening, bool *full)
+{
+	struct tcp_info i = {0};
+	socklen_t n = sizeof i;
+	*full = false;
+	if (getsockopt(listening, IPPROTO_TCP, TCP_INFO, &i, &n) != 0 ||
+		i.tcpi_state != TCP_LISTEN)
+		return 0;
+	*full = i.tcpi_unacked > LINE_MOST ||
+		i.tcpi_unacked > i.tcpi_sacked / 4 * 3;
+	return i.tcpi_unacked;
+}
+
+/* The last it sent is the end of the handshake. */
+int64_t
+net_waited(int fd)
+{
+	struct tcp_info i = {0};
+	socklen_t n = sizeof i;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &n) != 0)
+		return 0;
+	return i.tcpi_last_ack_recv;
 }
 
 /* The port aside: the system's word on what can be bound here. */

@@ -44,6 +44,15 @@ bool net_parse_listen(struct str spec, struct net_address *list, size_t *n);
 /* A listening, non-blocking stream socket; -1 with errno. */
 int net_listen(const struct net_address *n);
 
+/* How many are connected and wait to be accepted; full when whoever comes now
+ * should rather be told so: beyond what the system lets wait it drops them
+ * without a word.  0 where it cannot be known (Unix sockets). */
+unsigned net_line(int listening, bool *full);
+
+/* How long, in ms, who was just accepted has stood there, or kept silent when it
+ * spoke meanwhile; 0 where it cannot be known. */
+int64_t net_waited(int fd);
+
 /* Connects until the deadline, from source when not NULL; -1 with errno
  * (ETIMEDOUT when the deadline passed). */
 int net_connect(const struct net_address *to, const struct net_address *source,

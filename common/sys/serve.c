@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum { CLIENTS_BEFORE_RETIRING = 100, PROXY_PATIENCE = 10 * 1000,
-	BREATH_MS = 100 };
+	BREATH_MS = 100, WAIT_MOST = 30 * 1000 };
 
 /* "smtp" or "smtp.proxy": what is spoken there, and how it begins. */
 static bool
@@ -69,6 +69,72 @@ watch_all(struct server *s)
 	return count;
 }
 
+/* What has come already is read: a close would take our words back else. */
+static void
+turn_away(const struct program *p, const struct client *c)
+{
+	/* RFC 8446 6.2: internal_error, which is no fault of the client's */
+	static const char alert[] = {21, 3, 3, 0, 2, 2, 80};
+	struct arena *a = arena_new("refusal");
+	const char *text = p->service->too_busy;
+	char unread[4096];
+	log_info(LOG_NO_ID, "too-busy", LOG_STR("client", net_ip(a, &c->peer)),
+		LOG_STR("service", c->service));
+	send(c->out, c->tls ? alert : text,
+		c->tls ? sizeof alert : strlen(text),
+		MSG_NOSIGNAL | MSG_DONTWAIT);
+	shutdown(c->out, SHUT_WR);
+	while (recv(c->in, unread, sizeof unread, MSG_DONTWAIT) > 0)
+		;
+	close(c->in);
+	arena_free(a);
+}
+
+static bool
+take_client(const struct program *p, const struct inherited *in,
+	struct client *c)
+{
+	int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return false;
+	*c = (struct client){.in = fd, .out = fd, .peer = net_peer(fd),
+		.local = net_local(fd)};
+	take_service(p->service, in->name, c);
+	return true;
+}
+
+/* All workers have enough to do, or there would be no line.  Who is told so
+ * can come again; who is dropped by the system knows nothing. */
+static size_t
+shorten_line(const struct program *p, const struct inherited *in)
+{
+	struct client c;
+	bool full;
+	size_t waiting = net_line(in->fd, &full);
+	while (full && p->service->too_busy != NULL &&
+		take_client(p, in, &c)) {
+		turn_away(p, &c);
+		waiting = net_line(in->fd, &full);
+	}
+	return waiting;
+}
+
+/* Who has waited that long may not be there any more; those behind it are. */
+static bool
+is_late(const struct service *s, const struct client *c)
+{
+	return s->too_busy != NULL && net_waited(c->in) > WAIT_MOST;
+}
+
+size_t
+serve_line(const struct program *p)
+{
+	size_t waiting = 0;
+	for (size_t i = 0; p->service != NULL && i < p->fd_count; i++)
+		waiting += shorten_line(p, &p->fds[i]);
+	return waiting;
+}
+
 /* False when this process shall end: the starter is gone or wants it to. */
 static bool
 next_client(struct server *s, struct client *c)
@@ -83,17 +149,17 @@ next_client(struct server *s, struct client *c)
 		if (e.data.u64 == UINT64_MAX)
 			return false;
 		const struct inherited *in = &s->program->fds[e.data.u64];
-		int fd = accept4(in->fd, NULL, NULL, SOCK_CLOEXEC);
+		shorten_line(s->program, in);
+		if (take_client(s->program, in, c)) {
+			if (!is_late(s->service, c))
+				return true;
+			turn_away(s->program, c);
+			continue;
+		}
 		/* Another worker was faster; or there are no more descriptors
 		 * on this host, and nobody is served by spinning. */
-		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED)
+		if (errno != EAGAIN && errno != ECONNABORTED)
 			usleep(BREATH_MS * 1000);
-		if (fd < 0)
-			continue;
-		*c = (struct client){.in = fd, .out = fd,
-			.peer = net_peer(fd), .local = net_local(fd)};
-		take_service(s->service, in->name, c);
-		return true;
 	}
 }
 

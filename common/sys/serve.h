@@ -14,6 +14,11 @@ void serve_inetd(const struct service *s, struct program *p,
  * gone or enough were served. */
 void serve_clients(const struct service *s, struct program *p);
 
+/* How many wait at our sockets because all workers are busy; who is too many is
+ * turned away.  For a worker that waits for its client: when all do, nobody
+ * else looks. */
+size_t serve_line(const struct program *p);
+
 /* "-" or "+" to the starter, see sys/service. */
 void serve_tell(const struct program *p, const char *state);
 

@@ -347,7 +347,7 @@ work(const struct service *s, struct program *p, const struct options *o)
 int
 service_main(const struct service *s, int argc, char **argv)
 {
-	struct program p = {.name = s->name, .argc = argc, .argv = argv,
+	struct program p = {.name = s->name, .service = s, .argc = argc, .argv = argv,
 		.arena = arena_new(s->name)};
 	struct options o = {.config = conf_file()};
 	/* Taking options out moves what is left; workers get all. */

@@ -38,9 +38,11 @@
 #include "sys/sandbox.h"
 
 struct arena;
+struct service;
 
 struct program {
 	const char *name;
+	const struct service *service;
 	struct arena *arena; /* the process's */
 	const struct conf *conf;
 	struct inherited *fds;
@@ -88,6 +90,9 @@ struct service {
 	void (*run)(struct program *p);
 	bool inetd; /* run: with -i one client on standard input */
 	enum served (*serve)(struct program *p, struct client *c);
+	/* serve: what is said to who comes when too many wait already; NULL:
+	 * all are served.  Where TLS comes first an alert is. */
+	const char *too_busy;
 	/* serve: also those who come to ask, on sockets ask.<asker>. */
 	bool answers;
 	unsigned max_clients; /* serve: then retire; 0: 100 */

@@ -5,6 +5,7 @@ counts are shared by all smtpd processes."""
 import base64
 import os
 import re
+import resource
 import smtplib
 import socket
 import sys
@@ -36,10 +37,10 @@ class Client:
 
     def reply(self):
         """The last line of the next reply."""
-        line = self.line()
-        while line[3:4] == '-':
-            line = self.line()
-        return line
+        self.text = self.line()
+        while self.text[3:4] == '-':
+            self.text = self.line()
+        return self.text
 
     def say(self, text):
         try:
@@ -281,8 +282,108 @@ def dripping():
         ok(said.startswith('421'), 'a line that does not end is silence', said)
         ok(time.time() - start < 60 * SLOW, 'and borne for a moment',
            time.time() - start)
+        ok(until(lambda: h.grep(' too-slow ')), 'the log says who was')
+        c = Client(h, source='127.0.0.77')
+        ok(c.reply().startswith('421') and 'was too slow' in c.text,
+           'its network is not let in for a while', c.text)
+        c.close()
+        same(greeting(h, '127.0.9.9'), '220', 'another is')
         for c in clients:
             c.close()
+
+
+def chat(clients, text, over):
+    """Says something every second, and nothing of use."""
+    while not over.wait(1):
+        for c in clients:
+            try:
+                c.s.send(text)
+            except OSError:
+                pass
+
+
+def guests():
+    """Who does not log in has ten seconds when others wait, whatever it
+    says."""
+    for service, text, first, last in [
+            ('imap', b'x NOOP\r\n', '* OK', '* BYE [UNAVAILABLE] Your'),
+            ('pop3', b'CAPA\r\n', '+OK', '-ERR [SYS/TEMP]')]:
+        with House(without=('deliver-remote',), sets=STRANGERS + [
+                service + '.max_processes=2']) as h:
+            over = threading.Event()
+            held = [Client(h, service, source='127.1.1.1') for _ in range(2)]
+            for c in held:
+                c.line()
+            threading.Thread(target=chat, args=(held, text, over),
+                             daemon=True).start()
+            time.sleep(1)
+            start = time.time()
+            c = Client(h, service, source='127.2.1.1')
+            same(c.line()[:len(first)], first, service + ': others get a turn')
+            ok(5 < time.time() - start < 40 * SLOW, 'in ten seconds or so',
+               time.time() - start)
+            over.set()
+            # the line is longer than what is served, and has one of these
+            more = [Client(h, service, source=s) for s in
+                    ('127.3.1.1', '127.1.1.9', '127.1.1.8', '127.4.1.1')]
+            said = [m.line() for m in more]
+            ok([s for s in said[1:3] if s.startswith(last)],
+               'their network has not, as long as others wait', said)
+            same(said[0][:len(first)], first, 'others have')
+            for m in held + more + [c]:
+                m.close()
+
+
+def come(h, service, count):
+    """So many connections, none of them waited for."""
+    crowd = []
+    for _ in range(count):
+        s = socket.create_connection(('127.0.0.1', h.port(service)))
+        s.setblocking(False)
+        crowd.append(s)
+    return crowd
+
+
+def told(crowd, text):
+    """How many have heard this."""
+    count = 0
+    for s in crowd:
+        try:
+            count += s.recv(200, socket.MSG_PEEK).startswith(text)
+        except OSError:
+            pass
+    return count
+
+
+def turned_away():
+    """More wait than can be served soon: they are told so, though the only
+    worker waits for its client."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with House(without=('deliver-remote',), sets=[
+            'smtp.greet_wait=0'] + ['%s.%s_processes=1' % (s, what)
+                                    for s in ('smtp', 'imap', 'pop3')
+                                    for what in ('max', 'idle')]) as h:
+        for service, holder, text in [
+                ('smtp', 'smtp', b'421 4.3.2 Too busy'),
+                ('imap', 'imap', b'* BYE [UNAVAILABLE] Too busy'),
+                ('pop3', 'pop3', b'-ERR [SYS/TEMP] Too busy'),
+                ('imaps', 'imap', b'\x15\x03\x03\0\2\2\x50')]:
+            first = Client(h, holder)
+            first.line()
+            crowd = come(h, service, 800)
+            ok(until(lambda: told(crowd, text) >= 30, 20),
+               service + ': who is too many is told so', told(crowd, text))
+            ok(told(crowd, text) < 400, service + ': the others wait',
+               told(crowd, text))
+            first.close()
+            for s in crowd:
+                s.close()
+            c = Client(h, holder)
+            ok(c.line()[:4] in ('220 ', '* OK', '+OK '),
+               service + ': when they are gone who comes is served')
+            c.close()
+        ok(h.grep('too-busy .*client=127.0.0.1'), 'the log says so')
 
 
 def slow_drip():
@@ -358,6 +459,8 @@ def main():
     banned_blocks()
     overload()
     dripping()
+    guests()
+    turned_away()
     slow_drip()
     transactions()
     silence()

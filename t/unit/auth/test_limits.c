@@ -70,6 +70,30 @@ START_TEST(connections)
 }
 END_TEST
 
+/* Who was too slow waits; its errors and logins are another thing. */
+START_TEST(slow)
+{
+	struct arena *a = arena_new("test");
+	struct auth *x = begin(a, "limit { pause = 1 }\n"
+		"imap { max_processes = 9 }");
+	struct str block = limits_block(x, a, STR("192.0.2.1"));
+	limits_slow(x, block);
+	ck_assert_int_eq(status_reply_code(limits_enter(x, block)), 421);
+	/* there are workers enough; then there are not */
+	ck_assert(status_is_fine(limits_admit(x, block, POOL_IMAP)));
+	limits_count(x, POOL_IMAP, 8);
+	ck_assert(!status_is_fine(limits_admit(x, block, POOL_IMAP)));
+	ck_assert(status_is_fine(limits_admit(x,
+		limits_block(x, a, STR("192.0.9.1")), POOL_IMAP)));
+	limits_slow(x, STR(""));
+	ck_assert(status_is_fine(limits_enter(x, STR(""))));
+	usleep(1100 * 1000);
+	ck_assert(status_is_fine(limits_admit(x, block, POOL_IMAP)));
+	ck_assert(status_is_fine(limits_enter(x, block)));
+	arena_free(a);
+}
+END_TEST
+
 START_TEST(rates)
 {
 	struct arena *a = arena_new("test");
@@ -219,6 +243,6 @@ END_TEST
 Suite *
 suite_limits(void)
 {
-	return SUITE("limits", blocks, connections, rates, accounts, bounded,
+	return SUITE("limits", blocks, connections, slow, rates, accounts, bounded,
 		delays_grow, the_dead_leave);
 }
