@@ -11,18 +11,17 @@
 
 enum { BLOCK_MS = 3 * 60 * 1000 };
 
+/* Who brings something is not hurried as one who only speaks. */
 static int64_t
 block_patience(const struct session *s)
 {
+	int64_t usual = s->conf->smtp.timeout * 1000;
 	int64_t most = client_patience(s);
-	return most < BLOCK_MS ? most : BLOCK_MS;
-}
-
-static struct status
-lost(struct session *s)
-{
-	s->state = SMTP_CLOSED;
-	return STATUS(STATUS_LATER, 4, 2, "Connection lost");
+	if (most < CLIENT_STRESS_MS)
+		most = CLIENT_STRESS_MS;
+	if (most > BLOCK_MS)
+		most = BLOCK_MS;
+	return most < usual ? most : usual;
 }
 
 static struct status
@@ -32,6 +31,15 @@ too_slow(struct session *s)
 		"Too slow; try again later"), 421);
 	session_close(s, st);
 	return st;
+}
+
+static struct status
+lost(struct session *s)
+{
+	if (conn_state(s->conn) == CONN_TIMEOUT)
+		return too_slow(s);
+	s->state = SMTP_CLOSED;
+	return STATUS(STATUS_LATER, 4, 2, "Connection lost");
 }
 
 struct status
