@@ -42,6 +42,8 @@ void
 link_patience(struct link *l, int64_t ms)
 {
 	l->patience = ms;
+	if (l->fd >= 0)
+		ipc_patience(l->fd, ms);
 }
 
 unsigned
@@ -80,6 +82,7 @@ connect_until(struct link *l, int64_t deadline)
 	while (l->fd < 0) {
 		l->fd = ipc_connect(l->path);
 		if (l->fd >= 0) {
+			ipc_patience(l->fd, l->patience);
 			l->generation++;
 			break;
 		}
@@ -117,8 +120,8 @@ ask(struct link *l, struct arena *a, const struct message *q,
 		pause = pause < PAUSE_MOST ? pause * 2 : pause) {
 		if (!send_question(l, q, deadline))
 			return away(l, a, "is not there");
-		enum ipc_result r = ipc_recv_wait(
-			&ask_messages, l->fd, a, answer, deadline);
+		enum ipc_result r = ipc_recv_patient(
+			&ask_messages, l->fd, a, answer);
 		if (r == IPC_OK)
 			return status_fine();
 		if (r == IPC_AGAIN)
@@ -205,8 +208,8 @@ link_next(struct link *l, struct arena *a, struct message *answer)
 {
 	if (l->fd < 0)
 		return away(l, a, "went away");
-	enum ipc_result r = ipc_recv_wait(
-		&ask_messages, l->fd, a, answer, clock_in(l->patience));
+	enum ipc_result r = ipc_recv_patient(
+		&ask_messages, l->fd, a, answer);
 	if (r == IPC_OK)
 		return status_fine();
 	return away(l, a, r == IPC_AGAIN ? "does not answer" : "went away");

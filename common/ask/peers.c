@@ -401,17 +401,26 @@ peers_listen(struct peers *ps, int listening, unsigned who)
 	list_add(&state_of(ps)->listenings, &l->of_peers);
 }
 
-static void
-keep(struct connection *c, struct str bytes, int fd)
+/* False when too much waits already. */
+static bool
+keep(struct connection *c, const struct message *m)
 {
-	struct waiting *w = must(malloc(sizeof *w + bytes.n));
-	w->n = bytes.n;
-	w->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	memcpy(w->bytes, bytes.p, bytes.n);
-	list_add(&c->output, &w->link);
-	c->output_octets += w->n;
-	loop_watch_set(c->watch, c->heard_all ? LOOP_WRITE
-					      : LOOP_READ | LOOP_WRITE);
+	struct arena_mark mark = arena_mark(c->arena);
+	struct buf *out = buf_new(c->arena);
+	ipc_encode(&ask_messages, m, out);
+	bool room = c->output_octets + out->n <= WAITING_MOST;
+	if (room) {
+		struct waiting *w = must(malloc(sizeof *w + out->n));
+		w->n = out->n;
+		w->fd = m->fd < 0 ? -1 : fcntl(m->fd, F_DUPFD_CLOEXEC, 3);
+		memcpy(w->bytes, out->p, out->n);
+		list_add(&c->output, &w->link);
+		c->output_octets += w->n;
+		loop_watch_set(c->watch, c->heard_all
+			? LOOP_WRITE : LOOP_READ | LOOP_WRITE);
+	}
+	arena_rewind(c->arena, mark);
+	return room;
 }
 
 /* A row of a list is followed by another, or by the end of it. */
@@ -428,22 +437,16 @@ peer_send(struct peer *p, const struct message *m)
 	struct connection *c = of(p);
 	if (c->closing)
 		return;
-	struct arena_mark mark = arena_mark(c->arena);
-	struct buf *out = buf_new(c->arena);
 	enum ipc_result r = IPC_AGAIN;
 	if (c->open > 0 && is_last(m))
 		c->open--;
 	settle_soon(c);
-	ipc_encode(&ask_messages, m, out);
 	if (list_is_empty(&c->output))
-		r = ipc_send_bytes(c->fd, buf_str(out), m->fd);
-	if (r == IPC_AGAIN && c->output_octets + out->n <= WAITING_MOST)
-		keep(c, buf_str(out), m->fd);
-	else if (r == IPC_AGAIN)
+		r = ipc_send(&ask_messages, c->fd, m);
+	if (r == IPC_AGAIN && !keep(c, m))
 		peer_close(p);
-	else if (r != IPC_OK)
+	else if (r != IPC_OK && r != IPC_AGAIN)
 		cannot_send(c);
-	arena_rewind(c->arena, mark);
 }
 
 /* -------------------------------------------------------------- asking */

@@ -20,7 +20,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FDS_MOST = 2 };
+enum {
+	FDS_MOST = 2,
+	APART_LEAST = 1024, /* octets that are sent from where they lie */
+	KEPT_MOST = 16 * 1024,
+};
 
 /* First octet of a packet whose message is in the first descriptor. */
 static const struct str spilled = STR_INIT("\001spilled");
@@ -35,10 +39,16 @@ member(const struct ipc_vocabulary *v, const void *msg,
 }
 
 static void
+put_length(struct buf *out, size_t n)
+{
+	buf_addn(out, n);
+	buf_addc(out, 0);
+}
+
+static void
 put_octets(struct buf *out, struct str s)
 {
-	buf_addn(out, s.n);
-	buf_addc(out, 0);
+	put_length(out, s.n);
 	buf_add(out, s);
 }
 
@@ -135,26 +145,53 @@ field_room(enum ipc_kind kind, const void *value)
 	return n;
 }
 
-void
-ipc_encode(const struct ipc_vocabulary *v, const void *msg, struct buf *out)
+/* Octets that are not copied into what is encoded, and their place in it. */
+struct apart {
+	struct str octets;
+	size_t at;
+};
+
+static bool
+goes_apart(const struct apart *x, enum ipc_kind kind, const void *value)
+{
+	return x != NULL && x->octets.n == 0 && kind == IPC_BYTES &&
+		((const struct str *)value)->n >= APART_LEAST;
+}
+
+static void
+encode(const struct ipc_vocabulary *v, const void *msg, struct buf *out,
+	struct apart *x)
 {
 	const struct ipc_head *head = msg;
 	const struct ipc_def *def = &v->defs[head->kind];
 	size_t room = 0;
 	/* Grown once, not by doubling. */
-	for (size_t i = 0; i < def->count; i++)
+	for (size_t i = 0; x == NULL && i < def->count; i++)
 		room += field_room(def->fields[i].kind,
 			member(v, msg, &def->fields[i]));
 	buf_room(out, room);
 	buf_adds(out, def->name);
 	buf_addc(out, 0);
 	for (size_t i = 0; i < def->count; i++) {
-		buf_adds(out, def->fields[i].name);
+		const struct ipc_field *f = &def->fields[i];
+		const void *value = member(v, msg, f);
+		buf_adds(out, f->name);
 		buf_addc(out, '=');
-		put_field(out, def->fields[i].kind,
-			member(v, msg, &def->fields[i]));
+		if (goes_apart(x, f->kind, value)) {
+			x->octets = *(const struct str *)value;
+			put_length(out, x->octets.n);
+			x->at = out->n;
+		} else {
+			put_field(out, f->kind, value);
+		}
 		buf_addc(out, 0);
 	}
+}
+
+void
+ipc_encode(const struct ipc_vocabulary *v, const void *msg, struct buf *out)
+{
+	encode(v, msg, out, NULL);
 }
 
 /* ------------------------------------------------------------- reading */
@@ -365,12 +402,13 @@ union control {
 };
 
 static enum ipc_result
-send_packet(int sock, struct str bytes, const int *fds, size_t count)
+send_pieces(int sock, struct iovec *pieces, size_t n, const int *fds,
+	size_t count)
 {
-	union control control = {0};
-	struct iovec iov = {(void *)(uintptr_t)bytes.p, bytes.n};
-	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+	union control control;
+	struct msghdr h = {.msg_iov = pieces, .msg_iovlen = n};
 	if (count > 0) {
+		control = (union control){0};
 		h.msg_control = control.octets;
 		h.msg_controllen = CMSG_SPACE(sizeof(int) * count);
 		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
@@ -387,6 +425,19 @@ send_packet(int sock, struct str bytes, const int *fds, size_t count)
 		if (errno != EINTR)
 			return IPC_CLOSED;
 	}
+}
+
+static struct iovec
+piece(struct str s)
+{
+	return (struct iovec){(void *)(uintptr_t)s.p, s.n};
+}
+
+static enum ipc_result
+send_packet(int sock, struct str bytes, const int *fds, size_t count)
+{
+	struct iovec one = piece(bytes);
+	return send_pieces(sock, &one, 1, fds, count);
 }
 
 int
@@ -429,12 +480,24 @@ ipc_send_bytes(int sock, struct str bytes, int fd)
 enum ipc_result
 ipc_send(const struct ipc_vocabulary *v, int sock, const void *msg)
 {
-	struct arena *a = arena_new("ipc");
-	struct buf *out = buf_new(a);
-	ipc_encode(v, msg, out);
-	enum ipc_result r = ipc_send_bytes(
-		sock, buf_str(out), ((const struct ipc_head *)msg)->fd);
-	arena_free(a);
+	static struct buf out; /* kept: one thread of a program sends */
+	struct apart x = {.octets = {0}};
+	int fd = ((const struct ipc_head *)msg)->fd;
+	enum ipc_result r;
+	buf_clear(&out);
+	encode(v, msg, &out, &x);
+	struct str s = buf_str(&out);
+	if (s.n + x.octets.n <= IPC_PACKET_MOST) {
+		struct iovec pieces[] = {piece(str_head(s, x.at)),
+			piece(x.octets), piece(str_skip(s, x.at))};
+		r = send_pieces(sock, pieces, 3, &fd, fd >= 0);
+	} else {
+		buf_clear(&out);
+		ipc_encode(v, msg, &out);
+		r = ipc_send_bytes(sock, buf_str(&out), fd);
+	}
+	buf_clear(&out);
+	buf_shrink(&out, KEPT_MOST);
 	return r;
 }
 
@@ -519,8 +582,9 @@ accept_packet(const struct ipc_vocabulary *v, struct arena *a,
 	return true;
 }
 
-enum ipc_result
-ipc_recv(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg)
+static enum ipc_result
+receive(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg,
+	int flags)
 {
 	static char packet[IPC_PACKET_MOST + 1];
 	union control control;
@@ -533,7 +597,7 @@ ipc_recv(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg)
 	/* One that closed without having read all may have answered some: the
 	 * error comes once, and before what it sent. */
 	do
-		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(sock, &h, flags | MSG_CMSG_CLOEXEC);
 	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return errno == EAGAIN ? IPC_AGAIN : IPC_CLOSED;
@@ -544,6 +608,26 @@ ipc_recv(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg)
 		accept_packet(v, a, &got, str_of(packet, (size_t)n), msg);
 	close_received(&got);
 	return ok ? IPC_OK : IPC_BAD;
+}
+
+enum ipc_result
+ipc_recv(const struct ipc_vocabulary *v, int sock, struct arena *a, void *msg)
+{
+	return receive(v, sock, a, msg, MSG_DONTWAIT);
+}
+
+void
+ipc_patience(int sock, int64_t ms)
+{
+	struct timeval t = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+}
+
+enum ipc_result
+ipc_recv_patient(const struct ipc_vocabulary *v, int sock, struct arena *a,
+	void *msg)
+{
+	return receive(v, sock, a, msg, 0);
 }
 
 static bool

@@ -109,6 +109,12 @@ enum ipc_result ipc_send_wait(const struct ipc_vocabulary *v, int sock,
 enum ipc_result ipc_recv_wait(const struct ipc_vocabulary *v, int sock,
 	struct arena *a, void *msg, int64_t deadline);
 
+/* Of a socket that blocks: how long ipc_recv_patient waits before it says
+ * IPC_AGAIN.  Costs one call less than waiting first. */
+void ipc_patience(int sock, int64_t ms);
+enum ipc_result ipc_recv_patient(const struct ipc_vocabulary *v, int sock,
+	struct arena *a, void *msg);
+
 /*
  * A descriptor down a stream, with one octet that has no meaning.  False when
  * it cannot be sent by the deadline.
