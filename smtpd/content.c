@@ -29,7 +29,8 @@ struct incoming {
 	bool binary; /* octets, not lines */
 	struct buf *content; /* not yet written */
 	uint64_t taken; /* octets of the message so far */
-	bool prepared; /* trace and repairs are in */
+	size_t trace; /* octets of our line before the message */
+	bool prepared; /* repairs are in */
 	int file; /* body file, or -1 */
 	struct str body; /* its name */
 	struct status status; /* the first thing that went wrong */
@@ -99,38 +100,49 @@ check_header(const struct session *s, struct str header, struct str body)
 	return status_fine();
 }
 
-/* Once, when the whole header is in memory: what the message begins with. */
+/* What the client sent, without our line before it. */
+static struct str
+sent(const struct incoming *in)
+{
+	return str_skip(buf_str(in->content), in->trace);
+}
+
+/* With another header than it came with. */
+static struct status
+repair(struct incoming *in, struct str header, struct str body)
+{
+	struct session *s = in->s;
+	struct buf *out = buf_new(in->arena);
+	struct status st = status_fine();
+	buf_room(out, in->content->n + TRACE_SIZE);
+	buf_add(out, str_head(buf_str(in->content), in->trace));
+	if (s->submission) {
+		st = submission_repair(s, in->arena, header, out);
+	} else {
+		buf_add(out, header);
+		buf_adds(out, "\r\n");
+	}
+	buf_add(out, body);
+	in->content = out;
+	return st;
+}
+
+/* Once, when the whole header is in memory. */
 static void
 prepare(struct incoming *in)
 {
 	struct session *s = in->s;
-	struct str have = buf_str(in->content);
-	if (have.p == NULL)
-		have = STR("");
+	struct str have = sent(in);
 	size_t n = header_length(have);
 	struct str header = str_head(have, n), body = str_skip(have, n);
-	struct buf *out = buf_new(in->arena);
 	in->prepared = true;
 	struct status st = check_header(s, header, body);
-	if (!status_is_fine(st)) {
+	if (status_is_fine(st) && (s->submission ||
+		(is_unended(header, body) &&
+			str_eq(s->conf->smtp.bad_header, STR("insert")))))
+		st = repair(in, header, body);
+	if (!status_is_fine(st))
 		content_refuse(in, st);
-		return;
-	}
-	buf_room(out, have.n + TRACE_SIZE);
-	add_trace(in, out);
-	if (!s->submission)
-		buf_add(out, header);
-	else
-		st = submission_repair(s, in->arena, header, out);
-	if (!status_is_fine(st)) {
-		content_refuse(in, st);
-		return;
-	}
-	if (!s->submission && is_unended(header, body) &&
-		str_eq(s->conf->smtp.bad_header, STR("insert")))
-		buf_adds(out, "\r\n");
-	buf_add(out, body);
-	in->content = out;
 }
 
 /* ---------------------------------------------------------------- file */
@@ -214,7 +226,7 @@ static void
 spill(struct incoming *in)
 {
 	if (!in->prepared) {
-		struct str have = buf_str(in->content);
+		struct str have = sent(in);
 		bool whole = header_length(have) < have.n;
 		if (!whole && have.n < SMTP_HEADER_MOST)
 			return;
@@ -246,8 +258,11 @@ content_begin(struct session *s, bool dots)
 		str_eq(s->conf->smtp.bare_newline, STR("normalise"))
 			? SMTP_NORMALISE_BARE : SMTP_REFUSE_BARE);
 	in->reader.dots = dots;
-	/* Most are small; they are not to grow step by step. */
+	/* Most are small; they are not to grow step by step, nor to be copied
+	 * behind our line when they are here. */
 	buf_room(in->content, USUAL_SIZE);
+	add_trace(in, in->content);
+	in->trace = in->content->n;
 	arena_hook(a, keep_body, in);
 	return in;
 }
@@ -336,9 +351,9 @@ fill(struct incoming *in, struct msg_submit *m)
 	size_t i = 0;
 	/* The time first: what the queue notes it in grows at its end alone,
 	 * and a commit writes one page of it, not one for each session. */
-	m->token = str_printf(in->arena, "%llx/%.*s/%u",
-		(unsigned long long)clock_wall_us(), STR_ARG(s->id),
-		s->transactions);
+	m->token = str_concat(in->arena,
+		str_decimal(in->arena, (uint64_t)clock_wall_us()), STR("/"),
+		s->id, STR("/"), str_decimal(in->arena, s->transactions));
 	m->session = s->id;
 	m->origin = s->lmtp ? STR("lmtp")
 		: s->submission ? STR("submission") : STR("smtp");
@@ -361,9 +376,9 @@ fill(struct incoming *in, struct msg_submit *m)
 	m->requiretls = t->requiretls;
 	m->hold = t->hold;
 	m->size = (int64_t)in->taken;
-	m->trace = str_printf(in->arena, "began=%lld helo=%.*s tls=%.*s",
-		(long long)s->began, STR_ARG(s->helo),
-		STR_ARG(s->tls ? s->tls_version : STR("no")));
+	m->trace = str_concat(in->arena, STR("began="),
+		str_decimal(in->arena, (uint64_t)s->began), STR(" helo="),
+		s->helo, STR(" tls="), s->tls ? s->tls_version : STR("no"));
 }
 
 /* Synced here, closed before it is named: then nobody can change it.  One that
@@ -414,11 +429,8 @@ submit(struct incoming *in)
 		return st;
 	if (!status_is_fine(answer.submitted.status))
 		return answer.submitted.status;
-	log_info(in->s->id, "accepted", LOG_STR("queue", answer.submitted.id),
-		LOG_STR("from", in->s->t.sender),
-		LOG_NUM("rcpts", in->s->t.count), LOG_NUM("size", in->taken));
-	return (struct status){STATUS_FINE, 0, 0, 250, str_printf(in->arena,
-		"Queued as %.*s", STR_ARG(answer.submitted.id))};
+	return (struct status){STATUS_FINE, 0, 0, 250, str_concat(in->arena,
+		STR("Queued as "), answer.submitted.id)};
 }
 
 struct status

@@ -221,6 +221,18 @@ str_join(struct arena *a, struct str_list list, struct str sep)
 	return (struct str){text, n};
 }
 
+struct str
+str_decimal(struct arena *a, uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	return str_copy(a, (struct str){digits + at, sizeof digits - at});
+}
+
 uint64_t
 str_hash(struct str s)
 {

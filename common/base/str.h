@@ -120,6 +120,13 @@ struct str str_printf(struct arena *a, const char *fmt, ...)
 struct str str_vprintf(struct arena *a, const char *fmt, va_list ap);
 /* All pieces one after the other. */
 struct str str_join(struct arena *a, struct str_list list, struct str sep);
+/* The texts named, without what printf costs where it is done for every
+ * message. */
+#define str_concat(a, ...) \
+	str_join((a), (struct str_list){(struct str[]){__VA_ARGS__}, \
+		sizeof((struct str[]){__VA_ARGS__}) / sizeof(struct str)}, \
+		STR(""))
+struct str str_decimal(struct arena *a, uint64_t number);
 
 /* FNV-1a: the same in every process and forever, fit to be stored. */
 uint64_t str_hash(struct str s);
