@@ -98,7 +98,7 @@ $(B)/o/ctl/main_surat.o: etc/debian/changelog
 
 # libraries of a room
 LIBS_mail := -lcrypto -lutf8proc -lidn2
-LIBS_sys := -lconfuse -lseccomp
+LIBS_sys := -lconfuse -lseccomp -lsqlite3
 LIBS_store := -lsqlite3
 
 # ------------------------------------------------------------- programs

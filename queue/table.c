@@ -7,6 +7,7 @@
 #include "queue.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "sys/frames.h"
 
 #include <stdlib.h>
 
@@ -118,8 +119,10 @@ static const char *const texts[STATEMENTS] = {
 		" WHERE message = ?1 AND number = ?2",
 	[DELETE_RCPT] = "DELETE FROM recipient WHERE message = ?1"
 		" AND number = ?2",
-	[DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
-		" (SELECT 1 FROM recipient WHERE message = ?1) RETURNING body",
+	/* Not RETURNING: that makes a table for what it returns. */
+	[SELECT_DONE] = "SELECT body FROM message WHERE id = ?1 AND NOT EXISTS"
+		" (SELECT 1 FROM recipient WHERE message = ?1)",
+	[DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?1",
 	[DELETE_CONTENT] = "DELETE FROM content WHERE message = ?1",
 	[SET_CRASHES] = "UPDATE message SET crashes = ?2 WHERE id = ?1",
 	[SAVE_DESTINATION] = "INSERT OR REPLACE INTO destination VALUES"
@@ -253,7 +256,8 @@ prepare(struct table *t, const char *path)
 		"PRAGMA trusted_schema = OFF;";
 	/* One thread per connection: SQLite need not lock it. */
 	if (sqlite3_open_v2(path, &t->db, SQLITE_OPEN_READWRITE |
-		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+		SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, frames_vfs()) !=
+			SQLITE_OK ||
 		sqlite3_exec(t->db, setup, NULL, NULL, NULL) != SQLITE_OK)
 		return false;
 	if (!is_known_version(t) && !table_is_damage(sqlite3_errcode(t->db)))

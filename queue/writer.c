@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/frames.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -214,17 +215,20 @@ set_state(struct table *t, struct arena *a, struct op *o)
 static bool
 drop_message(struct table *t, struct arena *a, struct op *o)
 {
-	sqlite3_stmt *s = table_get(t, DELETE_MESSAGE);
+	sqlite3_stmt *s = table_get(t, SELECT_DONE);
 	sqlite3_bind_int64(s, 1, o->message);
 	int r = sqlite3_step(s);
-	bool last = r == SQLITE_ROW;
-	if (last)
+	if (r == SQLITE_ROW)
 		o->body = table_text(a, s, 0);
-	for (; r == SQLITE_ROW; r = sqlite3_step(s))
-		;
 	sqlite3_reset(s);
-	if (r != SQLITE_DONE || !last || o->body.n > 0)
+	if (r != SQLITE_ROW)
 		return r == SQLITE_DONE;
+	s = table_get(t, DELETE_MESSAGE);
+	sqlite3_bind_int64(s, 1, o->message);
+	if (!table_run(s))
+		return false;
+	if (o->body.n > 0)
+		return true;
 	s = table_get(t, DELETE_CONTENT);
 	sqlite3_bind_int64(s, 1, o->message);
 	return table_run(s);
@@ -366,7 +370,10 @@ write_batch(struct writer *w, struct batch *b)
 		if (!appliers[o->kind](t, b->arena, o))
 			return false;
 	}
-	return execute(w, "COMMIT");
+	frames_gather(t->db, true);
+	bool ok = execute(w, "COMMIT");
+	frames_gather(t->db, false);
+	return ok;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "store/index.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/frames.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -247,8 +248,8 @@ same_logs(struct store *s)
 static int
 open_as(struct store *s, const char *name, int flags)
 {
-	int rc = sqlite3_open_v2(
-		name, &s->ix.db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+	int rc = sqlite3_open_v2(name, &s->ix.db,
+		flags | SQLITE_OPEN_NOMUTEX, frames_vfs());
 	if (rc != SQLITE_OK)
 		return rc;
 	set_up(s, s->ix.db);
@@ -624,8 +625,12 @@ index_commit(struct store *s, struct arena *a)
 {
 	bool wrote = s->ix.open && s->ix.db != NULL &&
 		sqlite3_txn_state(s->ix.db, "main") == SQLITE_TXN_WRITE;
+	if (wrote)
+		frames_gather(s->ix.db, true);
 	if (s->ix.fault == SQLITE_OK)
 		index_run(s, Q_COMMIT, "");
+	if (wrote)
+		frames_gather(s->ix.db, false);
 	if (s->ix.fault != SQLITE_OK)
 		index_rollback(s);
 	s->ix.open = false;

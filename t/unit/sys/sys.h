@@ -13,5 +13,6 @@ Suite *suite_policy(void);
 Suite *suite_keep(void);
 Suite *suite_argv(void);
 Suite *suite_whole(void);
+Suite *suite_frames(void);
 
 #endif
