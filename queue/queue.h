@@ -53,7 +53,7 @@ struct template;
 struct language;
 
 enum {
-	INLINE_MOST = 64 * 1024, /* larger content lies in a body file */
+	INLINE_MOST = 128 * 1024, /* larger content lies in a body file */
 	QID_LENGTH = 11,
 	JOB_RECIPIENTS = 50,
 	/* A recipient's number has its place in the envelope in its lowest

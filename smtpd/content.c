@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A message on its way in, by DATA or BDAT.  Content gathers in memory up to
- * 64 KiB; a message that stays below goes to the queue whole in one exchange.
+ * 128 KiB; a message that stays below goes to the queue whole in one exchange.
  * A larger one moves on into a body file the queue opened, which is synced
  * here, so that many clients sync at once.
  *
@@ -300,8 +300,7 @@ grew(struct incoming *in, size_t by)
 	if (in->taken > (uint64_t)in->s->conf->smtp.max_size)
 		content_refuse(in, STATUS(STATUS_NEVER, 3, 4,
 			"That message is too large"));
-	else if (in->content->n > SMTP_INLINE_MOST / 2 +
-		SMTP_INLINE_MOST / 4 || in->file >= 0)
+	else if (in->content->n > SMTP_INLINE_MOST / 8 * 7 || in->file >= 0)
 		spill(in);
 }
 

@@ -61,7 +61,7 @@ enum smtp_flags {
 enum smtp_limits {
 	SMTP_IDLE_COMMANDS = 100, /* that move no mail */
 	SMTP_TRANSACTIONS = 1000, /* of one session */
-	SMTP_INLINE_MOST = 64 * 1024,
+	SMTP_INLINE_MOST = 128 * 1024,
 	SMTP_HEADER_MOST = 256 * 1024,
 	SMTP_FIELDS_MOST = 1000,
 	SMTP_CHUNKS_MOST = 10000,

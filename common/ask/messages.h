@@ -19,7 +19,7 @@
  * in its table of rows which peers may send which; who the peer is follows
  * from the socket it came in on, never from the message.
  *
- * Content above 64 KiB travels as a descriptor.
+ * Content above 128 KiB travels as a descriptor.
  */
 #ifndef ASK_MESSAGES_H
 #define ASK_MESSAGES_H

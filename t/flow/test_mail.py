@@ -154,7 +154,8 @@ def whole_corpus(h):
 
 def large(h):
     before = set(h.mails('bob'))
-    sizes = [65000, 65500, 66000, 70000, 1000000, 5000000]
+    sizes = [66000, 114000, 114500, 115000, 130500, 131000, 131500,
+             1000000, 5000000]
     for n in sizes:
         body = b''.join(b'%07d.\r\n' % i for i in range(n // 10))
         h.send(['bob@example.test'], message('large', body, n))

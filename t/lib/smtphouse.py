@@ -20,7 +20,7 @@ from house import BUILD, SLOW
 from peers import Peers
 from queuehouse import Ledger, QueueHouse
 
-CHUNK = 40000
+CHUNK = 60000
 
 
 class Askings(Peers):

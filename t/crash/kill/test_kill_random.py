@@ -41,7 +41,7 @@ class Client(threading.Thread):
     def one(self, smtp, n):
         ident = '%s-%d' % (self.key, n)
         users = self.random.sample(USERS, self.random.choice([1, 1, 1, 2]))
-        size = self.random.choice([200, 2000, 4000, 60000, 100000])
+        size = self.random.choice([200, 2000, 4000, 60000, 150000])
         body = (b'%076d\r\n' % n) * (size // 78 + 1)
         self.ledger[ident] = ['unknown', users, body]
         smtp.mail('k@remote.test')

@@ -9,7 +9,7 @@ import subprocess
 from house import House
 
 USERS = {'alice': 'a', 'bob': 'b', 'carol': 'c'}
-SIZES = [200, 3000, 3000, 60000, 100000]
+SIZES = [200, 3000, 3000, 60000, 120000]
 
 
 def mount(source, target):
