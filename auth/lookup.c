@@ -408,11 +408,26 @@ struct addresses {
 	size_t n, cap;
 };
 
+/* A name as it was come upon. */
+struct step {
+	struct step *next; /* come upon after it */
+	struct step *first; /* of this name; NULL: "\\name", or not looked at */
+	struct step *again; /* of the next that was come upon again */
+	struct step *up; /* see is_in_circle */
+	struct str text;
+	struct address addr;
+	struct step *targets; /* of the alias: count in a row */
+	size_t count, round;
+	bool repeated;
+};
+
 struct expansion {
 	struct lookup *l;
-	struct map *seen;
-	struct addresses queue; /* to be looked at, from next on */
-	size_t next;
+	struct map *seen; /* users and commands */
+	struct map *steps; /* the first of each name */
+	struct step *all, **last, **next; /* to be looked at: from *next on */
+	struct step *repeated, **more; /* not looked at again yet */
+	size_t count, looked, round;
 	struct addresses nobody; /* that are none of ours */
 	struct msg_route_result *out;
 	size_t first; /* of its own in there */
@@ -465,7 +480,11 @@ add_address(struct arena *a, struct addresses *to, struct str address)
 static void
 want(struct expansion *e, struct str address)
 {
-	add_address(e->l->arena, &e->queue, address);
+	struct step *s = arena_one(e->l->arena, struct step);
+	s->text = address;
+	*e->last = s;
+	e->last = &s->next;
+	e->count++;
 }
 
 /* Where mail for an address goes.  The rest is empty where it means nothing
@@ -570,37 +589,99 @@ want_targets(struct expansion *e, struct str address,
 			want(e, targets->v[i]);
 }
 
-static void
-expand_one(struct expansion *e, struct str text)
+/* False: that is nobody. */
+static bool
+lead_on(struct expansion *e, struct step *s, bool no_alias)
 {
 	struct lookup *l = e->l;
-	struct address addr;
 	struct found f;
-	/* "\name": that very user, whatever aliases say. */
-	bool no_alias = str_starts(text, STR("\\"));
-	if (no_alias)
-		text = str_skip(text, 1);
-	parse(l, text, &addr);
-	struct str normal = address_text(l->arena, &addr);
-	struct str key = str_lower(l->arena, normal);
-	/* An alias that names itself means the user of that name. */
-	bool again = map_get(e->seen, key) != NULL;
-	map_set(e->seen, key, e);
-	enum domain_class class = lookup_domain(l, addr.domain);
+	struct str normal = address_text(l->arena, &s->addr);
+	enum domain_class class = lookup_domain(l, s->addr.domain);
 	bool found = class != DOMAIN_ELSEWHERE &&
-		find_somebody(l, class, &addr, no_alias || again, &f);
+		find_somebody(l, class, &s->addr, no_alias, &f);
 	if (class == DOMAIN_ELSEWHERE || (found && f.relayed)) {
-		if (!again)
-			add_elsewhere(e, normal);
+		add_elsewhere(e, normal);
 	} else if (!found) {
 		l->unknown = true;
-		if (!again)
-			add_address(l->arena, &e->nobody, normal);
+		return false;
 	} else if (f.user != NULL) {
 		add_user(e, normal, f.user);
 	} else {
+		struct step **first = e->last;
+		size_t before = e->count;
 		want_targets(e, normal, f.targets);
+		s->targets = *first;
+		s->count = e->count - before;
 	}
+	return true;
+}
+
+static void
+add_nobody(struct expansion *e, const struct step *s)
+{
+	struct arena *a = e->l->arena;
+	add_address(a, &e->nobody, address_text(a, &s->addr));
+}
+
+static void
+look_at(struct expansion *e, struct step *s)
+{
+	struct lookup *l = e->l;
+	/* "\name": that very user, whatever aliases say. */
+	bool no_alias = str_starts(s->text, STR("\\"));
+	parse(l, str_skip(s->text, no_alias), &s->addr);
+	struct str key = str_lower(l->arena, address_text(l->arena, &s->addr));
+	struct step *before = no_alias ? NULL : map_get(e->steps, key);
+	if (!no_alias)
+		s->first = before == NULL ? s : before;
+	if (s->first == s)
+		map_set(e->steps, key, s);
+	if (before == NULL) {
+		if (!lead_on(e, s, no_alias))
+			add_nobody(e, s);
+	} else if (!before->repeated) {
+		before->repeated = true;
+		*e->more = before;
+		e->more = &before->again;
+	}
+}
+
+/* Does an alias lead back to its own name? */
+static bool
+is_in_circle(struct expansion *e, struct step *from)
+{
+	struct step *open = from;
+	from->up = NULL;
+	e->round++;
+	while (open != NULL) {
+		struct step *t = open->targets;
+		size_t n = open->count;
+		open = open->up;
+		for (; n-- > 0; t = t->next) {
+			if (t->first == from)
+				return true;
+			if (t->first == NULL || t->first->round == e->round)
+				continue;
+			t->first->round = e->round;
+			t->first->up = open;
+			open = t->first;
+		}
+	}
+	return false;
+}
+
+/* An alias that leads to itself means the user of that name, too; one that two
+ * others lead to means nothing more. */
+static void
+look_at_repeated(struct expansion *e, struct addresses *lost)
+{
+	struct step *s = e->repeated;
+	e->repeated = NULL;
+	e->more = &e->repeated;
+	for (; s != NULL; s = s->again)
+		if (is_in_circle(e, s) && !lead_on(e, s, true))
+			add_address(e->l->arena, lost,
+				address_text(e->l->arena, &s->addr));
 }
 
 /* Names that lead to each other and nowhere else mean those of them who are
@@ -608,10 +689,9 @@ expand_one(struct expansion *e, struct str text)
 static void
 break_circle(struct expansion *e)
 {
-	for (size_t i = 0; i < e->next; i++)
-		if (!str_starts(e->queue.v[i], STR("\\")))
-			expand_one(e, str_printf(e->l->arena, "\\%.*s",
-				STR_ARG(e->queue.v[i])));
+	for (struct step *s = e->all; s != NULL && s != *e->next; s = s->next)
+		if (s->first == s)
+			lead_on(e, s, true);
 }
 
 /* All or nobody: a part would be lost without a word. */
@@ -627,11 +707,21 @@ too_many(struct str address)
 static void
 follow(struct expansion *e)
 {
-	while (e->next < e->queue.n && e->next < STEPS_MOST)
-		expand_one(e, e->queue.v[e->next++]);
-	e->too_many = e->too_many || e->next < e->queue.n;
+	struct addresses lost = {.n = 0};
+	while (*e->next != NULL && e->looked < STEPS_MOST) {
+		struct step *s = *e->next;
+		e->next = &s->next;
+		e->looked++;
+		look_at(e, s);
+		if (*e->next == NULL)
+			look_at_repeated(e, &lost);
+	}
+	e->too_many = e->too_many || *e->next != NULL;
 	if (e->out->agent.n == e->first && e->nobody.n == 0)
 		break_circle(e);
+	else
+		for (size_t i = 0; i < lost.n; i++)
+			add_address(e->l->arena, &e->nobody, lost.v[i]);
 }
 
 /* Adds an address's final recipients to those of others; returns how it went
@@ -640,9 +730,12 @@ static struct status
 expand(struct lookup *l, struct str address, struct msg_route_result *out,
 	size_t *room)
 {
-	struct expansion e = {.l = l, .seen = map_new(l->arena), .out = out,
+	struct expansion e = {.l = l, .seen = map_new(l->arena),
+		.steps = map_new(l->arena), .out = out,
 		.first = out->agent.n, .room = *room};
 	struct str_list *lists[COLUMNS];
+	e.last = e.next = &e.all;
+	e.more = &e.repeated;
 	want(&e, address);
 	follow(&e);
 	bool somebody = out->agent.n > e.first;

@@ -25,6 +25,10 @@ static const char aliases[] =
 	"lost: nobody\n"
 	"half: nobody, alice\n"
 	"boss: alice@elsewhere.test\n"
+	"mary-ann: moved@elsewhere.test\nteam: mary-ann, others\n"
+	"others: mary-ann, alice\n"
+	"both: \\bob, bob\n"
+	"chief: deputy, alice\ndeputy: chief\n"
 	"cmd: |/bin/cmd\ncmds: cmd, alice, \"|/bin/cmd\"\n"
 	"list+owner: bob\n"
 	"@example.net: alice\n"
@@ -109,22 +113,30 @@ START_TEST(routes)
 		{"alice+x@example.org", "local alice+x@example.org alice"},
 		{"x@elsewhere.test", "remote x@elsewhere.test "},
 		{"sales@example.org", "local alice alice, "
-			"remote far@elsewhere.test , local bob bob, "
-			"remote copy@elsewhere.test "},
+			"remote far@elsewhere.test , "
+			"remote copy@elsewhere.test , local bob bob"},
 		/* an alias that names itself means the user */
 		{"bob@example.org", "remote copy@elsewhere.test , "
 			"local bob bob"},
 		/* whatever leads to a user leads there once */
 		{"everybody@example.org", "local carol@example.net "
 			"carol@example.net, local alice alice, "
-			"remote far@elsewhere.test , local bob bob, "
+			"remote far@elsewhere.test , "
+			"remote copy@elsewhere.test , local bob bob"},
+		/* two that lead to one are no circle */
+		{"team@example.org", "remote moved@elsewhere.test , "
+			"local alice alice"},
+		{"both@example.org", "local bob bob, "
 			"remote copy@elsewhere.test "},
+		/* who is on a circle and nobody is told of beside others */
+		{"chief@example.org", "local alice alice, "
+			"nobody deputy "},
 		{"self@example.org", "local alice alice, nobody self "},
 		{"round@example.org", "5.4.6"},
 		{"lost@example.org", "5.1.1"},
 		{"half@example.org", "local alice alice, nobody nobody "},
-		{"list+owner@example.org", "local bob bob, "
-			"remote copy@elsewhere.test "},
+		{"list+owner@example.org", "remote copy@elsewhere.test , "
+			"local bob bob"},
 		{"any@example.net", "local alice alice"},
 		/* no domain at all is not one of ours */
 		{"alice@i\342\235\244.ws", "remote alice@i\342\235\244.ws "},
