@@ -433,6 +433,7 @@ struct expansion {
 	size_t first; /* of its own in there */
 	size_t room; /* in its lists */
 	bool too_many;
+	bool nowhere; /* a name leads to itself and is nobody */
 };
 
 enum { COLUMNS = 6 };
@@ -673,24 +674,23 @@ is_in_circle(struct expansion *e, struct step *from)
 /* An alias that leads to itself means the user of that name, too; one that two
  * others lead to means nothing more. */
 static void
-look_at_repeated(struct expansion *e, struct addresses *lost)
+look_at_repeated(struct expansion *e)
 {
 	struct step *s = e->repeated;
 	e->repeated = NULL;
 	e->more = &e->repeated;
 	for (; s != NULL; s = s->again)
 		if (is_in_circle(e, s) && !lead_on(e, s, true))
-			add_address(e->l->arena, lost,
-				address_text(e->l->arena, &s->addr));
+			e->nowhere = true;
 }
 
-/* Names that lead to each other and nowhere else mean those of them who are
- * users: root's mail is postmaster's, postmaster's is root's. */
+/* Where that is nobody, others of the circle may be somebody: root's mail is
+ * postmaster's, postmaster's is root's. */
 static void
-break_circle(struct expansion *e)
+break_circles(struct expansion *e)
 {
 	for (struct step *s = e->all; s != NULL && s != *e->next; s = s->next)
-		if (s->first == s)
+		if (s->first == s && is_in_circle(e, s))
 			lead_on(e, s, true);
 }
 
@@ -707,21 +707,17 @@ too_many(struct str address)
 static void
 follow(struct expansion *e)
 {
-	struct addresses lost = {.n = 0};
 	while (*e->next != NULL && e->looked < STEPS_MOST) {
 		struct step *s = *e->next;
 		e->next = &s->next;
 		e->looked++;
 		look_at(e, s);
 		if (*e->next == NULL)
-			look_at_repeated(e, &lost);
+			look_at_repeated(e);
 	}
 	e->too_many = e->too_many || *e->next != NULL;
-	if (e->out->agent.n == e->first && e->nobody.n == 0)
-		break_circle(e);
-	else
-		for (size_t i = 0; i < lost.n; i++)
-			add_address(e->l->arena, &e->nobody, lost.v[i]);
+	if (e->nowhere)
+		break_circles(e);
 }
 
 /* Adds an address's final recipients to those of others; returns how it went

@@ -15,7 +15,8 @@ static const char users[] =
 	"alice:{PLAIN}a:::::\n"
 	"bob:{PLAIN}b:1000:1000::/home/bob:\n"
 	"carol@example.net:{PLAIN}c\n"
-	"mary-ann:{PLAIN}m\n";
+	"mary-ann:{PLAIN}m\n"
+	"dora:{PLAIN}d\n";
 static const char aliases[] =
 	"sales: alice, bob, far@elsewhere.test\n"
 	"everybody: sales, carol@example.net\n"
@@ -29,6 +30,7 @@ static const char aliases[] =
 	"others: mary-ann, alice\n"
 	"both: \\bob, bob\n"
 	"chief: deputy, alice\ndeputy: chief\n"
+	"dora: head\nhead: dora, far@elsewhere.test\n"
 	"cmd: |/bin/cmd\ncmds: cmd, alice, \"|/bin/cmd\"\n"
 	"list+owner: bob\n"
 	"@example.net: alice\n"
@@ -128,9 +130,10 @@ START_TEST(routes)
 			"local alice alice"},
 		{"both@example.org", "local bob bob, "
 			"remote copy@elsewhere.test "},
-		/* who is on a circle and nobody is told of beside others */
-		{"chief@example.org", "local alice alice, "
-			"nobody deputy "},
+		/* who is a user on a circle */
+		{"chief@example.org", "local alice alice"},
+		{"dora@example.org", "remote far@elsewhere.test , "
+			"local dora dora"},
 		{"self@example.org", "local alice alice, nobody self "},
 		{"round@example.org", "5.4.6"},
 		{"lost@example.org", "5.1.1"},
