@@ -22,6 +22,7 @@ struct parcel {
 	struct message_row row;
 	struct str raw; /* as it is to lie on disk */
 	char *tmp;
+	char *entered; /* where it went; NULL: nowhere yet */
 	struct parcel *same; /* of the same name, before this one */
 	struct earlier *earlier; /* NULL: it cannot have been here before */
 	bool pending;
@@ -241,7 +242,7 @@ enter(struct batch *b, struct parcel *p)
 		unlinkat(b->s->dir, p->tmp, 0);
 		return;
 	}
-	p->tmp = to;
+	p->entered = to;
 	p->d->file = str_from(to);
 	p->d->status = status_fine();
 	b->f.uidnext++;
@@ -279,7 +280,42 @@ sync_new(struct batch *b)
 	return ok;
 }
 
-/* Not entered: the files go, wherever they are by now. */
+static void
+remove_entered(struct batch *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].pending && b->v[i].entered != NULL)
+			unlinkat(b->s->dir, b->v[i].entered, 0);
+}
+
+/*
+ * Under the lock, once more: what stands in new/ without a row goes.  Somebody
+ * may have come upon it in between, where the lock was lost with the index, or
+ * the commit failed: that has been delivered then, and would otherwise be
+ * remembered as a message that came and went, and be believed to have been read
+ * by who asks after it.
+ */
+static void
+withdraw(struct batch *b)
+{
+	bool ok = status_is_fine(index_begin(b->s, b->a)) &&
+		folder_by_id(b->s, b->a, b->f.id, &b->f);
+	for (size_t i = 0; i < b->n; i++)
+		b->v[i].d->verify |= b->v[i].entered != NULL;
+	if (ok)
+		find_copies(b);
+	for (size_t i = 0; i < b->n; i++) {
+		struct parcel *p = &b->v[i];
+		if (ok && p->pending && p->entered != NULL)
+			look_for_copy(b, p);
+	}
+	remove_entered(b);
+	if (ok)
+		folder_save(b->s, b->a, &b->f);
+	index_commit(b->s, b->a);
+}
+
+/* Not entered: the files go. */
 static void
 fail_pending(struct batch *b, struct status st)
 {
@@ -305,6 +341,7 @@ take_back(struct batch *b, int err)
 		row_expunge(b->s, b->a, &b->f, &uids, 0);
 		folder_save(b->s, b->a, &b->f);
 	}
+	remove_entered(b);
 	index_commit(b->s, b->a);
 	return st;
 }
@@ -414,10 +451,13 @@ run(struct batch *b)
 	struct status st = begin(b, verify);
 	if (status_is_fine(st) && !is_wanted(b))
 		st = give_up(b);
-	if (status_is_fine(st))
+	if (status_is_fine(st)) {
 		st = enter_all(b);
-	if (status_is_fine(st) && b->rules->each && !sync_new(b))
-		st = take_back(b, errno);
+		if (!status_is_fine(st))
+			withdraw(b);
+		else if (b->rules->each && !sync_new(b))
+			st = take_back(b, errno);
+	}
 	if (!status_is_fine(st))
 		fail_pending(b, st);
 	else

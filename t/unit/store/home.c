@@ -91,6 +91,28 @@ run_command(void)
 		ck_assert_int_eq(system(now), 0);
 }
 
+static void (*move_fn)(void *ctx);
+static void *move_ctx;
+
+void
+after_next_move(void (*fn)(void *ctx), void *ctx)
+{
+	move_fn = fn;
+	move_ctx = ctx;
+}
+
+int
+renameat2(int fromfd, const char *from, int tofd, const char *to,
+	unsigned flags)
+{
+	void (*fn)(void *ctx) = move_fn;
+	int r = (int)syscall(SYS_renameat2, fromfd, from, tofd, to, flags);
+	move_fn = NULL;
+	if (fn != NULL)
+		fn(move_ctx);
+	return r;
+}
+
 static bool
 is_log(int fd)
 {

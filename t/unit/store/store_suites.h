@@ -59,6 +59,8 @@ void reads_fail_times(int err, int times);
 void syncs_fail(int err);
 /* What a foreign program does in the Maildir while the next one is made. */
 void at_next_sync(struct home *h, const char *command);
+/* Once, behind the next renameat2 of the store. */
+void after_next_move(void (*fn)(void *ctx), void *ctx);
 /* Calls of fsync until now. */
 unsigned syncs_done(void);
 /* Of the index's log alone. */

@@ -212,6 +212,36 @@ START_TEST(test_unwanted)
 }
 END_TEST
 
+static void
+find_without_index(void *ctx)
+{
+	struct home *h = ctx;
+	ck_assert_int_eq(shell(h, "find . -name 'index.db*' -delete"), 0);
+	struct store *other = home_other(h);
+	ck_assert_uint_eq(status_of(other, h->a, "INBOX").messages, 1);
+	store_close(other);
+}
+
+/* The index is removed while a message is entered, and the file found by who
+ * makes it anew: then it has been delivered, and is there for who asks. */
+START_TEST(test_found_before_the_commit)
+{
+	struct home h;
+	home_new(&h);
+	struct delivery d = one(h.a, "q1", "Subject: 1\r\n\r\n");
+	after_next_move(find_without_index, &h);
+	d = deliver(&h, d);
+	home_reopen(&h);
+	unsigned told = status_is_fine(d.status) ? 1 : 0;
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, told);
+	d.verify = true;
+	ck_fine(deliver(&h, d).status);
+	ck_assert_uint_eq(status_of(h.s, h.a, "INBOX").messages, 1);
+	check_counts(h.s, h.a);
+	home_gone(&h);
+}
+END_TEST
+
 START_TEST(test_batch)
 {
 	struct home h;
@@ -380,6 +410,6 @@ suite_deliver(void)
 	return SUITE("deliver", test_what_lies_there, test_repeated,
 		test_repeated_after_rm, test_verify,
 		test_somebody_was_there_first, test_verify_finds_it_elsewhere,
-		test_unwanted, test_batch, test_marks, test_no_room,
+		test_unwanted, test_found_before_the_commit, test_batch, test_marks, test_no_room,
 		test_missing_directories, test_at_once);
 }
