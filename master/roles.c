@@ -87,8 +87,8 @@ roles_identify(struct ids ids[ROLES_MOST], struct buf *errors)
 			ok = false;
 			continue;
 		}
-		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid,
-			roles[i].flags & ROLE_GROUPS};
+		ids[i] = (struct ids){pw->pw_uid, pw->pw_gid, roles[i].kind ==
+			ROLE_SINGLE && (roles[i].flags & ROLE_GROUPS)};
 	}
 	return ok;
 }

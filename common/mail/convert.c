@@ -247,9 +247,15 @@ static void
 copy_header(struct converter *c, const struct mime_part *p,
 	const char *encoding)
 {
-	struct str rest = mime_header(c->message, p);
+	struct str whole = mime_header(c->message, p), rest = whole;
 	struct header_field f;
 	bool has_version = false;
+	if (p->parent == NULL || p->parent->message)
+		rest = header_begin(whole);
+	struct str before = str_head(whole, whole.n - rest.n);
+	if (offends(c, before))
+		refuse(c, 3, "the line before the header cannot be changed");
+	buf_add(c->out, before);
 	if (p->parent != NULL && !p->message && !ends_in_empty_line(rest) &&
 		(encoding != NULL || offends(c, rest)))
 		refuse(c, 3, "a header has no end");

@@ -202,6 +202,7 @@ def main():
              'and all that was taken is there')
         until(lambda: all(len(h.pids(p)) <= 4 for p in
                           ('smtpd', 'imapd', 'pop3d')), 90)
+        until(lambda: descriptors(h) < 2 * before[1], 90)
         after = memory(h), descriptors(h)
         print('# memory %d KiB before, %d after; descriptors %d, %d' % (
             before[0], after[0], before[1], after[1]))

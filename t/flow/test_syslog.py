@@ -87,9 +87,12 @@ with h:
     for name in ('suratd', 'smtpd', 'queue', 'deliver-local', 'auth', 'imapd'):
         ok(name in names, name + ' has said something', names)
     message_id, = re.findall(r': (\w+) queued ', '\n'.join(log.lines))
+    session, = re.findall(r' queued session=(\w+) ', '\n'.join(log.lines))
+    same({m[3] for m in found if session in m[5]}, {'smtpd', 'queue'},
+         'the id of a session leads from its client to its messages')
     same({m[3] for m in found if message_id in m[5]},
-         {'smtpd', 'queue', 'deliver-local'},
-         'the id of a message leads from its client to the mailboxes')
+         {'queue', 'deliver-local'},
+         'and that of a message to the mailboxes')
     same(h.log, [], 'and nothing is said on standard error')
     log.again()
     h.send(['alice@example.test'], message('again'))

@@ -216,7 +216,7 @@ def main():
     print('# seed %d' % seed)
     top = tempfile.mkdtemp(prefix='surat.')
     os.chmod(top, 0o755)
-    subprocess.run(['truncate', '-s', '160M', top + '/image'], check=True)
+    subprocess.run(['truncate', '-s', '1G', top + '/image'], check=True)
     subprocess.run(['mkfs.ext4', '-q', '-N', str(INODES), top + '/image'],
                    check=True)
     mount(top + '/image', top + '/disk')
