@@ -169,14 +169,17 @@ class House:
         while todo:
             parent = todo.pop()
             try:
-                kids = open('/proc/%d/task/%d/children' %
-                            (parent, parent)).read().split()
-                for k in map(int, kids):
-                    exe = os.readlink('/proc/%d/exe' % k)
-                    found[k] = os.path.basename(exe)
-                    todo.append(k)
+                with open('/proc/%d/task/%d/children' % (parent, parent)) as f:
+                    kids = f.read().split()
             except OSError:
                 continue
+            for k in map(int, kids):
+                try:
+                    exe = os.readlink('/proc/%d/exe' % k)
+                except OSError:
+                    continue
+                found[k] = os.path.basename(exe)
+                todo.append(k)
         return found
 
     def pids(self, program):
