@@ -31,7 +31,7 @@ from power_check import check_mail, drain
 from power_house import PowerHouse, USERS, message_of, mount
 from power_record import Filer, Marks, Reader, Refused, Sender, login
 
-INODES, SENDERS = 3000, 3
+INODES, SENDERS = 6000, 3
 
 
 def enter():
