@@ -75,9 +75,10 @@ enum peer_who {
 /* ----------------------------------------------------------------- auth */
 /*
  * A client came, is still there, or went.  verb: enter; poll (how busy is the
- * house by now?); leave (smtpd), with what the client did; slow, when it was sent
- * away because others waited.  The last two are not answered.  passed: it waited for our greeting.  imapd and pop3d, whose
- * clients are here until they have logged in, say offer for the mechanisms.
+ * house by now?); leave (smtpd), with what the client did; slow, when it was
+ * sent away because others waited.  The last two are not answered.  passed: it
+ * waited for our greeting.  imapd and pop3d, whose clients are here until they
+ * have logged in, say offer for the mechanisms.
  */
 #define FIELDS_client(F) \
 	F(TEXT, verb) F(TEXT, session) F(TEXT, service) F(TEXT, ip) \

@@ -74,13 +74,8 @@ buf_adds(struct buf *b, const char *cstr)
 void
 buf_addn(struct buf *b, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof digits;
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	buf_add(b, str_of(digits + at, sizeof digits - at));
+	char digits[STR_DIGITS];
+	buf_add(b, str_digits(digits, number));
 }
 
 void

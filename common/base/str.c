@@ -222,15 +222,21 @@ str_join(struct arena *a, struct str_list list, struct str sep)
 }
 
 struct str
-str_decimal(struct arena *a, uint64_t number)
+str_digits(char digits[STR_DIGITS], uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof digits;
+	size_t at = STR_DIGITS;
 	do {
 		digits[--at] = (char)('0' + number % 10);
 		number /= 10;
 	} while (number > 0);
-	return str_copy(a, (struct str){digits + at, sizeof digits - at});
+	return (struct str){digits + at, STR_DIGITS - at};
+}
+
+struct str
+str_decimal(struct arena *a, uint64_t number)
+{
+	char digits[STR_DIGITS];
+	return str_copy(a, str_digits(digits, number));
 }
 
 uint64_t

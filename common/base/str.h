@@ -127,6 +127,9 @@ struct str str_join(struct arena *a, struct str_list list, struct str sep);
 		sizeof((struct str[]){__VA_ARGS__}) / sizeof(struct str)}, \
 		STR(""))
 struct str str_decimal(struct arena *a, uint64_t number);
+/* The same at the end of digits, which the result points into. */
+enum { STR_DIGITS = 20 };
+struct str str_digits(char digits[STR_DIGITS], uint64_t number);
 
 /* FNV-1a: the same in every process and forever, fit to be stored. */
 uint64_t str_hash(struct str s);
